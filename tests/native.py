@@ -1,0 +1,17 @@
+"""The compiler of the backend under test."""
+
+import keras
+
+
+def compiled(function):
+    """`function` of tensors, compiled as a user of the backend would; torch runs eagerly."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.jit(function, static_argnums=1)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function)
+    return function

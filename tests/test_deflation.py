@@ -1,0 +1,162 @@
+"""DEP's projection against a float64 singular value decomposition, and its algebra."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
+from keras import ops
+
+from keras_dep import deflation
+from tests.native import compiled
+
+compiled_deflate = compiled(deflation.deflate)
+
+
+def reference(gradient, output_axes=1):
+    split = gradient.ndim - output_axes
+    shape = (int(np.prod(gradient.shape[:split])), -1)
+    u, s, vt = np.linalg.svd(gradient.astype("float64").reshape(shape), full_matrices=False)
+    return (gradient - (s[0] * np.outer(u[:, 0], vt[0])).reshape(gradient.shape)), s
+
+
+def deflate(gradient, output_axes=1):
+    rest, removed = compiled_deflate(ops.convert_to_tensor(gradient), output_axes)
+    return ops.convert_to_numpy(rest), float(removed)
+
+
+def with_spectrum(rows, columns, singular_values, seed=0):
+    draw = np.random.default_rng(seed)
+    left = np.linalg.qr(draw.standard_normal((rows, len(singular_values))))[0]
+    right = np.linalg.qr(draw.standard_normal((columns, len(singular_values))))[0]
+    return ((left * singular_values) @ right.T).astype("float32")
+
+
+def relative_error(found, expected, gradient):
+    scale = np.abs(gradient).max()
+    return np.linalg.norm((found - expected) / scale) / np.linalg.norm(gradient / scale)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 1), (2, 2), (300, 7), (7, 300), (3, 3, 16, 32), (3, 3, 64, 64), (5, 4, 3, 6, 8), (64, 90)],
+    ids=str,
+)
+def test_equals_a_float64_svd_on_gaussian_gradients(shape):
+    gradient = np.random.default_rng(1).standard_normal(shape).astype("float32")
+    rest, removed = deflate(gradient)
+    expected, s = reference(gradient)
+    assert relative_error(rest, expected, gradient) <= 1e-5
+    assert removed == pytest.approx(s[0] ** 2 / np.sum(s**2), abs=1e-5)
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.7, 0.936, 0.99])
+@pytest.mark.parametrize("shape", [(576, 128), (128, 576)])
+def test_equals_a_float64_svd_on_decaying_spectra(shape, ratio):
+    gradient = with_spectrum(*shape, ratio ** np.arange(100))
+    rest, _ = deflate(gradient)
+    assert relative_error(rest, reference(gradient)[0], gradient) <= 1e-5
+
+
+@pytest.mark.parametrize("gap", [0.0, 1e-6, 1e-3])
+def test_removes_the_leading_energy_where_the_direction_is_not_determined(gap):
+    gradient = with_spectrum(200, 60, np.concatenate([[1.0, 1.0 - gap], 0.5 ** np.arange(1, 40)]))
+    rest, removed = deflate(gradient)
+    total = np.sum(gradient.astype("float64") ** 2)
+    top = np.linalg.svd(gradient.astype("float64"), compute_uv=False)[0] ** 2
+    assert removed == pytest.approx(top / total, abs=1e-5)
+    assert np.sum(rest.astype("float64") ** 2) / total == pytest.approx(1 - top / total, abs=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1.0, 1e12, 1e30])
+def test_scale_does_not_matter(scale):
+    gradient = (scale * with_spectrum(90, 40, 0.6 ** np.arange(30)).astype("float64")).astype(
+        "float32"
+    )
+    rest, _ = deflate(gradient)
+    assert relative_error(rest, reference(gradient)[0], gradient) <= 1e-5
+
+
+def test_one_huge_entry():
+    gradient = np.random.default_rng(0).standard_normal((80, 30)).astype("float32")
+    gradient[3, 4] = 1e6
+    assert relative_error(deflate(gradient)[0], reference(gradient)[0], gradient) <= 1e-5
+
+
+def test_columns_that_cancel_do_not_hide_the_component():
+    column = np.random.default_rng(0).standard_normal((100, 1)).astype("float32")
+    gradient = np.concatenate([column, -column] * 10, axis=1)
+    rest, removed = deflate(gradient)
+    assert np.linalg.norm(rest) <= 1e-5 * np.linalg.norm(gradient)
+    assert removed == pytest.approx(1.0, abs=1e-5)
+
+
+def test_zero_stays_zero():
+    rest, removed = deflate(np.zeros((30, 20), "float32"))
+    assert not rest.any() and removed == 0.0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_non_finite_gradients_pass_untouched(bad):
+    gradient = np.random.default_rng(0).standard_normal((40, 30)).astype("float32")
+    gradient[2, 3] = bad
+    rest, removed = deflate(gradient)
+    np.testing.assert_array_equal(rest, gradient)
+    assert removed == 0.0
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float16", 1e-3), ("bfloat16", 8e-3)])
+def test_half_precision_is_computed_in_float32(dtype, tolerance):
+    gradient = ops.cast(with_spectrum(64, 48, 0.7 ** np.arange(30)), dtype)
+    rest, _ = deflation.deflate(gradient)
+    assert keras.backend.standardize_dtype(rest.dtype) == dtype
+    exact = ops.convert_to_numpy(ops.cast(gradient, "float32"))
+    found = ops.convert_to_numpy(ops.cast(rest, "float32"))
+    assert relative_error(found, reference(exact)[0], exact) <= tolerance
+
+
+def test_same_gradient_same_bits():
+    gradient = np.random.default_rng(0).standard_normal((200, 100)).astype("float32")
+    np.testing.assert_array_equal(deflate(gradient)[0], deflate(gradient)[0])
+
+
+def test_eager_equals_compiled():
+    gradient = with_spectrum(60, 30, 0.8 ** np.arange(30))
+    eager, _ = deflation.deflate(ops.convert_to_tensor(gradient))
+    assert relative_error(ops.convert_to_numpy(eager), deflate(gradient)[0], gradient) <= 1e-5
+
+
+def test_keras_layout_equals_the_layout_of_the_released_code():
+    kernel = np.random.default_rng(0).standard_normal((3, 3, 12, 20)).astype("float32")
+    expected = reference(np.transpose(kernel, (3, 2, 0, 1)).reshape(20, -1))[0]
+    expected = np.transpose(expected.reshape(20, 12, 3, 3), (2, 3, 1, 0))
+    assert relative_error(deflate(kernel)[0], expected, kernel) <= 1e-5
+
+
+def test_depthwise_kernels_count_outputs_in_two_axes():
+    kernel = np.random.default_rng(0).standard_normal((3, 3, 12, 2)).astype("float32")
+    assert relative_error(deflate(kernel, 2)[0], reference(kernel, 2)[0], kernel) <= 1e-5
+
+
+def test_a_vector_is_refused():
+    with pytest.raises(ValueError, match=r"output_axes=1.*shape=\(3,\)"):
+        deflation.matricise(ops.ones((3,)))
+
+
+@settings(max_examples=25)
+@given(
+    shape=st.sampled_from([(1, 5), (3, 3), (17, 40), (40, 20), (60, 33)]),
+    factor=st.floats(1e-3, 1e3),
+    seed=st.integers(0, 1000),
+)
+def test_algebra(shape, factor, seed):
+    gradient = np.random.default_rng(seed).standard_normal(shape).astype("float32")
+    rest, removed = deflate(gradient)
+    energy = np.sum(gradient.astype("float64") ** 2)
+    kept = np.sum(rest.astype("float64") ** 2)
+    assert np.sum(gradient * rest, dtype="float64") == pytest.approx(kept, abs=1e-5 * energy)
+    assert kept == pytest.approx(energy * (1 - removed), abs=1e-5 * energy)
+    scaled = deflate(np.float32(-factor) * gradient)[0]
+    assert relative_error(scaled / -factor, rest, gradient) <= 2e-5
+    assert relative_error(deflate(np.ascontiguousarray(gradient.T))[0].T, rest, gradient) <= 2e-5

@@ -1,0 +1,100 @@
+"""Spikes are exactly 0 or 1; their derivatives are the closed forms of the table."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_dep import _backend
+from keras_dep import surrogates
+from keras_dep.curvature import Hessian
+
+POINTS = np.array([-3.0, -0.7, -0.3, -0.01, 0.01, 0.2, 0.45, 0.9, 2.0], "float32")
+
+
+def _logistic(z):
+    return 1 / (1 + np.exp(-z))
+
+
+FIRST = {
+    "triangle": lambda z: np.maximum(0, 1 - np.abs(z)),
+    "rectangle": lambda z: (np.abs(z) <= 0.5).astype(float),
+    "sigmoid": lambda z: _logistic(z) * (1 - _logistic(z)),
+    "arctan": lambda z: 0.5 / (1 + (np.pi * z / 2) ** 2),
+}
+SECOND = {
+    "triangle": lambda z: -np.sign(z) * (np.abs(z) < 1),
+    "rectangle": lambda z: 0 * z,
+    "sigmoid": lambda z: _logistic(z) * (1 - _logistic(z)) * (1 - 2 * _logistic(z)),
+    "arctan": lambda z: -((np.pi / 2) ** 2) * z / (1 + (np.pi * z / 2) ** 2) ** 2,
+}
+
+
+class Spikes(keras.layers.Layer):
+    """A diagonal weight per point, so that the Hessian of the loss is diagonal too."""
+
+    def __init__(self, surrogate, width):
+        super().__init__()
+        self.surrogate, self.width = surrogate, width
+
+    def build(self, input_shape):
+        self.offset = self.add_weight(shape=input_shape[1:], initializer="zeros")
+
+    def call(self, x):
+        return surrogates.spike(x + self.offset, self.surrogate, self.width)
+
+
+def _model(surrogate, width):
+    return keras.Sequential([keras.Input((len(POINTS),)), Spikes(surrogate, width)])
+
+
+def _loss(y, s):
+    return ops.sum(2 * s + ops.square(s) / 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("name", surrogates.names())
+def test_forward_is_exactly_the_step(name, dtype):
+    extremes = [0.0, 1e-30, -1e-30, 88.0, -88.0, 6e4, -6e4]
+    x = np.concatenate([np.random.default_rng(0).normal(size=2000), extremes]).astype("float32")
+    x = ops.cast(x, dtype)
+    spikes = ops.convert_to_numpy(ops.cast(surrogates.spike(x, name, 0.5), "float32"))
+    expected = ops.convert_to_numpy(ops.cast(x, "float32")) >= 0
+    np.testing.assert_array_equal(spikes, expected.astype("float32"))
+
+
+@pytest.mark.parametrize("width", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("name", surrogates.names())
+def test_first_derivative(name, width):
+    gradient = _backend.input_gradient(_model(name, width), lambda y, s: 2 * s + ops.square(s) / 2)
+    x = POINTS[None]
+    found = ops.convert_to_numpy(gradient(ops.convert_to_tensor(x), ops.zeros((1,))))[0]
+    fired = (POINTS >= 0).astype(float)
+    expected = (2 + fired) * FIRST[name](POINTS / width) / width
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", surrogates.names())
+def test_second_derivative(name):
+    width = 0.8
+    product = Hessian(_model(name, width), _loss).at(POINTS[None], np.zeros(1, "float32"))
+    found = ops.convert_to_numpy(product(ops.ones((len(POINTS),))))
+    z, fired = POINTS / width, (POINTS >= 0).astype(float)
+    slope, bend = FIRST[name](z) / width, SECOND[name](z) / width**2
+    np.testing.assert_allclose(found, (2 + fired) * bend + slope**2, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", surrogates.names())
+def test_derivatives_are_finite_far_out(name):
+    model = keras.Sequential([keras.Input((6,)), Spikes(name, 1.0)])
+    gradient = _backend.input_gradient(model, lambda y, s: s)
+    x = np.array([[0.0, 1e-38, 88.0, -88.0, 3e38, -3e38]], "float32")
+    found = ops.convert_to_numpy(gradient(ops.convert_to_tensor(x), ops.zeros((1,))))
+    assert np.isfinite(found).all()
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="surrogate must be one of triangle.*'boxcar'"):
+        surrogates.spike(ops.ones(1), "boxcar")
+    with pytest.raises(ValueError, match="width must be a positive.*-1"):
+        surrogates.spike(ops.ones(1), "triangle", -1)
