@@ -1,0 +1,23 @@
+"""What Keras cannot express, one file per framework behind one interface.
+
+Each file defines:
+
+- `input_gradient(model, objective)`: a function `(x, y) -> gradient` of the summed
+  `objective(y, outputs)` with respect to the input, in inference mode, weights untouched;
+- `hessian_product(model, loss)`: a function `(x, y) -> product`, where `product(vector)` is the
+  Hessian of `loss(y, outputs)` in all trainable weights, flattened in order, times a flat vector,
+  in inference mode;
+- `TransformedStep`: a `keras.Model` whose train step passes each batch through
+  `transform_batch(x, y, gradient)` first, inside the compiled step; `gradient(objective, x, y)` is
+  the input gradient there.
+"""
+
+import importlib
+
+import keras
+
+_framework = importlib.import_module(f"keras_dep._backend.{keras.backend.backend()}")
+
+input_gradient = _framework.input_gradient
+hessian_product = _framework.hessian_product
+TransformedStep = _framework.TransformedStep

@@ -1,0 +1,57 @@
+"""Derivatives and train steps in JAX."""
+
+import jax
+import keras
+from jax.flatten_util import ravel_pytree
+
+
+def input_gradient(model, objective):
+    @jax.jit
+    def gradient(trainable, non_trainable, x, y):
+        return _input_gradient(model, objective, trainable, non_trainable, x, y)
+
+    return lambda x, y: gradient(*_state(model), x, y)
+
+
+def hessian_product(model, loss):
+    @jax.jit
+    def product(trainable, non_trainable, x, y, vector):
+        flat, restore = ravel_pytree(trainable)
+
+        def value(flat):
+            outputs, _ = model.stateless_call(restore(flat), non_trainable, x, training=False)
+            return loss(y, outputs)
+
+        return jax.jvp(jax.grad(value), (flat,), (vector,))[1]
+
+    def bind(x, y):
+        trainable, non_trainable = _state(model)
+        return lambda vector: product(trainable, non_trainable, x, y, vector)
+
+    return bind
+
+
+class TransformedStep(keras.Model):
+    def train_step(self, state, data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+
+        def gradient(objective, x, y):
+            return _input_gradient(self, objective, state[0], state[1], x, y)
+
+        x, y = self.transform_batch(x, y, gradient)
+        return super().train_step(state, (x, y, sample_weight))
+
+
+def _input_gradient(model, objective, trainable, non_trainable, x, y):
+    def total(x):
+        outputs, _ = model.stateless_call(trainable, non_trainable, x, training=False)
+        return keras.ops.sum(objective(y, outputs))
+
+    return jax.grad(total)(x)
+
+
+def _state(model):
+    return (
+        [variable.value for variable in model.trainable_variables],
+        [variable.value for variable in model.non_trainable_variables],
+    )

@@ -1,0 +1,52 @@
+"""Derivatives and train steps in TensorFlow."""
+
+import keras
+import tensorflow as tf
+
+
+def input_gradient(model, objective):
+    @tf.function(reduce_retracing=True)
+    def gradient(x, y):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            total = tf.reduce_sum(objective(y, model(x, training=False)))
+        return tape.gradient(total, x)
+
+    return lambda x, y: gradient(tf.convert_to_tensor(x), tf.convert_to_tensor(y))
+
+
+def hessian_product(model, loss):
+    weights = [variable.value for variable in model.trainable_variables]
+    sizes = [weight.shape.num_elements() for weight in weights]
+
+    @tf.function(reduce_retracing=True)
+    def product(x, y, vector):
+        parts = tf.split(vector, sizes)
+        parts = [tf.reshape(part, weight.shape) for part, weight in zip(parts, weights)]
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                value = loss(y, model(x, training=False))
+            gradients = inner.gradient(value, weights, unconnected_gradients="zero")
+            slope = tf.add_n([tf.reduce_sum(g * p) for g, p in zip(gradients, parts)])
+        columns = outer.gradient(slope, weights, unconnected_gradients="zero")
+        return tf.concat([tf.reshape(column, [-1]) for column in columns], axis=0)
+
+    def bind(x, y):
+        x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
+        return lambda vector: product(x, y, vector)
+
+    return bind
+
+
+class TransformedStep(keras.Model):
+    def train_step(self, data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+
+        def gradient(objective, x, y):
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                total = tf.reduce_sum(objective(y, self(x, training=False)))
+            return tape.gradient(total, x)
+
+        x, y = self.transform_batch(x, y, gradient)
+        return super().train_step((x, y, sample_weight))

@@ -1,0 +1,45 @@
+"""Derivatives and train steps in torch."""
+
+import keras
+import torch
+
+
+def input_gradient(model, objective):
+    def gradient(x, y):
+        x = keras.ops.convert_to_tensor(x).detach().requires_grad_(True)
+        with torch.enable_grad():
+            total = torch.sum(objective(y, model(x, training=False)))
+            return torch.autograd.grad(total, x)[0]
+
+    return gradient
+
+
+def hessian_product(model, loss):
+    def bind(x, y):
+        weights = [variable.value for variable in model.trainable_variables]
+        with torch.enable_grad():
+            value = loss(y, model(x, training=False))
+            gradients = torch.autograd.grad(value, weights, create_graph=True)
+            flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+
+        def product(vector):
+            # The graph of the gradient serves every vector.
+            columns = torch.autograd.grad(
+                flat, weights, vector, retain_graph=True, materialize_grads=True
+            )
+            return torch.cat([column.reshape(-1) for column in columns]).detach()
+
+        return product
+
+    return bind
+
+
+class TransformedStep(keras.Model):
+    def train_step(self, data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+
+        def gradient(objective, x, y):
+            return input_gradient(self, objective)(x, y)
+
+        x, y = self.transform_batch(x, y, gradient)
+        return super().train_step((x, y, sample_weight))

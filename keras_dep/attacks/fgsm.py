@@ -1,0 +1,29 @@
+"""The fast gradient sign method."""
+
+from keras_dep.attacks.gradient import GradientAttack
+from keras_dep.threat import Threat
+
+
+class FGSM(GradientAttack):
+    """One signed gradient step of full length: `clip(x + epsilon * sign(grad), 0, 1)`.
+
+    Args:
+        epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
+
+    Raises:
+        ValueError: `epsilon` outside [0, 1].
+
+    Source: Goodfellow et al., ICLR 2015.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> x = np.full((3, 4), 0.5, "float32")
+    >>> x_adv = FGSM(epsilon=0.1)(model, x, np.zeros(3, "int32"))
+    >>> bool(np.max(np.abs(x_adv - x)) <= 0.1 + 1e-6)
+    True
+    """
+
+    def __init__(self, *, epsilon=8 / 255):
+        super().__init__(Threat(epsilon=epsilon))

@@ -1,0 +1,124 @@
+"""The search that FGSM and PGD share: signed gradient ascent inside a threat model."""
+
+import weakref
+
+import numpy as np
+from keras import ops
+
+from keras_dep import _backend
+from keras_dep.losses import mean_logits
+from keras_dep.threat import Threat
+
+
+def cross_entropy(labels, outputs):
+    """Cross-entropy of the mean logits, per sample: what the attacks here maximise."""
+    logits = mean_logits(outputs)
+    return ops.sparse_categorical_crossentropy(ops.cast(labels, "int32"), logits, from_logits=True)
+
+
+def ascend(gradient, start, images, labels, threat):
+    """Signed ascent from `start`; `gradient(x, y)` is that of the summed objective.
+
+    Pure: runs as well inside a compiled train step as outside of one.
+    """
+    candidate = threat.project(start, images)
+    for _ in range(threat.steps):
+        candidate = threat.ascend(candidate, images, gradient(candidate, labels))
+    return candidate
+
+
+def random_offset(threat, shape, seed):
+    """Uniform draw in the L-infinity ball as float32 array; `seed` is an integer or a list."""
+    draw = np.random.default_rng(seed).uniform(-1.0, 1.0, shape)
+    return (threat.epsilon * draw).astype("float32")
+
+
+class GradientAttack:
+    """Base of the attacks: `attack(model, x, y) -> x_adv`.
+
+    The gradient is that of the cross-entropy of the mean logits, through every time step, with the
+    model in inference mode. Weights, statistics, metrics, random states and optimizer of the model
+    are the same before and after. Random starts come from the attack's own seed: two calls agree.
+
+    Args:
+        threat: the `keras_dep.threat.Threat`.
+        seed: seed of the random starts.
+    """
+
+    def __init__(self, threat: Threat, seed=0):
+        self.threat = threat
+        self.seed = seed
+        self._gradients = weakref.WeakKeyDictionary()
+
+    def __call__(self, model, x, y, seed=None):
+        """Crafts adversarial images.
+
+        Args:
+            model: a built `keras.Model` from images to logits `(batch, classes)` or
+                `(batch, time, classes)`.
+            x: images in the bounds of the threat, float, array or tensor.
+            y: integer labels `(batch,)`.
+            seed: replaces the attack's seed for this call.
+
+        Returns:
+            Images like `x`: a NumPy array for a NumPy array, else a tensor.
+
+        Raises:
+            ValueError: images outside the bounds, or labels that do not fit the images.
+        """
+        _check(x, y, self.threat.bounds)
+        images = ops.convert_to_tensor(x, dtype="float32")
+        labels = ops.convert_to_tensor(y, dtype="int32")
+        if model not in self._gradients:
+            # The cache must not keep its own key alive.
+            self._gradients[model] = _backend.input_gradient(weakref.proxy(model), cross_entropy)
+        states = [(v, ops.convert_to_numpy(v)) for v in _seed_states(model)]
+        found = self._search(model, images, labels, self.seed if seed is None else seed)
+        for variable, value in states:
+            variable.assign(value)
+        return ops.convert_to_numpy(found) if isinstance(x, np.ndarray) else found
+
+    def _search(self, model, images, labels, seed):
+        threat, gradient = self.threat, self._gradients[model]
+        if not threat.random_start:
+            return ascend(gradient, images, images, labels, threat)
+        worst, worst_loss = None, None
+        for restart in range(threat.restarts):
+            offset = random_offset(threat, tuple(images.shape), [*np.atleast_1d(seed), restart])
+            start = images + ops.convert_to_tensor(offset)
+            found = ascend(gradient, start, images, labels, threat)
+            if threat.restarts == 1:
+                return found
+            loss = _margin_loss(model, found, labels)
+            if worst is None:
+                worst, worst_loss = found, loss
+                continue
+            better = loss > worst_loss
+            shape = (-1,) + (1,) * (len(images.shape) - 1)
+            worst = ops.where(ops.reshape(better, shape), found, worst)
+            worst_loss = ops.where(better, loss, worst_loss)
+        return worst
+
+
+def _margin_loss(model, images, labels):
+    """Largest wrong logit minus the right one: positive exactly where the image fools the model."""
+    logits = mean_logits(ops.convert_to_tensor(model.predict_on_batch(images)))
+    right = ops.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    wrong = ops.max(ops.where(right > 0, -float("inf"), logits), axis=-1)
+    return wrong - ops.sum(right * logits, axis=-1)
+
+
+def _check(x, y, bounds):
+    low, high = bounds
+    if len(x) != len(y):
+        raise ValueError(f"x and y must have one length; received {len(x)} and {len(y)}.")
+    least, most = float(ops.min(x)), float(ops.max(x))
+    if not (low <= least and most <= high):
+        raise ValueError(
+            f"Images must lie in [{low:g}, {high:g}]; received values from {least:.4g} to "
+            f"{most:.4g}; scale them, and put normalisation inside the model."
+        )
+
+
+def _seed_states(model):
+    return [v for v in model.non_trainable_variables if v.path.endswith("seed_generator_state")]

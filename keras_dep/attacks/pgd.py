@@ -1,0 +1,50 @@
+"""Projected gradient descent."""
+
+from keras_dep.attacks.gradient import GradientAttack
+from keras_dep.threat import Threat
+
+
+class PGD(GradientAttack):
+    """Signed gradient steps, each followed by the projection onto ball and pixel range.
+
+    Args:
+        epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
+        step_size: length of a step in pixel units; the paper uses 0.01 at 8/255.
+        steps: number of steps, at least 1.
+        random_start: start from a uniform draw in the ball.
+        restarts: independent searches, at least 1; per image the one with the largest margin of a
+            wrong class is kept.
+        seed: seed of the random starts.
+
+    Raises:
+        ValueError: an argument outside its limits.
+
+    Source: Madry et al., ICLR 2018.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> x = np.full((3, 4), 0.5, "float32")
+    >>> PGD(epsilon=0.1, steps=3)(model, x, np.zeros(3, "int32")).shape
+    (3, 4)
+    """
+
+    def __init__(
+        self,
+        *,
+        epsilon=8 / 255,
+        step_size=0.01,
+        steps=7,
+        random_start=True,
+        restarts=1,
+        seed=0,
+    ):
+        threat = Threat(
+            epsilon=epsilon,
+            step_size=step_size,
+            steps=steps,
+            random_start=random_start,
+            restarts=restarts,
+        )
+        super().__init__(threat, seed=seed)

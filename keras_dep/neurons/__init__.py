@@ -1,0 +1,1 @@
+"""Spiking neurons as Keras layers, one file each."""

@@ -1,0 +1,138 @@
+"""Leaky integrate-and-fire neurons, unrolled over time folded into the batch."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_dep import surrogates
+from keras_dep import timewise
+from keras_dep._export import export
+
+RESETS = ("soft", "hard")
+
+
+@export
+class LIF(keras.layers.Layer):
+    """Leaky integrate-and-fire neurons over `timesteps` steps.
+
+    With input current `x_t`, membrane potential `v` (0 before the first step) and threshold `V`:
+
+        u_t = (1 - 1/tau) v_{t-1} + x_t          charge
+        s_t = 1 where u_t >= V, else 0           fire
+        v_t = u_t - V s_t                        soft reset, or
+        v_t = (1 - s_t) u_t                      hard reset
+
+    The input is not scaled by `1/tau`. `tau` is the membrane time constant in steps: `tau=1`
+    forgets at once, `tau=math.inf` is the integrate-and-fire neuron. Libraries whose "tau" is the
+    decay `d` itself mean `tau = 1 / (1 - d)`.
+
+    Training is backpropagation through time with the surrogate derivative in place of the step's
+    (`keras_dep.surrogates.spike`). The gradient is the same in training and inference mode. State
+    is local to a call: there is nothing to reset. The membrane is kept in float32 under half
+    precision.
+
+    Args:
+        timesteps: number of steps `T` folded into the batch axis, at least 1.
+        tau: membrane time constant in steps, at least 1.
+        threshold: firing threshold, positive.
+        reset: `"soft"` or `"hard"`.
+        detach_reset: cut the gradient through the spike in the reset.
+        detach_membrane: cut the gradient through the membrane from step to step, as the released
+            code of the paper does, which leaves no gradient through time.
+        surrogate: name of the surrogate derivative, one of `keras_dep.surrogates.names()`.
+        width: width of the surrogate in units of the potential; default: the usual one of its name.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: currents `(timesteps * batch, ...)`, time-major: the first `batch` rows are step 1.
+
+    Output shape:
+        Spikes like the inputs, each 0 or 1.
+
+    Raises:
+        ValueError: an argument outside its limits.
+
+    Source: arXiv 2505.11134, Eq. 1; arithmetic of its released code where the text is silent.
+
+    Example:
+
+    >>> current = ops.full((4, 1), 0.95)
+    >>> ops.convert_to_numpy(LIF(timesteps=4)(current)).ravel().tolist()
+    [0.0, 1.0, 0.0, 1.0]
+    """
+
+    def __init__(
+        self,
+        timesteps,
+        tau=1.1,
+        threshold=1.0,
+        reset="soft",
+        detach_reset=False,
+        detach_membrane=False,
+        surrogate="triangle",
+        width=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        timewise.check_timesteps(timesteps)
+        if not tau >= 1:
+            raise ValueError(
+                f"tau must be at least 1 (decay 1 - 1/tau); received {tau}; a decay d is "
+                "tau = 1 / (1 - d)."
+            )
+        if not 0 < threshold < math.inf:
+            raise ValueError(f"threshold must be positive and finite; received {threshold}.")
+        if reset not in RESETS:
+            raise ValueError(f"reset must be one of {', '.join(RESETS)}; received {reset!r}.")
+        self.timesteps = timesteps
+        self.tau = tau
+        self.threshold = threshold
+        self.reset = reset
+        self.detach_reset = detach_reset
+        self.detach_membrane = detach_membrane
+        self.width = surrogates.usual_width(surrogate) if width is None else width
+        self.surrogate = surrogates.check(surrogate, self.width)
+        self.supports_masking = True
+        self.built = True
+
+    def call(self, inputs):
+        dtype = "float64" if self.compute_dtype == "float64" else "float32"
+        currents = timewise.unfold(ops.cast(inputs, dtype), self.timesteps)
+        spikes, membrane = [], None
+        for step in range(self.timesteps):
+            membrane = self._charge(membrane, currents[step])
+            fired = surrogates.spike(membrane - self.threshold, self.surrogate, self.width)
+            spikes.append(fired)
+            membrane = self._reset(membrane, fired)
+        return ops.cast(timewise.fold(ops.stack(spikes)), self.compute_dtype)
+
+    def _charge(self, membrane, current):
+        if membrane is None:
+            return current
+        if self.detach_membrane:
+            membrane = ops.stop_gradient(membrane)
+        return (1.0 - 1.0 / self.tau) * membrane + current
+
+    def _reset(self, membrane, fired):
+        if self.detach_reset:
+            fired = ops.stop_gradient(fired)
+        if self.reset == "soft":
+            return membrane - self.threshold * fired
+        return (1.0 - fired) * membrane
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "timesteps": self.timesteps,
+            "tau": self.tau,
+            "threshold": self.threshold,
+            "reset": self.reset,
+            "detach_reset": self.detach_reset,
+            "detach_membrane": self.detach_membrane,
+            "surrogate": self.surrogate,
+            "width": self.width,
+        }

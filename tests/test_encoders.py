@@ -1,0 +1,114 @@
+"""Encoders: exact repetition, Bernoulli spikes of the pixel value, straight gradients."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_dep import DirectEncoding
+from keras_dep import RateEncoding
+from keras_dep import _backend
+
+T = 4
+
+
+def images(*shape):
+    return np.random.default_rng(0).random(shape, "float32")
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (2, 4, 6, 3)], ids=str)
+def test_direct_repeats_time_major(shape):
+    x = images(*shape)
+    found = ops.convert_to_numpy(DirectEncoding(T)(x))
+    np.testing.assert_array_equal(found, np.concatenate([x] * T))
+
+
+def test_direct_gradient_sums_over_steps():
+    model = keras.Sequential([keras.Input((5,)), DirectEncoding(T)])
+    scale = np.random.default_rng(1).standard_normal((T * 3, 5)).astype("float32")
+    gradient = _backend.input_gradient(model, lambda y, s: s * ops.convert_to_tensor(scale))
+    found = gradient(ops.convert_to_tensor(images(3, 5)), ops.zeros(1))
+    wanted = scale.reshape(T, 3, 5).sum(axis=0)
+    np.testing.assert_allclose(ops.convert_to_numpy(found), wanted, atol=1e-5)
+
+
+def test_rate_spikes_are_zero_or_one_with_the_pixel_as_probability():
+    x = np.linspace(0, 1, 11, dtype="float32").reshape(1, 11)
+    count = 4000
+    spikes = ops.convert_to_numpy(RateEncoding(count, seed=0)(x))
+    assert set(np.unique(spikes)) == {0.0, 1.0}
+    share = spikes.mean(axis=0)
+    spread = np.sqrt(x[0] * (1 - x[0]) / count)
+    assert (np.abs(share - x[0]) <= 4.5 * spread).all()
+    assert share[0] == 0.0 and share[-1] == 1.0
+
+
+def test_rate_draws_steps_samples_and_calls_independently():
+    x = np.full((2, 400), 0.5, "float32")
+    layer = RateEncoding(T, seed=0)
+    calls = [ops.convert_to_numpy(layer(x)).reshape(T * 2, 400) for _ in range(2)]
+    rows = np.concatenate(calls)
+    agreement = (rows[:, None] == rows[None]).mean(axis=-1)
+    agreement = agreement[~np.eye(len(rows), dtype=bool)]
+    assert (np.abs(agreement - 0.5) < 5 * 0.5 / np.sqrt(400)).all()
+
+
+def test_rate_repeats_under_one_seed():
+    x = images(3, 50)
+    one, same, other = [ops.convert_to_numpy(RateEncoding(T, seed=s)(x)) for s in (5, 5, 6)]
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()
+
+
+def test_rate_is_random_in_training_and_inference_alike():
+    x = images(3, 50)
+    one, same = [RateEncoding(T, seed=5)(x, training=training) for training in (True, False)]
+    np.testing.assert_array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(same))
+
+
+def test_values_outside_the_range_act_as_the_nearer_bound():
+    x = np.array([[-0.5, 1.5]], "float32")
+    spikes = ops.convert_to_numpy(RateEncoding(200)(x))
+    assert not spikes[:, 0].any() and spikes[:, 1].all()
+
+
+def test_rate_gradient_is_one_per_spike():
+    model = keras.Sequential([keras.Input((5,)), RateEncoding(T, seed=0)])
+    scale = np.random.default_rng(1).standard_normal((T * 3, 5)).astype("float32")
+    gradient = _backend.input_gradient(model, lambda y, s: s * ops.convert_to_tensor(scale))
+    found = gradient(ops.convert_to_tensor(images(3, 5)), ops.zeros(1))
+    wanted = scale.reshape(T, 3, 5).sum(axis=0)
+    np.testing.assert_allclose(ops.convert_to_numpy(found), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision(policy):
+    for layer in (DirectEncoding(T, dtype=policy), RateEncoding(T, dtype=policy)):
+        found = layer(np.ones((2, 3), "float32"))
+        assert keras.backend.standardize_dtype(found.dtype) == layer.compute_dtype
+        values = ops.convert_to_numpy(ops.cast(found, "float32"))
+        np.testing.assert_array_equal(values, np.ones((T * 2, 3)))
+
+
+@pytest.mark.parametrize("encoder", [DirectEncoding, RateEncoding])
+def test_symbolic_shape_equals_eager(encoder):
+    layer = encoder(T)
+    assert tuple(layer(images(2, 6, 5, 3)).shape) == (T * 2, 6, 5, 3)
+    assert layer.compute_output_shape((2, 6, 5, 3)) == (T * 2, 6, 5, 3)
+    assert layer(keras.KerasTensor((None, 6, 5, 3))).shape == (None, 6, 5, 3)
+
+
+@pytest.mark.parametrize("layer", [DirectEncoding(T, name="e"), RateEncoding(T, seed=9)])
+def test_config_round_trip(layer):
+    copy = keras.layers.deserialize(keras.layers.serialize(layer))
+    assert type(copy) is type(layer)
+    assert copy.get_config() == layer.get_config()
+    x = images(2, 9)
+    np.testing.assert_array_equal(ops.convert_to_numpy(copy(x)), ops.convert_to_numpy(layer(x)))
+
+
+@pytest.mark.parametrize("timesteps", [0, 1.5, False])
+@pytest.mark.parametrize("encoder", [DirectEncoding, RateEncoding])
+def test_bad_timesteps(encoder, timesteps):
+    with pytest.raises(ValueError, match=f"timesteps must be an integer.*received {timesteps}"):
+        encoder(timesteps)

@@ -1,0 +1,266 @@
+"""Wrappers against plain-NumPy updates, and the duties of a Keras optimizer."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_dep import DEP
+from keras_dep import CoupledWeightDecay
+
+SHAPES = ((6, 5), (5,), (5, 3), (3,))
+
+
+def project(gradient):
+    if gradient.ndim < 2 or 1 in gradient.shape:
+        return gradient
+    u, s, vt = np.linalg.svd(gradient.astype("float64"), full_matrices=False)
+    return gradient - s[0] * np.outer(u[:, 0], vt[0])
+
+
+def arrays(seed, shapes=SHAPES):
+    draw = np.random.default_rng(seed)
+    return [draw.standard_normal(shape).astype("float32") for shape in shapes]
+
+
+def apply(optimizer, gradients, variables):
+    tensors = [ops.convert_to_tensor(gradient) for gradient in gradients]
+    optimizer.apply(tensors, variables)
+
+
+def momentum_reference(weights, steps, rate, momentum, decay):
+    velocity = [np.zeros_like(weight) for weight in weights]
+    for gradients in steps:
+        for i, gradient in enumerate(gradients):
+            velocity[i] = momentum * velocity[i] - rate * (project(gradient) + decay * weights[i])
+            weights[i] = weights[i] + velocity[i]
+    return weights
+
+
+def small_model(units=4):
+    return keras.Sequential(
+        [keras.Input((8,)), keras.layers.Dense(16, activation="tanh"), keras.layers.Dense(units)]
+    )
+
+
+def data(count=64, units=4):
+    draw = np.random.default_rng(0)
+    return (
+        draw.standard_normal((count, 8)).astype("float32"),
+        draw.integers(0, units, count).astype("int32"),
+    )
+
+
+def compiled_model(optimizer, **options):
+    model = small_model()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer=optimizer, loss=loss, **options)
+    return model
+
+
+def test_five_steps_equal_numpy_with_momentum_and_coupled_decay():
+    weights = arrays(0)
+    variables = [keras.Variable(weight) for weight in weights]
+    optimizer = DEP(CoupledWeightDecay(keras.optimizers.SGD(0.1, momentum=0.9), 0.01))
+    steps = [arrays(seed) for seed in range(1, 6)]
+    for gradients in steps:
+        apply(optimizer, gradients, variables)
+    expected = momentum_reference(weights, steps, 0.1, 0.9, 0.01)
+    for variable, value in zip(variables, expected):
+        np.testing.assert_allclose(ops.convert_to_numpy(variable), value, atol=1e-5)
+
+
+def test_every_door_projects_exactly_once():
+    weights, gradients = arrays(0), arrays(1)
+    tensors = [ops.convert_to_tensor(gradient) for gradient in gradients]
+    expected = [w - 0.5 * project(g) for w, g in zip(weights, gradients)]
+
+    def check(values):
+        for value, wanted in zip(values, expected):
+            np.testing.assert_allclose(ops.convert_to_numpy(value), wanted, atol=1e-5)
+
+    variables = [keras.Variable(weight) for weight in weights]
+    DEP(keras.optimizers.SGD(0.5)).apply(tensors, variables)
+    check(variables)
+    variables = [keras.Variable(weight) for weight in weights]
+    DEP(keras.optimizers.SGD(0.5)).apply_gradients(zip(tensors, variables))
+    check(variables)
+    variables = [keras.Variable(weight) for weight in weights]
+    optimizer = DEP(keras.optimizers.SGD(0.5))
+    optimizer.build(variables)
+    optimizer.apply(tensors)
+    check(variables)
+    if keras.backend.backend() != "tensorflow":  # Keras refuses stateless_apply there
+        optimizer = DEP(keras.optimizers.SGD(0.5))
+        optimizer.build(variables)
+        states = [ops.convert_to_tensor(v) for v in optimizer.variables]
+        values, states = optimizer.stateless_apply(
+            states, tensors, [ops.convert_to_tensor(weight) for weight in weights]
+        )
+        check(values)
+        assert len(states) == len(optimizer.variables)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_fit_projects_exactly_once(jit_compile):
+    if jit_compile and keras.backend.backend() == "torch":
+        pytest.skip("torch.compile of a train step takes minutes; eager is Keras' default there")
+    x, y = data()
+    model = compiled_model(DEP(keras.optimizers.SGD(0.1)), jit_compile=jit_compile)
+    plain = keras.models.clone_model(model)
+    plain.set_weights(model.get_weights())
+    before = model.get_weights()
+    plain.compile(keras.optimizers.SGD(1.0), loss=model.loss)
+    plain.fit(x, y, batch_size=64, shuffle=False, verbose=0)
+    gradients = [old - new for old, new in zip(before, plain.get_weights())]
+    model.fit(x, y, batch_size=64, shuffle=False, verbose=0)
+    for old, gradient, new in zip(before, gradients, model.get_weights()):
+        np.testing.assert_allclose(new, old - 0.1 * project(gradient), atol=1e-5)
+    assert int(model.optimizer.iterations) == 1
+
+
+def test_single_column_heads_learn_unless_the_released_code_is_followed():
+    weights, gradients = arrays(0, [(6, 1)]), arrays(1, [(6, 1)])
+    kept = [keras.Variable(weights[0])]
+    apply(DEP(keras.optimizers.SGD(1.0)), gradients, kept)
+    np.testing.assert_allclose(ops.convert_to_numpy(kept[0]), weights[0] - gradients[0], atol=1e-6)
+    wiped = [keras.Variable(weights[0])]
+    apply(DEP(keras.optimizers.SGD(1.0), rank_one="remove"), gradients, wiped)
+    np.testing.assert_allclose(ops.convert_to_numpy(wiped[0]), weights[0], atol=1e-5)
+
+
+def test_depthwise_kernels_are_folded_by_channel_and_multiplier():
+    layer = keras.layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False)
+    layer.build((None, 8, 8, 5))
+    kernel = layer.trainable_variables[0]
+    before = ops.convert_to_numpy(kernel)
+    gradient = arrays(1, [kernel.shape])[0]
+    apply(DEP(keras.optimizers.SGD(1.0)), [gradient], [kernel])
+    expected = before - project(gradient.reshape(9, 10)).reshape(kernel.shape)
+    np.testing.assert_allclose(ops.convert_to_numpy(kernel), expected, atol=1e-5)
+
+
+def test_missing_and_non_finite_gradients():
+    variables = [keras.Variable(weight) for weight in arrays(0)]
+    gradients = [ops.convert_to_tensor(g) for g in arrays(1)]
+    gradients[2] = gradients[2] * np.float32("nan")
+    seen = []
+
+    class Spy(keras.optimizers.SGD):
+        def apply(self, grads, trainable_variables=None):
+            seen.extend(grads)
+
+    optimizer = DEP(Spy(0.1))
+    optimizer.apply([gradients[0], None, gradients[2], gradients[3]], variables)
+    assert seen[1] is None
+    assert np.isnan(ops.convert_to_numpy(seen[2])).all()
+    np.testing.assert_array_equal(ops.convert_to_numpy(seen[3]), ops.convert_to_numpy(gradients[3]))
+
+
+def test_removed_energy_is_the_share_of_the_leading_component():
+    variables = [keras.Variable(weight) for weight in arrays(0)]
+    gradients = arrays(1)
+    optimizer = DEP(keras.optimizers.SGD(0.1))
+    apply(optimizer, gradients, variables)
+    spectra = [np.linalg.svd(gradients[i], compute_uv=False) for i in (0, 2)]
+    expected = [s[0] ** 2 / np.sum(s**2) for s in spectra]
+    np.testing.assert_allclose(ops.convert_to_numpy(optimizer.removed_energy), expected, atol=1e-5)
+    assert optimizer.projected_paths == tuple(variables[i].path for i in (0, 2))
+
+
+def test_learning_rate_iterations_and_schedules_are_those_inside():
+    x, y = data()
+    model = compiled_model(DEP(keras.optimizers.SGD(0.25)))
+    rates = {0: 0.125, 1: 0.0625}
+    model.fit(
+        x,
+        y,
+        epochs=2,
+        batch_size=32,
+        verbose=0,
+        callbacks=[keras.callbacks.LearningRateScheduler(lambda epoch: rates[epoch])],
+    )
+    assert float(model.optimizer.inner_optimizer.learning_rate) == 0.0625
+    assert int(model.optimizer.inner_optimizer.iterations) == int(model.optimizer.iterations) == 4
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.5, 0.25])
+    model = compiled_model(DEP(keras.optimizers.SGD(schedule)))
+    model.fit(x, y, batch_size=16, verbose=0)
+    assert float(model.optimizer.learning_rate) == 0.25
+
+
+@pytest.mark.parametrize("inner", ["SGD", "Adam", "RMSprop"])
+def test_save_load_and_go_on_exactly(tmp_path, inner):
+    x, y = data()
+    model = compiled_model(DEP(getattr(keras.optimizers, inner)(0.01)))
+    model.fit(x, y, epochs=2, batch_size=16, shuffle=False, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert isinstance(loaded.optimizer, DEP)
+    for each in (model, loaded):
+        each.fit(x, y, epochs=2, batch_size=16, shuffle=False, verbose=0)
+    for one, other in zip(model.get_weights(), loaded.get_weights()):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        DEP(keras.optimizers.Adam(0.01), rank_one="remove", depthwise="dw"),
+        CoupledWeightDecay(keras.optimizers.SGD(0.1, momentum=0.5), 0.25),
+        DEP(CoupledWeightDecay(keras.optimizers.SGD(0.1), 1e-3)),
+    ],
+    ids=["dep", "decay", "both"],
+)
+def test_config_round_trip(optimizer):
+    config = optimizer.get_config()
+    copy = type(optimizer).from_config(config)
+    assert copy.get_config() == config == optimizer.get_config()
+    assert keras.optimizers.get(keras.optimizers.serialize(optimizer)).get_config() == config
+
+
+def test_mixed_float16_skips_an_overflowing_step_and_keeps_dep_inside():
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    x, y = data()
+    model = compiled_model(DEP(keras.optimizers.SGD(0.1)))
+    model.fit(x, y, batch_size=16, verbose=0)
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert isinstance(model.optimizer.inner_optimizer, DEP)
+    before = model.get_weights()
+    scale = float(model.optimizer.dynamic_scale)
+    broken = np.full_like(x, np.inf)
+    model.fit(broken, y, batch_size=64, verbose=0)
+    assert float(model.optimizer.dynamic_scale) == scale / 2
+    for one, other in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_loss_scale_factor_inside_is_honoured():
+    x, y = data()
+    scaled = compiled_model(DEP(keras.optimizers.SGD(0.1, loss_scale_factor=128.0)))
+    plain = compiled_model(DEP(keras.optimizers.SGD(0.1)))
+    plain.set_weights(scaled.get_weights())
+    for model in (scaled, plain):
+        model.fit(x, y, batch_size=32, shuffle=False, verbose=0)
+    for one, other in zip(scaled.get_weights(), plain.get_weights()):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_swap_ema_weights_finds_the_inner_optimizer():
+    x, y = data()
+    model = compiled_model(DEP(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9)))
+    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    history = model.fit(
+        x, y, epochs=2, batch_size=16, verbose=0, validation_data=(x, y), callbacks=[swap]
+    )
+    assert np.isfinite(history.history["val_loss"]).all()
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="inner_optimizer must be.*3"):
+        DEP(3)
+    with pytest.raises(ValueError, match="rank_one must be one of keep, remove.*'drop'"):
+        DEP("sgd", rank_one="drop")
+    with pytest.raises(ValueError, match="gradient_accumulation_steps.*4.*larger batch"):
+        DEP(keras.optimizers.SGD(0.1, gradient_accumulation_steps=4))
+    with pytest.raises(ValueError, match="weight_decay must be.*-1"):
+        CoupledWeightDecay("sgd", -1)
