@@ -1,0 +1,17 @@
+"""Callbacks for `fit`, one file each."""
+
+from keras_dep.callbacks.board import BoardLog
+from keras_dep.callbacks.clock import StepClock
+from keras_dep.callbacks.collapse import CollapseWatch
+from keras_dep.callbacks.hessian import HessianSpectrum
+from keras_dep.callbacks.poison import PoisonInjection
+from keras_dep.callbacks.resume import ResumeState
+
+__all__ = [
+    "BoardLog",
+    "CollapseWatch",
+    "HessianSpectrum",
+    "PoisonInjection",
+    "ResumeState",
+    "StepClock",
+]

@@ -1,0 +1,50 @@
+"""The callback that brings `fit`'s own figures into TensorBoard, without TensorFlow."""
+
+import keras
+from keras import ops
+
+from keras_dep.optimizers import DEP
+
+
+class BoardLog(keras.callbacks.Callback):
+    """Logs metrics, learning rate and DEP's removed energy at each epoch's end.
+
+    Tags: `train/<metric>`, `validation/<metric>`, `train/learning_rate`, and for each projected
+    variable `dep/removed_energy/<path>`, the share of the last step's squared gradient norm that
+    the projection removed. The x axis is the optimizer's iteration.
+
+    Args:
+        writer: a `keras_dep.summaries.EventWriter`; may be set later, before `fit`.
+
+    Example:
+
+    >>> import tempfile
+    >>> from keras_dep.summaries import EventWriter
+    >>> log = BoardLog(EventWriter(tempfile.mkdtemp()))
+    """
+
+    def __init__(self, writer=None):
+        super().__init__()
+        self.writer = writer
+
+    def on_epoch_end(self, epoch, logs=None):
+        optimizer = self.model.optimizer
+        step = int(optimizer.iterations)
+        for name, value in (logs or {}).items():
+            tag = f"validation/{name[4:]}" if name.startswith("val_") else f"train/{name}"
+            self.writer.scalar(tag, float(value), step)
+        if "learning_rate" not in (logs or {}):
+            self.writer.scalar("train/learning_rate", float(optimizer.learning_rate), step)
+        dep = find_dep(optimizer)
+        if dep is not None:
+            shares = ops.convert_to_numpy(dep.removed_energy)
+            for path, share in zip(dep.projected_paths, shares):
+                self.writer.scalar(f"dep/removed_energy/{path}", float(share), step)
+        self.writer.flush()
+
+
+def find_dep(optimizer):
+    """The `DEP` among nested optimizer wrappers, or `None`."""
+    while optimizer is not None and not isinstance(optimizer, DEP):
+        optimizer = getattr(optimizer, "inner_optimizer", None)
+    return optimizer

@@ -1,0 +1,197 @@
+"""The logged spectrum against `Hessian` and a dense matrix, and that logging changes nothing."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from keras import ops
+
+from keras_dep import Hessian
+from keras_dep import PerturbedTraining
+from keras_dep.attacks import FGSM
+from keras_dep.callbacks import HessianSpectrum
+from keras_dep.summaries import EventWriter
+from keras_dep.summaries import read_scalars
+
+FEATURES, CLASSES, BATCH_SIZE, STEPS = 4, 3, 8, 5
+
+
+def build(eager=True):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((FEATURES,)),
+            layers.Dense(5),
+            layers.BatchNormalization(),
+            layers.Activation("tanh"),
+            layers.Dropout(0.5, seed=1),
+            layers.Dense(CLASSES),
+        ]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
+    model.compile(optimizer, loss, metrics=["accuracy"], run_eagerly=eager)
+    return model
+
+
+def data():
+    draw = np.random.default_rng(0)
+    x = draw.uniform(0, 1, (STEPS * BATCH_SIZE, FEATURES)).astype("float32")
+    return x, draw.integers(0, CLASSES, len(x)).astype("int32")
+
+
+def probe():
+    x, y = data()
+    return x[:16], y[:16]
+
+
+def fit(model, *callbacks, epochs=2):
+    x, y = data()
+    return model.fit(x, y, BATCH_SIZE, epochs, 0, list(callbacks), shuffle=False)
+
+
+def bits(model):
+    variables = [*model.variables, *model.optimizer.variables]
+    return [ops.convert_to_numpy(variable.value).tobytes() for variable in variables]
+
+
+def linear(loss="mse"):
+    """Its mean squared error has the Hessian `2/n x^T x` wherever the weight stands."""
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(1, use_bias=False)])
+    model.compile(keras.optimizers.SGD(0.01), loss, run_eagerly=True)
+    return model
+
+
+def linear_problem():
+    x = np.random.default_rng(3).standard_normal((10, 3)).astype("float32")
+    values = np.linalg.eigvalsh(2 / len(x) * x.T.astype("float64") @ x)[::-1]
+    return x, np.ones((10, 1), "float32"), values
+
+
+def test_weights_and_metrics_are_those_of_a_run_without_it():
+    finals, histories = [], []
+    for measured in (False, True):
+        model = build(eager=False)
+        spectrum = HessianSpectrum(*probe(), count=2, every=2)
+        histories.append(fit(model, *([spectrum] if measured else [])).history)
+        finals.append(bits(model))
+    assert len(spectrum.history) > 2
+    assert finals[0] == finals[1] and histories[0] == histories[1]
+
+
+def test_eigenvalues_are_those_of_a_dense_matrix(tmp_path):
+    x, y, values = linear_problem()
+    model = linear(keras.losses.MeanSquaredError())
+    with EventWriter(tmp_path) as writer:
+        spectrum = HessianSpectrum(x, y, count=3, tolerance=1e-4, writer=writer)
+        model.fit(x, y, batch_size=5, epochs=2, verbose=0, callbacks=[spectrum])
+    assert [record["iteration"] for record in spectrum.history] == [2, 4]
+    scalars = read_scalars(tmp_path)
+    for record in spectrum.history:
+        np.testing.assert_allclose(record["eigenvalues"], values, rtol=1e-4)
+        assert record["spectral_radius"] == pytest.approx(values[0], rel=1e-4)
+        assert record["leading_share"] == pytest.approx(values[0] / values.sum(), rel=1e-4)
+        assert record["seconds"] > 0
+    for rank, value in enumerate(values, start=1):
+        steps, found = zip(*scalars.pop(f"hessian/lambda_{rank}"))
+        assert steps == (2, 4)
+        np.testing.assert_allclose(found, value, rtol=1e-4)
+    for name in ("spectral_radius", "leading_share", "seconds"):
+        expected = [(r["iteration"], pytest.approx(r[name])) for r in spectrum.history]
+        assert scalars.pop(f"hessian/{name}") == expected
+    assert not scalars
+
+
+def test_eigenvalues_are_those_of_hessian_at_the_weights_of_the_moment():
+    model, moments = build(), []
+
+    class Moment(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            moments.append(self.model.get_weights())
+
+    x, y = probe()
+    spectrum = HessianSpectrum(x, y, count=3, every=3, tolerance=1e-3)
+    fit(model, Moment(), spectrum)
+    copy = build()
+    hessian = Hessian(copy, copy.loss)
+    assert [record["iteration"] for record in spectrum.history] == [3, 6, 9]
+    for record in spectrum.history:
+        copy.set_weights(moments[record["iteration"] - 1])
+        expected = hessian.spectrum(x, y, count=3, tolerance=1e-3, max_steps=60)
+        np.testing.assert_allclose(record["eigenvalues"], expected.eigenvalues, rtol=1e-5)
+        assert record["spectral_radius"] == pytest.approx(expected.radius, rel=1e-5)
+    radii = [record["spectral_radius"] for record in spectrum.history]
+    assert len(set(radii)) == 3
+
+
+@pytest.mark.parametrize(
+    "every, epochs, iterations",
+    [
+        ("epoch", 3, [5, 10, 15]),
+        (1, 1, [1, 2, 3, 4, 5]),
+        (2, 2, [2, 4, 6, 8, 10]),
+        # More steps than an epoch has.
+        (7, 3, [7, 14]),
+    ],
+)
+def test_every_so_many_steps_of_training(every, epochs, iterations):
+    x, y, _ = linear_problem()
+    spectrum = HessianSpectrum(x, y, every=every, count=1)
+    model = linear(keras.losses.MeanSquaredError())
+    model.fit(x, y, batch_size=2, epochs=epochs, verbose=0, callbacks=[spectrum])
+    assert [record["iteration"] for record in spectrum.history] == iterations
+
+
+def test_steps_are_counted_on_after_a_restart():
+    x, y, _ = linear_problem()
+
+    def spectrum():
+        return HessianSpectrum(x, y, every=4, count=1)
+
+    def train(callback, first_epoch, epochs):
+        model.fit(x, y, 2, epochs, 0, [callback], initial_epoch=first_epoch)
+
+    model = linear(keras.losses.MeanSquaredError())
+    first, second = spectrum(), spectrum()
+    train(first, 0, 1)
+    second.set_state(json.loads(json.dumps(first.get_state())))
+    train(second, 1, 3)
+    assert [record["iteration"] for record in first.history] == [4]
+    assert [record["iteration"] for record in second.history] == [4, 8, 12]
+
+
+def test_loss_that_is_not_finite_is_reported_and_skipped(tmp_path):
+    x, y, _ = linear_problem()
+    broken = np.where(x > 1, np.nan, x)
+    assert np.isnan(broken).any()
+    model = linear(keras.losses.MeanSquaredError())
+    with EventWriter(tmp_path) as writer:
+        spectrum = HessianSpectrum(broken, y, writer=writer)
+        with pytest.warns(UserWarning, match="Hessian spectrum skipped: .*not finite") as caught:
+            model.fit(x, y, batch_size=5, epochs=2, verbose=0, callbacks=[spectrum])
+    skipped = [str(w.message) for w in caught if "Hessian" in str(w.message)]
+    assert len(skipped) == 2 and "\n" not in skipped[0]
+    assert spectrum.history == [] and read_scalars(tmp_path) == {}
+    assert int(model.optimizer.iterations) == 4
+    assert np.isfinite(model.get_weights()[0]).all()
+
+
+def test_another_network_and_loss_can_be_measured():
+    x, y, values = linear_problem()
+    network = linear()
+    outer = PerturbedTraining(network, FGSM(epsilon=0.1))
+    outer.compile(keras.optimizers.SGD(0.01), "mae", run_eagerly=True)
+    loss = keras.losses.MeanSquaredError()
+    spectrum = HessianSpectrum(x, y, loss=loss, network=network, count=3, tolerance=1e-4)
+    outer.fit(x, y, batch_size=5, verbose=0, callbacks=[spectrum])
+    np.testing.assert_allclose(spectrum.history[0]["eigenvalues"], values, rtol=1e-4)
+
+
+@pytest.mark.parametrize("every", ["step", 0, -1, 2.0, None, True], ids=repr)
+def test_bad_input(every):
+    message = 'every must be "epoch" or a number of steps; received'
+    with pytest.raises(ValueError, match=message) as raised:
+        HessianSpectrum(*probe(), every=every)
+    assert "\n" not in str(raised.value)
