@@ -1,0 +1,202 @@
+"""Hetero-training of a spiking network on images, with and without DEP.
+
+Trains on one distribution (clean or adversarial images), lets a few batches of the other in, and
+reports whether the network stays up: clean, FGSM and PGD accuracy, the worst accuracy right behind
+a poisoned batch, and the Hessian's spectral radius. --optimizer=both trains the same weights on
+the same batches twice, with SGD and with DEP around it.
+
+  python apps/hetero_train.py
+  python apps/hetero_train.py --dataset=cifar10 --data_dir=~/tensorflow_datasets --model=vgg11
+  python apps/hetero_train.py --preset=paper_cifar10 --out_dir=runs/paper --resume
+"""
+
+import dataclasses
+import os
+import signal
+import sys
+
+from absl import app
+from absl import flags
+from absl import logging
+
+FLAGS = flags.FLAGS
+RUN = "run"
+
+flags.DEFINE_enum(
+    "backend",
+    None,
+    ("torch", "tensorflow", "jax"),
+    "Framework; default: KERAS_BACKEND, else Keras' own choice.",
+    module_name=RUN,
+)
+flags.DEFINE_enum(
+    "optimizer",
+    "both",
+    ("sgd", "dep", "both"),
+    "sgd, dep, or both from the same weights on the same batches.",
+    module_name=RUN,
+)
+flags.DEFINE_string(
+    "out_dir", "runs/hetero", "Folder of results, checkpoints and events.", module_name=RUN
+)
+flags.DEFINE_boolean("resume", False, "Go on with the run in --out_dir.", module_name=RUN)
+flags.DEFINE_string(
+    "preset", None, "A recipe of the paper for the flags not given.", module_name=RUN
+)
+flags.DEFINE_integer(
+    "verbose",
+    1,
+    "Progress: 0 none, 1 bars, 2 a line per epoch.",
+    lower_bound=0,
+    upper_bound=2,
+    module_name=RUN,
+)
+
+
+def main(argv):
+    from keras_dep import experiment
+
+    if len(argv) > 1:
+        _fail(f"no positional arguments are taken; received {' '.join(argv[1:])!r}.")
+    logging.set_verbosity(logging.WARNING)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    results = {}
+    try:
+        settings = _settings()
+        for optimizer in experiment.OPTIMIZERS if FLAGS.optimizer == "both" else [FLAGS.optimizer]:
+            print(f"\n{optimizer.upper()}", flush=True)
+            folder = os.path.join(FLAGS.out_dir, optimizer)
+            results[optimizer] = experiment.run(
+                settings, optimizer, folder, resume=FLAGS.resume, verbose=FLAGS.verbose
+            )
+    except (ValueError, OSError) as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        _fail(f"stopped; add --resume to go on from the last whole epoch in {FLAGS.out_dir}.", 130)
+    print(_table(results))
+    print(f"\ntensorboard --logdir {FLAGS.out_dir}")
+
+
+def _settings():
+    """Flags given on the command line, then the preset's, then the defaults."""
+    from apps.presets import PRESETS
+    from keras_dep.settings import Settings
+
+    if FLAGS.preset not in (None, *PRESETS):
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}; received {FLAGS.preset!r}.")
+    values = {field.name: FLAGS[field.name].value for field in dataclasses.fields(Settings)}
+    for name, value in PRESETS.get(FLAGS.preset, {}).items():
+        if not FLAGS[name].present:
+            values[name] = value
+    if values["data_dir"]:
+        values["data_dir"] = os.path.expanduser(values["data_dir"])
+    return Settings(**values)
+
+
+def _table(results):
+    """The runs side by side."""
+    rows = [
+        ("clean accuracy", lambda r: _percent(r["accuracy"]["clean"])),
+        ("FGSM accuracy", lambda r: _percent(r["accuracy"]["fgsm"])),
+        ("PGD accuracy", lambda r: _percent(r["accuracy"]["pgd"])),
+        ("worst accuracy after poison", lambda r: _percent(r["worst_after_poison"])),
+        ("collapsed / recovered", _fate),
+        ("Hessian spectral radius", lambda r: _number(r["hessian"], "spectral_radius")),
+        ("lambda_1 share of top five", lambda r: _number(r["hessian"], "leading_share")),
+        ("seconds per step", lambda r: _seconds(r["seconds_per_step"])),
+    ]
+    lines = [_row("", [name.upper() for name in results])]
+    lines += [_row(label, [show(result) for result in results.values()]) for label, show in rows]
+    times = [result["seconds_per_step"] for result in results.values()]
+    if len(times) == 2 and all(times):
+        overhead = f"{100 * (times[1] / times[0] - 1):+.1f} %"
+        lines.append(_row("DEP overhead per step", ["", overhead]))
+    return "\n".join(["", *lines])
+
+
+def _row(label, cells):
+    return f"{label:<30}" + "".join(f"{cell:>14}" for cell in cells)
+
+
+def _percent(share):
+    return "-" if share is None else f"{100 * share:.2f} %"
+
+
+def _number(record, name):
+    return "-" if record is None else f"{record[name]:.4g}"
+
+
+def _seconds(value):
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _fate(result):
+    hit = [event for event in result["collapse"] if event["collapsed"]]
+    back = [event for event in hit if event["recovered_epoch"] is not None]
+    return f"{len(hit)} / {len(back)}"
+
+
+def _fail(message, status=2):
+    print(f"hetero_train: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _choose_backend(argv):
+    """Keras reads its backend when it is imported, so that flag is parsed ahead of the others."""
+    try:
+        FLAGS(argv, known_only=True)
+    except flags.Error as error:
+        _fail(error)
+    if FLAGS.backend:
+        os.environ["KERAS_BACKEND"] = FLAGS.backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    FLAGS.unparse_flags()
+
+
+def _define_settings():
+    """One flag for each field of `keras_dep.settings.Settings`."""
+    from keras_dep.settings import Settings
+    from keras_dep.settings import kind
+
+    define = {
+        str: flags.DEFINE_string,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        bool: flags.DEFINE_boolean,
+    }
+    for field in dataclasses.fields(Settings):
+        about = field.metadata
+        define[kind(field)](
+            field.name, field.default, help=about["help"], module_name=about["group"]
+        )
+
+
+def _grouped_help():
+    from keras_dep.settings import GROUPS
+
+    groups = FLAGS.flags_by_module_dict()
+    print(__doc__)
+    for group in (RUN, *GROUPS):
+        print(f"\n{group.upper()}")
+        for flag in groups[group]:
+            default = "" if flag.default is None else f" [{flag.default_as_str}]"
+            print(f"  --{flag.name}: {flag.help}{default}")
+
+
+def _parse(argv):
+    """As absl's own parser, with a message of one line."""
+    try:
+        return FLAGS(argv)
+    except flags.Error as error:
+        _fail(" ".join(str(error).split()))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    wants_help = {"--help", "-help", "-h"} & set(sys.argv[1:])
+    _choose_backend([argument for argument in sys.argv if argument not in wants_help])
+    _define_settings()
+    if wants_help:
+        _grouped_help()
+        sys.exit(0)
+    app.run(main, flags_parser=_parse)

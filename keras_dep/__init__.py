@@ -1,0 +1,59 @@
+"""Spiking neural networks that stay up, and honest measurements of whether they do."""
+
+from keras_dep import attacks
+from keras_dep import callbacks
+from keras_dep import datasets
+from keras_dep import inference
+from keras_dep import models
+from keras_dep import settings
+from keras_dep import surrogates
+from keras_dep._version import __version__
+from keras_dep.attacks import FGSM
+from keras_dep.attacks import PGD
+from keras_dep.curvature import Hessian
+from keras_dep.encoders import DirectEncoding
+from keras_dep.encoders import RateEncoding
+from keras_dep.hetero import PerturbedTraining
+from keras_dep.losses import MeanLogitAccuracy
+from keras_dep.losses import MeanLogitCrossentropy
+from keras_dep.losses import TemporalEfficientTraining
+from keras_dep.losses import mean_logits
+from keras_dep.neurons.lif import LIF
+from keras_dep.normalization import StepwiseBatchNormalization
+from keras_dep.optimizers import DEP
+from keras_dep.optimizers import CoupledWeightDecay
+from keras_dep.poison import PoisonSchedule
+from keras_dep.threat import Threat
+from keras_dep.timewise import Frames
+from keras_dep.timewise import Steps
+from keras_dep.timewise import TimeSharedDropout
+
+__all__ = [
+    "__version__",
+    "attacks",
+    "callbacks",
+    "CoupledWeightDecay",
+    "datasets",
+    "DEP",
+    "DirectEncoding",
+    "FGSM",
+    "Frames",
+    "Hessian",
+    "inference",
+    "LIF",
+    "mean_logits",
+    "MeanLogitAccuracy",
+    "MeanLogitCrossentropy",
+    "models",
+    "PerturbedTraining",
+    "PGD",
+    "PoisonSchedule",
+    "RateEncoding",
+    "settings",
+    "Steps",
+    "StepwiseBatchNormalization",
+    "surrogates",
+    "TemporalEfficientTraining",
+    "Threat",
+    "TimeSharedDropout",
+]

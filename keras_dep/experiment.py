@@ -1,0 +1,370 @@
+"""One hetero-training run from settings to result: the protocol behind `apps/hetero_train.py`."""
+
+import dataclasses
+import json
+import math
+import os
+import platform
+import tempfile
+
+import keras
+import numpy as np
+
+from keras_dep import attacks
+from keras_dep import callbacks
+from keras_dep import datasets
+from keras_dep import hetero
+from keras_dep import inference
+from keras_dep import losses
+from keras_dep import models
+from keras_dep.optimizers import DEP
+from keras_dep.optimizers import CoupledWeightDecay
+from keras_dep.settings import Settings
+from keras_dep.summaries import EventWriter
+
+OPTIMIZERS = ("sgd", "dep")
+JIT = {"auto": "auto", "on": True, "off": False}
+
+
+def run(settings: Settings, optimizer, folder, resume=False, verbose="auto"):
+    """Trains one network, measures it, and leaves result, model, state and events in a folder.
+
+    Args:
+        settings: the `keras_dep.settings.Settings`.
+        optimizer: `"sgd"`, or `"dep"` for the same SGD inside `keras_dep.DEP`.
+        folder: where `result.json`, `model.keras`, `state.*` and the event files go; created.
+        resume: go on from the state in the folder; without one, start at the beginning.
+        verbose: as in `keras.Model.fit`.
+
+    Returns:
+        The dictionary written to `result.json`.
+
+    Raises:
+        ValueError: settings that do not fit the data, a folder that holds another run, or a state
+            of another model.
+    """
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(
+            f"optimizer must be one of {', '.join(OPTIMIZERS)}; received {optimizer!r}."
+        )
+    return _Run(settings, optimizer, folder, resume).execute(verbose)
+
+
+def load_data(settings):
+    """The `keras_dep.datasets.Dataset` of these settings; see `datasets.load`."""
+    return datasets.load(
+        settings.dataset,
+        data_dir=settings.data_dir,
+        download=settings.download,
+        train_examples=settings.train_examples,
+        test_examples=settings.test_examples,
+    )
+
+
+def build_network(settings, data):
+    """The untrained network of these settings for a data set."""
+    return models.build(
+        settings.model,
+        input_shape=data.image_shape,
+        num_classes=data.num_classes,
+        timesteps=settings.timesteps,
+        neuron={
+            name: getattr(settings, name)
+            for name in (
+                "tau",
+                "threshold",
+                "reset",
+                "detach_reset",
+                "detach_membrane",
+                "surrogate",
+                "width",
+            )
+        },
+        encoder=settings.encoder,
+        normalization=settings.normalization,
+        dropout=settings.dropout,
+        mean=data.mean,
+        std=data.std,
+    )
+
+
+def build_optimizer(settings, optimizer):
+    """SGD with the paper's coupled weight decay, inside `DEP` where asked for."""
+    inner = keras.optimizers.SGD(settings.learning_rate, momentum=settings.momentum)
+    if settings.weight_decay:
+        inner = CoupledWeightDecay(inner, settings.weight_decay)
+    return DEP(inner, rank_one=settings.rank_one) if optimizer == "dep" else inner
+
+
+def build_loss(settings):
+    """The training loss of these settings."""
+    kind = {
+        "mean_logit": losses.MeanLogitCrossentropy,
+        "tet": losses.TemporalEfficientTraining,
+    }[settings.loss]
+    return kind(mse_weight=settings.mse_weight)
+
+
+class _Run:
+    """The parts of one run, in the order in which they are built and used."""
+
+    def __init__(self, settings, optimizer, folder, resume):
+        self.settings = settings
+        self.optimizer = optimizer
+        self.folder = folder
+        self.result_path = os.path.join(folder, "result.json")
+        self.description = {"optimizer": optimizer, "settings": _identity(settings)}
+        _claim(folder, self.result_path, resume)
+
+    def execute(self, verbose):
+        finished = _read_result(self.result_path, self.description)
+        if finished is not None:
+            return finished
+        self._load()
+        keras.mixed_precision.set_global_policy(self.settings.precision)
+        keras.utils.set_random_seed(self.settings.seed)
+        self._assemble()
+        self._attach_callbacks()
+        first_epoch = self.state.restore(self.model)
+        # Events behind the restored state, or all of a run that saved none, happen again.
+        redone = int(self.model.optimizer.iterations) + 1 if first_epoch else 0
+        with EventWriter(self.folder, purge_step=redone) as writer:
+            self._train(writer, first_epoch, verbose)
+            result = self._measure(writer)
+        self.network.save(os.path.join(self.folder, "model.keras"))
+        _write_json(self.result_path, result)
+        return result
+
+    def _load(self):
+        settings, data = self.settings, load_data(self.settings)
+        self.data = data
+        self.batches = datasets.Batches(
+            data.x_train,
+            data.y_train,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            augment=settings.augment,
+        )
+        self.test_images = data.x_test.astype("float32") / np.float32(255)
+        count = settings.hessian_examples
+        self.probe = (
+            data.x_train[:count].astype("float32") / np.float32(255),
+            data.y_train[:count],
+        )
+
+    def _assemble(self):
+        """The model that `fit` trains and the data it reads."""
+        settings = self.settings
+        self.network = build_network(settings, self.data)
+        self.attack = _training_attack(settings)
+        replacing = settings.poison_mode == "replace" and settings.poison_count > 0
+        self.inserting = settings.poison_mode == "insert" and settings.poison_count > 0
+        if settings.base == "clean" and not replacing:
+            self.model, self.training_data = self.network, self.batches
+        else:
+            self.model = hetero.PerturbedTraining(self.network, self.attack, name="training")
+            self.training_data = hetero.MarkedBatches(
+                self.batches,
+                settings.base,
+                self.attack,
+                replaced=settings.poison if replacing else None,
+            )
+        self.model.compile(
+            optimizer=build_optimizer(settings, self.optimizer),
+            loss=build_loss(settings),
+            metrics=[losses.MeanLogitAccuracy()],
+            jit_compile=JIT[settings.jit],
+        )
+
+    def _attach_callbacks(self):
+        settings, data = self.settings, self.data
+        watched = slice(0, settings.watch_examples)
+        self.watch = callbacks.CollapseWatch(
+            self.test_images[watched], data.y_test[watched], chance=1 / data.num_classes
+        )
+        source = hetero.PoisonSource(
+            data.x_train,
+            data.y_train,
+            min(settings.batch_size, len(data.x_train)),
+            resample=settings.poison_resample,
+            seed=settings.seed,
+        )
+        self.poison = callbacks.PoisonInjection(
+            settings.poison,
+            source if self.inserting else None,
+            attack=self.attack if settings.base == "clean" else None,
+            watch=self.watch,
+        )
+        self.hessian = callbacks.HessianSpectrum(
+            *self.probe,
+            loss=losses.MeanLogitCrossentropy(),
+            every=settings.hessian_every or "epoch",
+            network=self.network,
+        )
+        self.clock = callbacks.StepClock()
+        self.board = callbacks.BoardLog()
+        counting = {
+            "poison": self.poison,
+            "watch": self.watch,
+            "hessian": self.hessian,
+            "clock": self.clock,
+        }
+        self.state = callbacks.ResumeState(
+            os.path.join(self.folder, "state"),
+            callbacks=counting,
+            metadata=self.description,
+        )
+
+    def _train(self, writer, first_epoch, verbose):
+        settings = self.settings
+        writer.hparams(_hparams(self.description), metrics=["result/clean", "result/pgd"])
+        for callback in (self.poison, self.watch, self.hessian, self.board):
+            callback.writer = writer
+        rate = keras.callbacks.LearningRateScheduler(
+            lambda epoch: _learning_rate(settings, epoch), verbose=0
+        )
+        measuring = [self.hessian] if settings.hessian_examples else []
+        self.model.fit(
+            self.training_data,
+            validation_data=(self.test_images, self.data.y_test),
+            validation_batch_size=settings.batch_size,
+            epochs=settings.epochs,
+            shuffle=False,
+            initial_epoch=first_epoch,
+            callbacks=[
+                datasets.FollowEpoch(self.batches),
+                rate,
+                self.poison,
+                self.watch,
+                *measuring,
+                self.board,
+                self.clock,
+                self.state,
+            ],
+            verbose=verbose,
+        )
+
+    def _measure(self, writer):
+        """Robustness of the trained network, and everything the run recorded."""
+        settings = self.settings
+        chosen = slice(0, settings.attack_examples)
+        images, labels = self.test_images[chosen], self.data.y_test[chosen]
+        threats = {
+            "fgsm": attacks.FGSM(epsilon=settings.eval_epsilon),
+            "pgd": attacks.PGD(
+                epsilon=settings.eval_epsilon,
+                step_size=settings.eval_step_size,
+                steps=settings.eval_steps,
+                restarts=settings.eval_restarts,
+                seed=settings.seed,
+            ),
+        }
+        accuracy = {
+            "clean": inference.accuracy_and_loss(self.network, self.test_images, self.data.y_test)[
+                0
+            ]
+        }
+        for name, attack in threats.items():
+            crafted = _in_batches(attack, self.network, images, labels, settings.batch_size)
+            accuracy[name] = inference.accuracy_and_loss(self.network, crafted, labels)[0]
+        step = int(self.model.optimizer.iterations)
+        for name, value in accuracy.items():
+            writer.scalar(f"result/{name}", value, step)
+        difference = 0.5 + (crafted[0] - images[0]) / (2 * max(settings.eval_epsilon, 1e-8))
+        triple = np.stack([images[0], crafted[0], np.clip(difference, 0, 1)])
+        writer.image("attack/clean_adversarial_difference", triple, step)
+        spectrum = self.hessian.history[-1] if self.hessian.history else None
+        return {
+            **self.description,
+            "backend": keras.backend.backend(),
+            "versions": {"keras": keras.__version__, "python": platform.python_version()},
+            "accuracy": accuracy,
+            "attacked_examples": len(images),
+            "poisoned_batches": self.poison.injected,
+            "collapse": self.watch.events,
+            "worst_after_poison": self.watch.worst_accuracy,
+            "collapsed": self.watch.collapsed,
+            "hessian": spectrum,
+            "hessian_history": self.hessian.history,
+            "seconds_per_step": self.clock.seconds_per_step,
+            "steps": step,
+            "history": self.state.history,
+        }
+
+
+def _claim(folder, result_path, resume):
+    """Makes the folder, and refuses one that holds a run unless it is to go on."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"out_dir {folder!r} cannot be written ({error.strerror}); choose another folder."
+        ) from error
+    if not resume and any(name.startswith(("state.", "result.")) for name in os.listdir(folder)):
+        raise ValueError(
+            f"out_dir {folder!r} already holds a run; pass --resume to go on with it, or choose "
+            "another folder."
+        )
+
+
+def _read_result(path, description):
+    """The result of a finished run, `None` if there is none; refuses that of another run."""
+    if not os.path.exists(path):
+        return None
+    with open(path) as file:
+        result = json.load(file)
+    for name, value in description["settings"].items():
+        found = result["settings"].get(name)
+        if found != value:
+            raise ValueError(
+                f"out_dir holds a finished run with {name}={found!r}; received {value!r}; "
+                "choose another folder or the same settings."
+            )
+    return result
+
+
+def _identity(settings):
+    """The settings that decide the result: where the data lie does not."""
+    values = dataclasses.asdict(settings)
+    return {name: value for name, value in values.items() if name not in ("data_dir", "download")}
+
+
+def _training_attack(settings):
+    if settings.attack == "fgsm":
+        return attacks.FGSM(epsilon=settings.epsilon)
+    if settings.attack == "pgd":
+        return attacks.PGD(
+            epsilon=settings.epsilon,
+            step_size=settings.attack_step_size,
+            steps=settings.attack_steps,
+            seed=settings.seed,
+        )
+    return None
+
+
+def _learning_rate(settings, epoch):
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    return 0.5 * settings.learning_rate * (1 + math.cos(math.pi * epoch / settings.epochs))
+
+
+def _in_batches(attack, model, images, labels, size):
+    parts = [
+        attack(model, images[i : i + size], labels[i : i + size], seed=[attack.seed, i])
+        for i in range(0, len(images), size)
+    ]
+    return np.concatenate(parts)
+
+
+def _hparams(description):
+    values = {"optimizer": description["optimizer"], **description["settings"]}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _write_json(path, content):
+    """Renamed into place, so that a result is whole or absent."""
+    with open(path + ".part", "w") as file:
+        json.dump(content, file, indent=2)
+    os.replace(path + ".part", path)
