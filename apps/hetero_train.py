@@ -53,6 +53,17 @@ flags.DEFINE_integer(
 )
 
 
+def launch(argv):
+    """From a command line to the exit status, as `SystemExit`."""
+    wants_help = {"--help", "-help", "-h"} & set(argv[1:])
+    _choose_backend([argument for argument in argv if argument not in wants_help])
+    _define_settings()
+    if wants_help:
+        _grouped_help()
+        sys.exit(0)
+    app.run(main, argv=argv, flags_parser=_parse)
+
+
 def main(argv):
     from keras_dep import experiment
 
@@ -63,11 +74,12 @@ def main(argv):
     results = {}
     try:
         settings = _settings()
+        data = experiment.load_data(settings)
         for optimizer in experiment.OPTIMIZERS if FLAGS.optimizer == "both" else [FLAGS.optimizer]:
             print(f"\n{optimizer.upper()}", flush=True)
             folder = os.path.join(FLAGS.out_dir, optimizer)
             results[optimizer] = experiment.run(
-                settings, optimizer, folder, resume=FLAGS.resume, verbose=FLAGS.verbose
+                settings, optimizer, folder, data, resume=FLAGS.resume, verbose=FLAGS.verbose
             )
     except (ValueError, OSError) as error:
         _fail(error)
@@ -166,9 +178,10 @@ def _define_settings():
     }
     for field in dataclasses.fields(Settings):
         about = field.metadata
-        define[kind(field)](
-            field.name, field.default, help=about["help"], module_name=about["group"]
-        )
+        text = about["help"]
+        if about["choices"]:
+            text = f"{text} One of {', '.join(about['choices'])}."
+        define[kind(field)](field.name, field.default, help=text, module_name=about["group"])
 
 
 def _grouped_help():
@@ -193,10 +206,4 @@ def _parse(argv):
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    wants_help = {"--help", "-help", "-h"} & set(sys.argv[1:])
-    _choose_backend([argument for argument in sys.argv if argument not in wants_help])
-    _define_settings()
-    if wants_help:
-        _grouped_help()
-        sys.exit(0)
-    app.run(main, flags_parser=_parse)
+    launch(sys.argv)

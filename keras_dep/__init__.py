@@ -3,6 +3,7 @@
 from keras_dep import attacks
 from keras_dep import callbacks
 from keras_dep import datasets
+from keras_dep import experiment
 from keras_dep import inference
 from keras_dep import models
 from keras_dep import settings
@@ -10,6 +11,8 @@ from keras_dep import surrogates
 from keras_dep._version import __version__
 from keras_dep.attacks import FGSM
 from keras_dep.attacks import PGD
+from keras_dep.batches import Batches
+from keras_dep.batches import FollowEpoch
 from keras_dep.curvature import Hessian
 from keras_dep.encoders import DirectEncoding
 from keras_dep.encoders import RateEncoding
@@ -31,12 +34,15 @@ from keras_dep.timewise import TimeSharedDropout
 __all__ = [
     "__version__",
     "attacks",
+    "Batches",
     "callbacks",
     "CoupledWeightDecay",
     "datasets",
     "DEP",
     "DirectEncoding",
     "FGSM",
+    "FollowEpoch",
+    "experiment",
     "Frames",
     "Hessian",
     "inference",

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_dep import attacks
+from keras_dep import batches
 from keras_dep import callbacks
 from keras_dep import datasets
 from keras_dep import hetero
@@ -26,13 +27,14 @@ OPTIMIZERS = ("sgd", "dep")
 JIT = {"auto": "auto", "on": True, "off": False}
 
 
-def run(settings: Settings, optimizer, folder, resume=False, verbose="auto"):
+def run(settings: Settings, optimizer, folder, data=None, resume=False, verbose="auto"):
     """Trains one network, measures it, and leaves result, model, state and events in a folder.
 
     Args:
         settings: the `keras_dep.settings.Settings`.
         optimizer: `"sgd"`, or `"dep"` for the same SGD inside `keras_dep.DEP`.
         folder: where `result.json`, `model.keras`, `state.*` and the event files go; created.
+        data: a `keras_dep.datasets.Dataset`; default: what `load_data(settings)` gives.
         resume: go on from the state in the folder; without one, start at the beginning.
         verbose: as in `keras.Model.fit`.
 
@@ -47,7 +49,13 @@ def run(settings: Settings, optimizer, folder, resume=False, verbose="auto"):
         raise ValueError(
             f"optimizer must be one of {', '.join(OPTIMIZERS)}; received {optimizer!r}."
         )
-    return _Run(settings, optimizer, folder, resume).execute(verbose)
+    policy = keras.mixed_precision.dtype_policy()
+    try:
+        return _Run(settings, optimizer, folder, data or load_data(settings)).execute(
+            resume, verbose
+        )
+    finally:
+        keras.mixed_precision.set_dtype_policy(policy)
 
 
 def load_data(settings):
@@ -105,23 +113,45 @@ def build_loss(settings):
     return kind(mse_weight=settings.mse_weight)
 
 
+def learning_rate(settings, epoch):
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    return 0.5 * settings.learning_rate * (1 + math.cos(math.pi * epoch / settings.epochs))
+
+
 class _Run:
     """The parts of one run, in the order in which they are built and used."""
 
-    def __init__(self, settings, optimizer, folder, resume):
+    def __init__(self, settings, optimizer, folder, data):
         self.settings = settings
         self.optimizer = optimizer
         self.folder = folder
-        self.result_path = os.path.join(folder, "result.json")
-        self.description = {"optimizer": optimizer, "settings": _identity(settings)}
-        _claim(folder, self.result_path, resume)
+        self.data = data
+        self.description = {
+            "optimizer": optimizer,
+            "backend": keras.backend.backend(),
+            "settings": _identity(settings),
+        }
+        self.batches = batches.Batches(
+            data.x_train,
+            data.y_train,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            augment=settings.augment,
+        )
+        self.test_images = _scaled(data.x_test)
+        self.probe = (
+            _scaled(data.x_train[: settings.hessian_examples]),
+            data.y_train[: settings.hessian_examples],
+        )
 
-    def execute(self, verbose):
-        finished = _read_result(self.result_path, self.description)
+    def execute(self, resume, verbose):
+        result_path = os.path.join(self.folder, "result.json")
+        _claim(self.folder, resume)
+        finished = _read_result(result_path, self.description)
         if finished is not None:
             return finished
-        self._load()
-        keras.mixed_precision.set_global_policy(self.settings.precision)
+        keras.mixed_precision.set_dtype_policy(self.settings.precision)
         keras.utils.set_random_seed(self.settings.seed)
         self._assemble()
         self._attach_callbacks()
@@ -132,25 +162,8 @@ class _Run:
             self._train(writer, first_epoch, verbose)
             result = self._measure(writer)
         self.network.save(os.path.join(self.folder, "model.keras"))
-        _write_json(self.result_path, result)
+        _write_json(result_path, result)
         return result
-
-    def _load(self):
-        settings, data = self.settings, load_data(self.settings)
-        self.data = data
-        self.batches = datasets.Batches(
-            data.x_train,
-            data.y_train,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            augment=settings.augment,
-        )
-        self.test_images = data.x_test.astype("float32") / np.float32(255)
-        count = settings.hessian_examples
-        self.probe = (
-            data.x_train[:count].astype("float32") / np.float32(255),
-            data.y_train[:count],
-        )
 
     def _assemble(self):
         """The model that `fit` trains and the data it reads."""
@@ -221,7 +234,7 @@ class _Run:
         for callback in (self.poison, self.watch, self.hessian, self.board):
             callback.writer = writer
         rate = keras.callbacks.LearningRateScheduler(
-            lambda epoch: _learning_rate(settings, epoch), verbose=0
+            lambda epoch: learning_rate(settings, epoch), verbose=0
         )
         measuring = [self.hessian] if settings.hessian_examples else []
         self.model.fit(
@@ -232,7 +245,7 @@ class _Run:
             shuffle=False,
             initial_epoch=first_epoch,
             callbacks=[
-                datasets.FollowEpoch(self.batches),
+                batches.FollowEpoch(self.batches),
                 rate,
                 self.poison,
                 self.watch,
@@ -276,7 +289,6 @@ class _Run:
         spectrum = self.hessian.history[-1] if self.hessian.history else None
         return {
             **self.description,
-            "backend": keras.backend.backend(),
             "versions": {"keras": keras.__version__, "python": platform.python_version()},
             "accuracy": accuracy,
             "attacked_examples": len(images),
@@ -292,7 +304,7 @@ class _Run:
         }
 
 
-def _claim(folder, result_path, resume):
+def _claim(folder, resume):
     """Makes the folder, and refuses one that holds a run unless it is to go on."""
     try:
         os.makedirs(folder, exist_ok=True)
@@ -315,14 +327,20 @@ def _read_result(path, description):
         return None
     with open(path) as file:
         result = json.load(file)
-    for name, value in description["settings"].items():
-        found = result["settings"].get(name)
-        if found != value:
+    found, wanted = (
+        {"backend": run["backend"], **run["settings"]} for run in (result, description)
+    )
+    for name, value in wanted.items():
+        if found.get(name) != value:
             raise ValueError(
-                f"out_dir holds a finished run with {name}={found!r}; received {value!r}; "
+                f"{path} is a finished run with {name}={found.get(name)!r}; received {value!r}; "
                 "choose another folder or the same settings."
             )
     return result
+
+
+def _scaled(images):
+    return images.astype("float32") / np.float32(255)
 
 
 def _identity(settings):
@@ -342,12 +360,6 @@ def _training_attack(settings):
             seed=settings.seed,
         )
     return None
-
-
-def _learning_rate(settings, epoch):
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    return 0.5 * settings.learning_rate * (1 + math.cos(math.pi * epoch / settings.epochs))
 
 
 def _in_batches(attack, model, images, labels, size):

@@ -110,7 +110,7 @@ class MarkedBatches(keras.utils.PyDataset):
     """Batches for `PerturbedTraining`: which of them are adversarial, and where the search starts.
 
     Args:
-        batches: a `keras_dep.datasets.Batches`, whose `epoch` is followed.
+        batches: a `keras_dep.Batches`, whose `epoch` is followed.
         base: `"clean"` or `"adversarial"`: what an ordinary batch is.
         attack: the attack of the `PerturbedTraining`; its seed fixes the random starts.
         replaced: a `keras_dep.PoisonSchedule` of batches that are the opposite of the base, or

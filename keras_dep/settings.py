@@ -1,10 +1,14 @@
-"""Everything that decides a hetero-training run, as one frozen value that needs no framework."""
+"""Everything that decides a hetero-training run, as one frozen value."""
 
 import dataclasses
 import math
 import types
 import typing
 
+from keras_dep import augmentation
+from keras_dep import datasets
+from keras_dep import models
+from keras_dep import surrogates
 from keras_dep.poison import POSITIONS
 from keras_dep.poison import PoisonSchedule
 
@@ -33,7 +37,10 @@ class Settings:
     ()
     """
 
-    dataset: str = _field("digits", "data", "digits (embedded), cifar10 or cifar100 (TFDS).")
+    dataset: str = _field(
+        "digits", "data", "Image set; digits is embedded, the others are read through TFDS.",
+        choices=datasets.names(),
+    )  # fmt: skip
     data_dir: str | None = _field(None, "data", "TFDS folder; default: the user's.")
     download: bool = _field(False, "data", "Allow TFDS to download what is missing.")
     train_examples: int | None = _field(
@@ -43,31 +50,38 @@ class Settings:
         None, "data", "First n test images; default all.", limits=(1, ANY)
     )
     augment: str = _field(
-        "none", "data", "none, standard (crop, flip) or paper (and cutout).",
-        choices=("none", "standard", "paper"),
+        "none", "data", "standard: crop and flip; paper: cutout too.",
+        choices=augmentation.names(),
     )  # fmt: skip
     batch_size: int = _field(128, "data", "Images per batch.", limits=(1, ANY))
 
-    model: str = _field("vgg5", "network", "vgg5, vgg11, vgg13 or vgg16.")
+    model: str = _field("vgg5", "network", "Spiking network.", choices=models.names())
     timesteps: int = _field(4, "network", "Steps T.", limits=(1, 1000))
     tau: float = _field(
         1.1, "network", "Membrane time constant in steps; decay is 1 - 1/tau.", limits=(1, ANY)
     )
     threshold: float = _field(1.0, "network", "Firing threshold, positive.", limits=(1e-6, 1e6))
-    reset: str = _field("soft", "network", "soft or hard.", choices=("soft", "hard"))
+    reset: str = _field(
+        "soft", "network", "Reset of the membrane after a spike.", choices=("soft", "hard")
+    )
     detach_reset: bool = _field(False, "network", "Cut the gradient through the reset.")
     detach_membrane: bool = _field(
         False, "network", "Cut the gradient through time, as the paper's released code does."
     )
-    surrogate: str = _field("triangle", "network", "triangle, rectangle, sigmoid or arctan.")
+    surrogate: str = _field(
+        "triangle", "network", "Surrogate derivative.", choices=surrogates.names()
+    )
     width: float | None = _field(
         None, "network", "Width of the surrogate; default: the usual one.", limits=(1e-6, 1e6)
     )
     encoder: str = _field(
-        "direct", "network", "direct, or rate (Bernoulli spikes).", choices=("direct", "rate")
+        "direct",
+        "network",
+        "direct: the image at each step; rate: Bernoulli spikes.",
+        choices=("direct", "rate"),
     )
     normalization: str = _field(
-        "stepwise", "network", "Batch statistics stepwise in time, or merged over it.",
+        "stepwise", "network", "Batch statistics per time step, or merged over time.",
         choices=("stepwise", "merged"),
     )  # fmt: skip
     dropout: float = _field(
@@ -77,7 +91,7 @@ class Settings:
     epochs: int = _field(3, "training", "Epochs.", limits=(1, ANY))
     loss: str = _field(
         "mean_logit", "training",
-        "Cross-entropy of the mean logits (mean_logit) or mean of each step's (tet).",
+        "Cross-entropy of the mean logits, or mean of each step's (tet).",
         choices=("mean_logit", "tet"),
     )  # fmt: skip
     mse_weight: float = _field(
@@ -89,28 +103,28 @@ class Settings:
         5e-4, "training", "Weight decay, added to the gradient (coupled).", limits=(0, 1e6)
     )
     schedule: str = _field(
-        "cosine", "training", "Learning rate per epoch: constant or cosine.",
+        "cosine", "training", "Learning rate per epoch.",
         choices=("constant", "cosine"),
     )  # fmt: skip
     rank_one: str = _field(
         "keep", "training",
-        "DEP on matrices with a side of 1: keep, or remove as the released code does.",
+        "DEP on matrices with a side of 1; the released code removes.",
         choices=("keep", "remove"),
     )  # fmt: skip
     seed: int = _field(
         0, "training", "Seed of weights, order, augmentation and poison.", limits=(0, 2**31 - 1)
     )
     precision: str = _field(
-        "float32", "training", "float32, mixed_float16 or mixed_bfloat16.",
+        "float32", "training", "Dtype policy.",
         choices=("float32", "mixed_float16", "mixed_bfloat16"),
     )  # fmt: skip
     jit: str = _field(
-        "auto", "training", "Compilation of the train step: auto, on or off.",
+        "auto", "training", "Compilation of the train step.",
         choices=("auto", "on", "off"),
     )  # fmt: skip
 
     base: str = _field(
-        "clean", "poison", "Ordinary batches: clean or adversarial.",
+        "clean", "poison", "What ordinary batches are.",
         choices=("clean", "adversarial"),
     )  # fmt: skip
     poison_count: int = _field(
@@ -121,15 +135,13 @@ class Settings:
         True, "poison", "Poison every epoch from there, or that one alone."
     )
     poison_mode: str = _field(
-        "insert", "poison", "insert extra batches, or replace ordinary ones.",
+        "insert", "poison", "Whether they come on top of ordinary batches or instead of some.",
         choices=("insert", "replace"),
     )  # fmt: skip
-    poison_position: str = _field(
-        "random", "poison", "Place in the epoch: random, first or last.", choices=POSITIONS
-    )
+    poison_position: str = _field("random", "poison", "Place in the epoch.", choices=POSITIONS)
     poison_resample: bool = _field(True, "poison", "Draw the extra images anew each epoch.")
     attack: str = _field(
-        "fgsm", "poison", "Perturbation in training: fgsm, pgd or none.",
+        "fgsm", "poison", "Perturbation in training.",
         choices=("fgsm", "pgd", "none"),
     )  # fmt: skip
     epsilon: float = _field(2 / 255, "poison", "Its radius, in pixel units.", limits=(0, 1))

@@ -77,9 +77,9 @@ def lanczos(product, dimension, count=5, tolerance=1e-3, max_steps=80, seed=0):
                 "check the model for non-finite weights, inputs or loss."
             )
         diagonal.append(alpha)
-        stacked = ops.stack(basis)
-        for _ in range(2):
-            image = image - ops.matmul(ops.matmul(stacked, image), stacked)
+        # One vector at a time: a growing stack would be compiled anew at each step.
+        for earlier in basis + basis:
+            image = image - ops.sum(image * earlier) * earlier
         beta = float(ops.sqrt(ops.sum(ops.square(image))))
         values, residuals = _ritz(diagonal, off_diagonal, beta)
         scale = np.abs(values[0])

@@ -11,10 +11,11 @@ ROOT = pathlib.Path(keras_dep.__file__).parent
 FLOORS = {
     0: ("_export", "_backend", "_version"),
     1: ("deflation", "surrogates", "losses", "threat", "spectrum", "poison", "augmentation"),
-    2: ("settings", "timewise", "optimizers", "curvature", "summaries", "inference"),
-    3: ("neurons", "encoders", "normalization", "attacks"),
-    4: ("models", "datasets", "callbacks", "hetero"),
-    5: ("experiment",),
+    2: ("timewise", "optimizers", "curvature", "summaries", "inference"),
+    3: ("neurons", "encoders", "normalization", "attacks", "batches", "datasets"),
+    4: ("models", "callbacks", "hetero"),
+    5: ("settings",),
+    6: ("experiment",),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 HOMES = {

@@ -11,7 +11,7 @@ from keras_dep import FGSM
 from keras_dep import PGD
 from keras_dep import PerturbedTraining
 from keras_dep import PoisonSchedule
-from keras_dep.datasets import Batches
+from keras_dep.batches import Batches
 from keras_dep.hetero import MarkedBatches
 from keras_dep.hetero import PoisonSource
 

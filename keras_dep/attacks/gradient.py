@@ -48,7 +48,6 @@ class GradientAttack:
     def __init__(self, threat: Threat, seed=0):
         self.threat = threat
         self.seed = seed
-        self._gradients = weakref.WeakKeyDictionary()
 
     def __call__(self, model, x, y, seed=None):
         """Crafts adversarial images.
@@ -69,17 +68,15 @@ class GradientAttack:
         _check(x, y, self.threat.bounds)
         images = ops.convert_to_tensor(x, dtype="float32")
         labels = ops.convert_to_tensor(y, dtype="int32")
-        if model not in self._gradients:
-            # The cache must not keep its own key alive.
-            self._gradients[model] = _backend.input_gradient(weakref.proxy(model), cross_entropy)
+        gradient = _gradient(model)
         states = [(v, ops.convert_to_numpy(v)) for v in _seed_states(model)]
-        found = self._search(model, images, labels, self.seed if seed is None else seed)
+        found = self._search(model, gradient, images, labels, self.seed if seed is None else seed)
         for variable, value in states:
             variable.assign(value)
         return ops.convert_to_numpy(found) if isinstance(x, np.ndarray) else found
 
-    def _search(self, model, images, labels, seed):
-        threat, gradient = self.threat, self._gradients[model]
+    def _search(self, model, gradient, images, labels, seed):
+        threat = self.threat
         if not threat.random_start:
             return ascend(gradient, images, images, labels, threat)
         worst, worst_loss = None, None
@@ -98,6 +95,17 @@ class GradientAttack:
             worst = ops.where(ops.reshape(better, shape), found, worst)
             worst_loss = ops.where(better, loss, worst_loss)
         return worst
+
+
+_GRADIENTS = weakref.WeakKeyDictionary()
+
+
+def _gradient(model):
+    """The model's input gradient, compiled once for all attacks."""
+    if model not in _GRADIENTS:
+        # The cache must not keep its own key alive.
+        _GRADIENTS[model] = _backend.input_gradient(weakref.proxy(model), cross_entropy)
+    return _GRADIENTS[model]
 
 
 def _margin_loss(model, images, labels):

@@ -40,7 +40,7 @@ class ResumeState(keras.callbacks.Callback):
         callbacks: objects whose counters belong to the run, as a list, or as a dict from name to
             object. Each has `get_state() -> JSON-able dict` and `set_state(dict)`. The latter is
             called by `restore` and again when training begins, as callbacks often start anew there.
-        data: data set that counts its epochs in an attribute `epoch`, such as `datasets.Batches`;
+        data: data set that counts its epochs in an attribute `epoch`, such as `keras_dep.Batches`;
             `restore` sets it to the epoch that comes next.
         metadata: JSON-able dict of what identifies the run, such as its flags. `restore` refuses a
             state with another one.

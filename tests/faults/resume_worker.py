@@ -6,7 +6,7 @@ import signal
 import keras
 import numpy as np
 
-from keras_dep import datasets
+from keras_dep.batches import Batches
 from keras_dep.callbacks import resume
 
 EPOCHS, BATCHES, BATCH_SIZE = 4, 6, 8
@@ -77,7 +77,7 @@ def attempt(folder, seed, death, reports):
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (BATCHES * BATCH_SIZE, 4, 4, 1)).astype("uint8")
     labels = generator.integers(0, 3, len(images)).astype("int32")
-    data, model = datasets.Batches(images, labels, BATCH_SIZE, augment="standard"), build(seed)
+    data, model = Batches(images, labels, BATCH_SIZE, augment="standard"), build(seed)
     state = resume.ResumeState(os.path.join(folder, "state"), data=data)
     first_epoch = state.restore(model)
     reports.send(first_epoch)

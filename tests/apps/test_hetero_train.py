@@ -1,0 +1,172 @@
+"""The hetero_train app as a person meets it: help, mistakes, the table, death and resumption."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from apps import hetero_train
+from apps import presets
+from keras_dep.settings import Settings
+from keras_dep.summaries import read_scalars
+
+ROOT = pathlib.Path(__file__).parents[2]
+SMALL = (
+    "--train_examples=48", "--test_examples=16", "--batch_size=16", "--timesteps=2", "--epochs=2",
+    "--attack_examples=8", "--watch_examples=16", "--hessian_examples=4", "--verbose=0",
+)  # fmt: skip
+RUNS = ("sgd", "dep")
+LIMIT = 240
+
+
+@pytest.fixture
+def launch(monkeypatch, tmp_path):
+    """Launches the app in this process; returns its exit status."""
+    terminate = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(hetero_train, "_define_settings", define_once)
+
+    def run(*arguments):
+        argv = ["hetero_train.py", f"--out_dir={tmp_path / 'out'}", *arguments]
+        with flagsaver.flagsaver(), pytest.raises(SystemExit) as caught:
+            hetero_train.launch(argv)
+        return caught.value.code or 0
+
+    yield run
+    signal.signal(signal.SIGTERM, terminate)
+
+
+def define_once(define=hetero_train._define_settings):
+    if "timesteps" not in flags.FLAGS:
+        define()
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--model=vgg99"], "model must be one of vgg5, vgg11, vgg13, vgg16; received 'vgg99'"),
+        (["--surrogate=step"], "surrogate must be one of triangle"),
+        (["--dataset=mnist"], "dataset must be one of cifar10, cifar100, digits; received 'mnist'"),
+        (["--augment=none,paper"], "augment must be one of none, paper, standard"),
+        (["--timesteps=0"], r"timesteps must be in [1, 1000]; received 0"),
+        (["--timesteps=four"], "flag --timesteps=four: invalid literal"),
+        (["--tau=0.5"], "tau must be at least 1; received 0.5"),
+        (["--tau=nan"], "tau must be at least 1; received nan"),
+        (["--epsilon=2"], "epsilon must be in [0, 1]; received 2.0"),
+        (["--eval_epsilon=-0.1"], "eval_epsilon must be in [0, 1]; received -0.1"),
+        (["--poison_epoch=3"], "poison_epoch must be below epochs=3"),
+        (["--attack=none"], "attack='none' leaves nothing to perturb"),
+        (["--preset=paper"], "preset must be one of paper_cifar10"),
+        (["--backend=mxnet"], "flag --backend=mxnet: value should be one of"),
+        (["--no_such_flag"], "Unknown command line flag 'no_such_flag'"),
+        (["digits"], "no positional arguments are taken; received 'digits'"),
+        (["--train_examples=2000"], "train_examples must be a whole number from 1 to 1500"),
+        (["--train_examples=10"], "batch_size must be a whole number from 1 to 10; received"),
+        (["--dataset=cifar10", "--data_dir=/nowhere"], "cifar10 expected in /nowhere/cifar10"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(launch, capsys, tmp_path, arguments, words):
+    assert launch(*arguments) == 2
+    message = capsys.readouterr().err.strip().splitlines()
+    assert len(message) == 1 and message[0].startswith("hetero_train: ") and words in message[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(launch, capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert launch(*SMALL, f"--out_dir={tmp_path / 'file'}") == 2
+    assert "cannot be written (Not a directory); choose another" in capsys.readouterr().err
+
+
+def test_help_lists_every_setting_by_group(launch, capsys):
+    assert launch("--help") == 0
+    text = capsys.readouterr().out
+    for name in (*Settings.__dataclass_fields__, "backend", "optimizer", "out_dir", "resume"):
+        assert f"--{name}: " in text
+    headings = [line for line in text.splitlines() if line.isupper()]
+    assert headings == ["RUN", "DATA", "NETWORK", "TRAINING", "POISON", "MEASUREMENT"]
+
+
+def test_flags_win_over_the_preset_and_the_preset_over_defaults():
+    define_once()
+    with flagsaver.flagsaver():
+        flags.FLAGS(["", "--preset=paper_cifar100", "--epochs=5", "--noresume"])
+        settings = hetero_train._settings()
+        flags.FLAGS.unparse_flags()
+    assert (settings.epochs, settings.model, settings.weight_decay) == (5, "vgg11", 5e-4)
+    for values in presets.PRESETS.values():
+        Settings(**values)
+
+
+def test_both_runs_end_in_one_table_and_a_stopped_one_at_the_same_weights(launch, capsys, tmp_path):
+    assert launch(*SMALL) == 0
+    table = capsys.readouterr().out
+    results = [read_result(tmp_path / "out" / run) for run in RUNS]
+    rows = {line[:30].strip(): line[30:].split() for line in table.splitlines()}
+    for label, name in (("clean", "clean"), ("FGSM", "fgsm"), ("PGD", "pgd")):
+        shown = [f"{100 * result['accuracy'][name]:.2f}" for result in results]
+        assert rows[f"{label} accuracy"][::2] == shown
+    radii = [f"{result['hessian']['spectral_radius']:.4g}" for result in results]
+    assert rows["Hessian spectral radius"] == radii
+    assert rows["DEP overhead per step"][1] == "%"
+    assert f"tensorboard --logdir {tmp_path / 'out'}" in table
+    for run, result in zip(RUNS, results):
+        assert len(result["poisoned_batches"]) == len(result["collapse"]) == 2
+        tags = read_scalars(tmp_path / "out" / run)
+        wanted = {"train/loss", "validation/accuracy", "poison/accuracy_after", "result/pgd"}
+        assert wanted | {f"hessian/lambda_{i}" for i in range(1, 5)} <= set(tags)
+        assert any(tag.startswith("dep/removed_energy/") for tag in tags) == (run == "dep")
+    # The folder now holds a finished run: refused, or shown again.
+    assert launch(*SMALL) == 2
+    assert "already holds a run; pass --resume" in capsys.readouterr().err
+    assert launch(*SMALL, "--resume") == 0
+    assert capsys.readouterr().out.count("PGD accuracy") == 1
+    assert launch(*SMALL, "--resume", "--tau=2") == 2
+    assert "is a finished run with tau=1.1; received 2.0" in capsys.readouterr().err
+    # Another process, stopped behind its first epoch and told to go on.
+    stopped = start(tmp_path / "stopped", *SMALL, "--optimizer=dep")
+    wait_for(tmp_path / "stopped/dep/state.1", stopped)
+    stopped.terminate()
+    assert stopped.wait(LIMIT) == 130
+    assert "stopped; add --resume to go on" in stopped.stderr.read()
+    resumed = start(tmp_path / "stopped", *SMALL, "--optimizer=dep", "--resume")
+    assert resumed.wait(LIMIT) == 0, resumed.stderr.read()
+    folders = [tmp_path / "out/dep", tmp_path / "stopped/dep"]
+    models = [keras.saving.load_model(folder / "model.keras") for folder in folders]
+    for one, other in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_array_equal(one, other)
+    unbroken, broken = map(read_result, folders)
+    for name in ("accuracy", "poisoned_batches", "collapse", "steps", "history"):
+        assert unbroken[name] == broken[name]
+
+
+def read_result(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def start(folder, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "apps/hetero_train.py", f"--out_dir={folder}", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path, process):
+    deadline = time.monotonic() + LIMIT
+    while not path.exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -1,0 +1,94 @@
+"""A run of the experiment: what it leaves, what both optimizers share, what it refuses."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_dep import datasets
+from keras_dep import experiment
+from keras_dep.settings import Settings
+
+SMALL = {
+    "batch_size": 16,
+    "timesteps": 2,
+    "epochs": 1,
+    "attack_examples": 8,
+    "watch_examples": 16,
+    "hessian_examples": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return datasets.load("digits", train_examples=48, test_examples=16)
+
+
+def run(folder, data, optimizer="sgd", resume=False, **options):
+    settings = Settings(**{**SMALL, **options})
+    return experiment.run(settings, optimizer, str(folder), data, resume=resume, verbose=0)
+
+
+def weights(folder):
+    return keras.saving.load_model(folder / "model.keras").get_weights()
+
+
+def test_both_optimizers_share_first_weights_and_every_batch(tmp_path, data):
+    # With a learning rate of 0 weights show the start, and moving statistics every batch seen.
+    options = {"learning_rate": 0.0, "augment": "paper", "poison_count": 2}
+    for optimizer in experiment.OPTIMIZERS:
+        result = run(tmp_path / optimizer, data, optimizer, **options)
+        assert result["steps"] == 3 + 2
+    for one, other in zip(weights(tmp_path / "sgd"), weights(tmp_path / "dep"), strict=True):
+        np.testing.assert_array_equal(one, other)
+    seeded = experiment.build_network(Settings(**SMALL), data).get_weights()
+    assert any((one != other).any() for one, other in zip(weights(tmp_path / "sgd"), seeded))
+
+
+@pytest.mark.parametrize("base, mode", [("clean", "replace"), ("adversarial", "insert")])
+def test_other_bases_and_modes(tmp_path, data, base, mode):
+    result = run(tmp_path, data, "dep", base=base, poison_mode=mode, poison_position="last")
+    assert result["steps"] == 3 + (mode == "insert")
+    (poisoned,) = result["poisoned_batches"]
+    assert poisoned["place"] == (3 if mode == "insert" else 2)
+    assert (poisoned["loss"] is None) == (mode == "replace")
+    assert result["worst_after_poison"] == result["collapse"][0]["after"]
+    assert 0 <= result["accuracy"]["pgd"] <= 1
+    network = keras.saving.load_model(tmp_path / "model.keras")
+    assert network.output_shape == (None, 2, 10)
+
+
+def test_half_precision_and_its_policy_end_with_the_run(tmp_path, data):
+    before = keras.mixed_precision.dtype_policy().name
+    result = run(tmp_path, data, "dep", precision="mixed_bfloat16", poison_count=0)
+    assert np.isfinite(result["history"]["loss"]).all()
+    assert result["poisoned_batches"] == [] and result["worst_after_poison"] is None
+    assert keras.mixed_precision.dtype_policy().name == before
+
+
+def test_a_finished_run_is_told_from_another(tmp_path, data):
+    result = run(tmp_path, data, poison_count=0)
+    assert run(tmp_path, data, poison_count=0, resume=True) == result
+    with pytest.raises(ValueError, match="already holds a run; pass --resume"):
+        run(tmp_path, data, poison_count=0)
+    with pytest.raises(ValueError, match="finished run with epochs=1; received 2"):
+        run(tmp_path, data, poison_count=0, epochs=2, resume=True)
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps({**result, "backend": "other"}))
+    with pytest.raises(ValueError, match="finished run with backend='other'; received"):
+        run(tmp_path, data, poison_count=0, resume=True)
+
+
+def test_an_unknown_optimizer_is_one_line(tmp_path, data):
+    with pytest.raises(ValueError, match="optimizer must be one of sgd, dep; received 'adam'"):
+        run(tmp_path / "out", data, "adam")
+    assert not (tmp_path / "out").exists()
+
+
+def test_cosine_falls_to_zero_per_epoch():
+    settings = Settings(epochs=4, learning_rate=0.2)
+    rates = [experiment.learning_rate(settings, epoch) for epoch in range(5)]
+    np.testing.assert_allclose(rates, [0.2, 0.1707107, 0.1, 0.0292893, 0.0], atol=1e-7)
+    constant = Settings(schedule="constant", learning_rate=0.2)
+    assert experiment.learning_rate(constant, 2) == 0.2
