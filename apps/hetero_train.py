@@ -70,7 +70,8 @@ def main(argv):
     if len(argv) > 1:
         _fail(f"no positional arguments are taken; received {' '.join(argv[1:])!r}.")
     logging.set_verbosity(logging.WARNING)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in {"SIGINT", "SIGTERM", "SIGALRM"} & set(dir(signal)):
+        signal.signal(getattr(signal, name), _interrupt)
     results = {}
     try:
         settings = _settings()
@@ -84,9 +85,21 @@ def main(argv):
     except (ValueError, OSError) as error:
         _fail(error)
     except KeyboardInterrupt:
+        _alarm(0)
         _fail(f"stopped; add --resume to go on from the last whole epoch in {FLAGS.out_dir}.", 130)
     print(_table(results))
     print(f"\ntensorboard --logdir {FLAGS.out_dir}")
+
+
+def _interrupt(number, frame):
+    """Interrupts, and again a second later: what calls Python from C may swallow the first."""
+    _alarm(1)
+    raise KeyboardInterrupt
+
+
+def _alarm(seconds):
+    if hasattr(signal, "alarm"):
+        signal.alarm(seconds)
 
 
 def _settings():

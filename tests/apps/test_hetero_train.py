@@ -31,7 +31,8 @@ LIMIT = 240
 @pytest.fixture
 def launch(monkeypatch, tmp_path):
     """Launches the app in this process; returns its exit status."""
-    terminate = signal.getsignal(signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    handlers = {number: signal.getsignal(number) for number in numbers}
     monkeypatch.setattr(hetero_train, "_define_settings", define_once)
 
     def run(*arguments):
@@ -41,7 +42,8 @@ def launch(monkeypatch, tmp_path):
         return caught.value.code or 0
 
     yield run
-    signal.signal(signal.SIGTERM, terminate)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def define_once(define=hetero_train._define_settings):
