@@ -2,9 +2,9 @@
 
 The paper (arXiv 2505.11134, Eq. 12 to 15) folds a gradient into a matrix `G = sum_i s_i u_i v_i^T`
 and replaces it by `P(G) = G - s_1 u_1 v_1^T`. A full singular value decomposition computes far more
-than that, so the leading right singular vector is found in a Krylov space of `G^T G`, its residual
-is checked, and a decomposition of the small Gram matrix takes over in the rare case that the check
-fails. Everything is matrix products: it runs eagerly, compiled and under XLA.
+than that. Here a Lanczos process on `G^T G` runs until a bound on its own error is met, most often
+after 8 to 14 products with `G` and as many with its transpose. Everything is matrix products: it
+runs eagerly, compiled and under XLA.
 """
 
 import math
@@ -13,10 +13,20 @@ import keras
 import numpy as np
 from keras import ops
 
-KRYLOV_STEPS = 16
-# 2**20 is the power of the projected Gram matrix that separates its leading eigenvector.
-SQUARINGS = 20
-RESIDUAL_LIMIT = 3e-6
+from keras_dep import _backend
+
+# Largest residual accepted, ||G^T G v - s_1^2 v|| / (s_1 ||G||): the error of P(G) over ||G|| is
+# at most this over 1 - (s_2 / s_1)^2.
+TOLERANCE = 2e-7
+# (steps at most, steps between checks): the short process settles all but flat spectra.
+SHORT = (16, 4)
+LONG = (192, 32)
+# 2**16 is the power of the projected matrix that separates its leading eigenvector.
+SQUARINGS = 16
+# Sums over more rows than LONG_SUM are taken in parts, so that rounding errors do not pile up.
+LONG_SUM = 8192
+PART = 512
+TINY = 1e-30
 
 
 def matricise(gradient, output_axes=1):
@@ -86,118 +96,148 @@ def deflate(gradient, output_axes=1):
     ([[0.0, 0.0], [0.0, 1.0]], 0.9)
     """
     matrix = ops.cast(matricise(gradient, output_axes), _working_dtype(gradient))
-    finite = ops.all(ops.isfinite(matrix))
-    # Unit norm first: squares of 1e-30 or 1e30 leave float32.
-    matrix = ops.where(finite, matrix, ops.zeros_like(matrix))
-    peak = ops.max(ops.abs(matrix))
-    unit = matrix / ops.where(peak > 0, peak, ops.ones_like(peak))
-    norm = _norm(unit)
-    unit = unit / ops.where(norm > 0, norm, ops.ones_like(norm))
-    image, right = leading_component(unit)
-    rest = unit - image[:, None] * right[None, :]
-    rest = ops.cast(ops.reshape(rest * norm * peak, gradient.shape), gradient.dtype)
-    removed = ops.cast(ops.sum(ops.square(image)), "float32")
-    return ops.where(finite, rest, gradient), removed
+    image, right, removed = leading_component(matrix)
+    rest = matrix - image[:, None] * right[None, :]
+    return ops.cast(ops.reshape(rest, gradient.shape), gradient.dtype), removed
 
 
 def leading_component(matrix):
-    """Leading singular component of a finite matrix of Frobenius norm 1 (or 0).
+    """Leading singular component of a matrix.
 
     Args:
         matrix: float32 or float64 tensor of shape `(m, n)`.
 
     Returns:
-        `(image, right)`: `image = s_1 u_1` of shape `(m,)` and the unit vector `right = v_1` of
-        shape `(n,)`, whose outer product is the component. The signs of both are arbitrary. A zero
-        matrix gives zeros.
+        `(image, right, share)`: `s_1 u_1` of shape `(m,)` and `v_1` of shape `(n,)`, whose outer
+        product is the component, and `s_1^2` over the squared Frobenius norm, float32. The signs of
+        both vectors are arbitrary. A zero matrix, or one that is not finite, gives zeros.
     """
     rows, columns = matrix.shape
     if rows < columns:
-        right, left = leading_component(ops.transpose(matrix))
-        size = _norm(right)
-        unit = right / ops.where(size > 0, size, ops.ones_like(size))
-        return left * size, unit
-    image, right, trusted = _krylov(matrix)
-    if min(rows, columns) <= KRYLOV_STEPS:
-        # The Krylov space is the whole space: nothing is left to check.
-        return image, right
-    return ops.cond(trusted, lambda: (image, right), lambda: _gram(matrix))
-
-
-def _krylov(matrix):
-    """Rayleigh-Ritz in the Krylov space of `matrix^T matrix`, with its residual as certificate."""
-    rows, columns = matrix.shape
+        right, left, share = leading_component(ops.transpose(matrix))
+        size = ops.sqrt(_energy(right))
+        return left * size, right / ops.where(size > 0, size, ops.ones_like(size)), share
     # Fixed and dense: no structured gradient is orthogonal to it, and two runs agree bit for bit.
-    start = np.random.default_rng(0).standard_normal(rows)
-    direction = _normalise(ops.matmul(ops.convert_to_tensor(start, dtype=matrix.dtype), matrix))
-    size = min(KRYLOV_STEPS, columns)
-    columns_of = ops.eye(size, dtype=matrix.dtype)
-
-    def advance(index, state):
-        basis, images, direction = state
-        column = ops.take(columns_of, index, axis=0)
-        image = ops.matmul(matrix, direction)
-        basis = basis + direction[:, None] * column
-        images = images + image[:, None] * column
-        step = ops.matmul(image, matrix)
-        direction = step
-        for _ in range(2):
-            direction = direction - ops.matmul(basis, ops.matmul(direction, basis))
-        # What rounding left of an exhausted space is no direction.
-        spent = _norm(direction) <= 1e-6 * _norm(step)
-        direction = ops.where(spent, ops.zeros_like(direction), _normalise(direction))
-        return basis, images, direction
-
-    # A loop, not its unrolling: compilers pay for every copy of the body.
-    state = ops.zeros((columns, size), matrix.dtype), ops.zeros((rows, size), matrix.dtype)
-    basis, images, _ = ops.fori_loop(0, size, advance, (*state, direction))
-    image, right = _ritz(matrix, basis, images)
-    energy = ops.sum(ops.square(image))
-    residual = _norm(ops.matmul(image, matrix) - energy * right)
-    # s_1 is never below the norm of a row or column; a start that missed it would be.
-    squares = ops.square(matrix)
-    floor = ops.maximum(ops.max(ops.sum(squares, axis=0)), ops.max(ops.sum(squares, axis=1)))
-    trusted = ops.logical_and(
-        residual <= RESIDUAL_LIMIT * ops.sqrt(energy), energy >= (1.0 - 1e-5) * floor
+    start = np.random.default_rng(0).standard_normal(columns)
+    start = ops.convert_to_tensor(start / np.linalg.norm(start), dtype=matrix.dtype)
+    # It meets every entry, so its image tells whether all are finite, and their scale.
+    peak = ops.max(ops.abs(ops.matmul(matrix, start)))
+    sound = ops.logical_and(ops.isfinite(peak), peak > 0)
+    scale = ops.where(sound, peak, ops.ones_like(peak))
+    # Unit scale first: squares of 1e-30 or 1e30 leave float32.
+    unit = matrix / scale
+    energy = ops.sum(ops.sum(ops.square(unit), axis=1))
+    right, trusted = _lanczos(unit, start, energy, *SHORT)
+    if columns > SHORT[0] and _backend.branches_freely(matrix):
+        right = ops.cond(
+            ops.logical_or(trusted, ops.logical_not(sound)),
+            lambda: right,
+            lambda: _lanczos(unit, right, energy, *LONG)[0],
+        )
+    image = ops.matmul(unit, right)
+    share = _energy(image) / ops.where(energy > 0, energy, ops.ones_like(energy))
+    image, right, share = (
+        ops.where(sound, value, ops.zeros_like(value)) for value in (image * scale, right, share)
     )
-    return image, right, trusted
+    return image, right, ops.cast(share, "float32")
 
 
-def _gram(matrix):
-    """The same from an eigendecomposition of the small Gram matrix, for flat spectra."""
-    _, vectors = ops.eigh(ops.matmul(ops.transpose(matrix), matrix))
-    # One framework's eigenvectors are ten times less exact: refine within the leading ones.
-    basis = vectors[:, -KRYLOV_STEPS:]
-    return _ritz(matrix, basis, ops.matmul(matrix, basis))
+def _lanczos(matrix, start, energy, limit, every):
+    """Leading right singular vector of a tall matrix, and whether its error bound was met.
+
+    Lanczos on `matrix^T matrix` with full reorthogonalisation; the bound is looked at after each
+    `every` steps, and `limit` steps are the most. Where the space is exhausted it is met exactly.
+    """
+    size = matrix.shape[1]
+    limit = min(limit, size)
+    places = ops.arange(limit)
+    transposed = _transposed_product(matrix)
+
+    def step(index, state):
+        basis, diagonal, links, direction, link = state
+        here = ops.cast(places == index, matrix.dtype)
+        basis = basis + here[:, None] * direction
+        image = ops.matmul(matrix, direction)
+        # The projection of matrix^T matrix onto the basis is tridiagonal.
+        diagonal = diagonal + _energy(image) * here
+        links = links + link * here
+        image = transposed(image)
+        following = image - ops.matmul(ops.matmul(basis, image), basis)
+        following = following - ops.matmul(ops.matmul(basis, following), basis)
+        link = ops.sqrt(_energy(following))
+        # What rounding left of an exhausted space is no direction.
+        left = ops.cast(link > 1e-6 * ops.sqrt(_energy(image)), matrix.dtype)
+        direction = following * (left / ops.maximum(link, TINY))
+        return basis, diagonal, links, direction, link * left
+
+    def advance(index, state, right, trusted):
+        state = ops.fori_loop(index, index + every, step, state)
+        basis, diagonal, links, _, link = state
+        beside = ops.diag(links[1:], 1)
+        weights = _leading_eigenvector(ops.diag(diagonal) + beside + ops.transpose(beside))
+        right = ops.matmul(weights, basis)
+        right = right / ops.sqrt(_energy(right))
+        value = ops.sum(diagonal * weights * weights) + 2 * ops.sum(
+            links[1:] * weights[1:] * weights[:-1]
+        )
+        last = ops.cast(places == index + every - 1, matrix.dtype)
+        residual = link * ops.abs(ops.sum(last * weights))
+        return index + every, state, right, residual <= TOLERANCE * ops.sqrt(value * energy)
+
+    def unsettled(index, state, right, trusted):
+        return ops.logical_and(index < limit, ops.logical_not(trusted))
+
+    empty = ops.zeros((limit,), matrix.dtype)
+    state = (ops.zeros((limit, size), matrix.dtype), empty, empty, start, empty[0])
+    variables = (0, state, start, energy < 0)
+    if _backend.branches_freely(matrix):
+        _, _, right, trusted = ops.while_loop(unsettled, advance, variables)
+    else:
+        for _ in range(0, limit, every):
+            variables = advance(*variables)
+        _, _, right, trusted = variables
+    return right, trusted
 
 
-def _ritz(matrix, basis, images):
-    """Leading triplet within a basis, given the images of its vectors."""
-    weights = _leading_eigenvector(ops.matmul(ops.transpose(images), images))
-    right = _normalise(ops.matmul(basis, weights))
-    return ops.matmul(matrix, right), right
+def _transposed_product(matrix):
+    """`w -> matrix^T w` for a tall matrix, long sums in parts so that rounding does not pile up."""
+    rows, columns = matrix.shape
+    if rows <= LONG_SUM:
+        return lambda vector: ops.matmul(vector, matrix)
+    parts = _in_parts(matrix)
+    return lambda vector: ops.sum(ops.matmul(_in_parts(vector)[:, None, :], parts), axis=(0, 1))
+
+
+def _in_parts(tensor):
+    """`(rows, ...)`, filled up with zeros, as `(parts, PART, ...)`."""
+    missing = -tensor.shape[0] % PART
+    if missing:
+        tensor = ops.pad(tensor, [(0, missing)] + [(0, 0)] * (len(tensor.shape) - 1))
+    return ops.reshape(tensor, (-1, PART, *tensor.shape[1:]))
+
+
+def _energy(vector):
+    if vector.shape[0] <= LONG_SUM:
+        return ops.dot(vector, vector)
+    return ops.sum(ops.sum(ops.square(_in_parts(vector)), axis=1))
 
 
 def _leading_eigenvector(symmetric):
     """Unit leading eigenvector of a small positive semi-definite matrix, by repeated squaring."""
 
-    def square(_, matrix):
-        peak = ops.max(ops.abs(matrix))
-        matrix = matrix / ops.where(peak > 0, peak, ops.ones_like(peak))
-        return ops.matmul(matrix, matrix)
+    def square(_, power):
+        peak = ops.max(power)
+        power = power / ops.maximum(peak, TINY)
+        # Four squarings of a matrix of this size stay far inside float32.
+        for _ in range(4):
+            power = ops.matmul(power, power)
+        return power
 
-    power = ops.fori_loop(0, SQUARINGS, square, symmetric)
+    # No sign is lost: the largest entry of a positive semi-definite matrix is on its diagonal.
+    power = ops.fori_loop(0, SQUARINGS // 4, square, symmetric)
     heaviest = ops.one_hot(ops.argmax(ops.diag(power)), power.shape[0], dtype=power.dtype)
-    return _normalise(ops.matmul(power, heaviest))
-
-
-def _norm(tensor):
-    return ops.sqrt(ops.sum(ops.square(tensor)))
-
-
-def _normalise(vector):
-    size = _norm(vector)
-    return vector / ops.where(size > 0, size, ops.ones_like(size))
+    vector = ops.matmul(power, heaviest)
+    return vector / ops.maximum(ops.sqrt(_energy(vector)), TINY)
 
 
 def _working_dtype(tensor):

@@ -2,14 +2,18 @@
 
 import math
 import re
+import warnings
 
 import keras
 from keras import ops
 
+from keras_dep import _backend
 from keras_dep import deflation
 from keras_dep._export import export
 
 RANK_ONE = ("keep", "remove")
+# The two factors that Keras adds to a layer for low-rank adaptation.
+LOW_RANK_FACTOR = re.compile(r"lora_\w+_[ab]$")
 
 
 class GradientTransform(keras.optimizers.Optimizer):
@@ -67,7 +71,7 @@ class GradientTransform(keras.optimizers.Optimizer):
             if not self.built:
                 self.build(variables)
         if grads:
-            grads = self.transform(grads, variables)
+            grads = _backend.on_reduced(lambda reduced: self.transform(reduced, variables), grads)
         self.inner_optimizer.apply(grads, trainable_variables)
 
     @property
@@ -129,26 +133,36 @@ class DEP(GradientTransform):
     theorem. Moments, weight decay and clipping of the inner optimizer act after the projection and
     are not projected themselves; kernel regularisers enter the loss and are.
 
-    Vectors and scalars (biases, normalisation) are never touched. Kernels are folded by all axes
-    but the last. Depthwise kernels `(kh, kw, channels, multiplier)` count outputs in their last two
-    axes and are recognised by their path. A matrix with one row or column has rank one and would
-    lose its whole gradient, so it is left alone unless asked otherwise; note that the gradient of a
-    two-class softmax head also has rank one.
+    Vectors and scalars (biases, normalisation) are never touched, nor are the factors of low-rank
+    adaptation and weights that their gradient overwrites (quantisation). Kernels are folded by all
+    axes but the last. Depthwise kernels `(kh, kw, channels, multiplier)` count outputs in their
+    last two axes and are recognised by their path. Sparse gradients become dense.
+
+    A gradient of rank one would be wiped out, and its weight never learn. That is any matrix with
+    one row or column, and the kernel of a softmax head over two classes: its rank is at most the
+    number of classes less one. So kernels with a side of 1 or 2 are left alone unless asked
+    otherwise, and a warning names them once. A batch of one image gives every dense layer a
+    gradient of rank one too; this one is removed.
+
+    Under `tf.distribute` the gradients are reduced over the replicas before the projection; on JAX,
+    and in torch's `DistributedDataParallel`, they arrive reduced.
 
     After each step `removed_energy` holds, per projected variable in the order of
     `projected_paths`, the share in [0, 1] of the squared gradient norm that was removed.
 
     Args:
         inner_optimizer: the optimizer to wrap, an instance or a string.
-        rank_one: `"keep"` leaves gradients whose matrix has a side of 1 as they are; `"remove"`
-            follows the paper's released code and wipes them out.
+        rank_one: `"keep"` leaves kernels with a side of 1 or 2 as they are; `"remove"` follows the
+            paper's released code and projects them too.
+        exclude: what to leave alone: regular expressions searched in `variable.path`, or variables;
+            one of them or a sequence.
         depthwise: regular expression searched in `variable.path`; matching kernels of rank 4 are
             folded as depthwise.
         name: optional name.
 
     Raises:
-        ValueError: `inner_optimizer` is no Keras optimizer or accumulates gradients, or an unknown
-            `rank_one`.
+        ValueError: `inner_optimizer` is no Keras optimizer or accumulates gradients, an unknown
+            `rank_one`, or something to exclude that is neither a regular expression nor a variable.
 
     Source: arXiv 2505.11134, Eq. 12 to 15 (as Dominant Singular Deflation at ICLR 2026).
 
@@ -160,28 +174,37 @@ class DEP(GradientTransform):
     'keep'
     """
 
-    def __init__(self, inner_optimizer, rank_one="keep", depthwise="depthwise", name=None):
+    def __init__(
+        self, inner_optimizer, rank_one="keep", exclude=(), depthwise="depthwise", name=None
+    ):
         if rank_one not in RANK_ONE:
             raise ValueError(
                 f"rank_one must be one of {', '.join(RANK_ONE)}; received {rank_one!r}."
             )
         super().__init__(inner_optimizer, name=name)
         self.rank_one = rank_one
+        single = isinstance(exclude, str) or hasattr(exclude, "path")
+        self.exclude = tuple(map(_path_pattern, [exclude] if single else exclude))
         self.depthwise = depthwise
 
     def build(self, variables):
         if self.built:
             return
-        self._output_axes = {
-            self._var_key(variable): axes
-            for variable in variables
-            if (axes := self._outputs(variable)) is not None
-        }
-        self.projected_paths = tuple(
-            variable.path for variable in variables if self._var_key(variable) in self._output_axes
-        )
+        weights = [variable for variable in variables if not self._is_excluded(variable)]
+        projected = [v for v in weights if self.rank_one == "remove" or self._least_side(v) > 2]
+        if kept := sorted({v.path for v in weights} - {v.path for v in projected}):
+            warnings.warn(
+                f"DEP leaves {', '.join(kept)} as they are: with a side of 1 or 2 the gradient may "
+                'have rank one and would be wiped out; rank_one="remove" projects them too.',
+                stacklevel=2,
+            )
+        self._output_axes = {self._var_key(v): self._count_output_axes(v) for v in projected}
+        self.projected_paths = tuple(variable.path for variable in projected)
         self.removed_energy = self.add_variable(
-            shape=(len(self._output_axes),), dtype="float32", name="removed_energy"
+            shape=(len(self._output_axes),),
+            dtype="float32",
+            aggregation="only_first_replica",
+            name="removed_energy",
         )
         super().build(variables)
 
@@ -199,18 +222,40 @@ class DEP(GradientTransform):
             self.removed_energy.assign(ops.stack(removed))
         return passed
 
-    def _outputs(self, variable):
-        """How many trailing axes of a variable count outputs, or `None` to leave it alone."""
-        if len(variable.shape) < 2:
-            return None
-        depthwise = len(variable.shape) == 4 and re.search(self.depthwise, variable.path)
-        axes = 2 if depthwise else 1
-        if self.rank_one == "keep" and 1 in deflation.matrix_shape(variable.shape, axes):
-            return None
-        return axes
+    def _is_excluded(self, variable):
+        return (
+            len(variable.shape) < 2
+            or getattr(variable, "overwrite_with_gradient", False)
+            or LOW_RANK_FACTOR.search(variable.path)
+            or any(re.search(pattern, variable.path) for pattern in self.exclude)
+        )
+
+    def _least_side(self, variable):
+        return min(deflation.matrix_shape(variable.shape, self._count_output_axes(variable)))
+
+    def _count_output_axes(self, variable):
+        return 2 if len(variable.shape) == 4 and re.search(self.depthwise, variable.path) else 1
 
     def get_config(self):
-        return {**super().get_config(), "rank_one": self.rank_one, "depthwise": self.depthwise}
+        return {
+            **super().get_config(),
+            "rank_one": self.rank_one,
+            "exclude": list(self.exclude),
+            "depthwise": self.depthwise,
+        }
+
+
+def _path_pattern(item):
+    """A regular expression for the path of what is to be excluded."""
+    if hasattr(item, "path"):
+        return f"^{re.escape(item.path)}$"
+    try:
+        return re.compile(item).pattern
+    except (re.error, TypeError) as error:
+        raise ValueError(
+            f"exclude must hold regular expressions or variables; received {item!r} ({error}); "
+            'write for example exclude="head/kernel".'
+        ) from error
 
 
 @export

@@ -119,14 +119,127 @@ def test_fit_projects_exactly_once(jit_compile):
     assert int(model.optimizer.iterations) == 1
 
 
-def test_single_column_heads_learn_unless_the_released_code_is_followed():
-    weights, gradients = arrays(0, [(6, 1)]), arrays(1, [(6, 1)])
-    kept = [keras.Variable(weights[0])]
-    apply(DEP(keras.optimizers.SGD(1.0)), gradients, kept)
+@pytest.mark.parametrize("columns", [1, 2])
+def test_slight_heads_learn_unless_the_released_code_is_followed(columns):
+    weights, gradients = arrays(0, [(6, columns)]), arrays(1, [(6, 1)])
+    # What a softmax over two classes hands back: rows that sum to zero.
+    gradients = [gradients[0] * np.array([1.0, -1.0], "float32")[:columns]]
+    kept = [keras.Variable(weights[0], name="head")]
+    with pytest.warns(UserWarning, match=f"DEP leaves {kept[0].path} as they are"):
+        apply(DEP(keras.optimizers.SGD(1.0)), gradients, kept)
     np.testing.assert_allclose(ops.convert_to_numpy(kept[0]), weights[0] - gradients[0], atol=1e-6)
     wiped = [keras.Variable(weights[0])]
     apply(DEP(keras.optimizers.SGD(1.0), rank_one="remove"), gradients, wiped)
     np.testing.assert_allclose(ops.convert_to_numpy(wiped[0]), weights[0], atol=1e-5)
+
+
+def test_a_two_class_head_learns():
+    draw = np.random.default_rng(0)
+    x = draw.standard_normal((64, 8)).astype("float32")
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])
+    model.compile(
+        DEP(keras.optimizers.SGD(0.5)), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    with pytest.warns(UserWarning, match="kernel as they are"):
+        history = model.fit(x, (x[:, 0] > 0).astype("int32"), epochs=5, verbose=0)
+    assert history.history["loss"][-1] < 0.5 * history.history["loss"][0]
+
+
+def updated(exclude, names=("first/kernel", "second/kernel")):
+    """Which of two weights the projection reached."""
+    weights, gradients = arrays(0, [(5, 4)] * 2), arrays(1, [(5, 4)] * 2)
+    variables = [keras.Variable(w, name=name.split("/")[0]) for w, name in zip(weights, names)]
+    exclude = exclude(variables) if callable(exclude) else exclude
+    optimizer = DEP(keras.optimizers.SGD(1.0), exclude=exclude)
+    apply(optimizer, gradients, variables)
+    reached = []
+    for variable, weight, gradient in zip(variables, weights, gradients):
+        step = weight - ops.convert_to_numpy(variable)
+        reached.append(bool(np.abs(step - gradient).max() > 1e-3))
+        expected = project(gradient) if reached[-1] else gradient
+        np.testing.assert_allclose(step, expected, atol=1e-5)
+    assert optimizer.projected_paths == tuple(
+        variable.path for variable, hit in zip(variables, reached) if hit
+    )
+    return reached
+
+
+def test_exclude_by_name_pattern_or_variable():
+    assert updated(()) == [True, True]
+    assert updated("first") == [False, True]
+    assert updated(["^sec.*d$"]) == [True, False]
+    assert updated(["first", "second"]) == [False, False]
+    assert updated(lambda variables: variables[1]) == [True, False]
+    assert updated(lambda variables: [variables[0], "second"]) == [False, False]
+
+
+def test_low_rank_factors_and_overwritten_weights_are_left_alone():
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(6), keras.layers.Dense(5)])
+    model.layers[0].enable_lora(4)
+    optimizer = DEP(keras.optimizers.SGD(0.1))
+    optimizer.build(model.trainable_variables)
+    assert optimizer.projected_paths == (model.layers[1].kernel.path,)
+    variable = keras.Variable(np.ones((4, 3), "float32"))
+    variable.overwrite_with_gradient = True
+    optimizer = DEP(keras.optimizers.SGD(0.1))
+    optimizer.build([variable])
+    assert optimizer.projected_paths == ()
+
+
+def test_sparse_embedding_gradients_are_projected_as_dense_ones():
+    tokens = np.array([[1, 3, 3], [5, 0, 1]])
+    model = keras.Sequential(
+        [keras.Input((3,), dtype="int32"), keras.layers.Embedding(7, 5), keras.layers.Flatten()]
+    )
+    before = model.get_weights()[0]
+    model.compile(DEP(keras.optimizers.SGD(1.0)), "mse")
+    target = np.random.default_rng(0).standard_normal((2, 15)).astype("float32")
+    model.train_on_batch(tokens, target)
+    output = before[tokens].reshape(2, 15)
+    gradient = np.zeros_like(before)
+    np.add.at(gradient, tokens, (2 * (output - target) / 30).reshape(2, 3, 5))
+    np.testing.assert_allclose(model.get_weights()[0], before - project(gradient), atol=1e-5)
+
+
+@pytest.mark.parametrize("clip", [{"clipnorm": 0.5}, {"global_clipnorm": 0.5}, {"clipvalue": 0.1}])
+def test_clipping_acts_on_the_projected_gradient(clip):
+    weights, gradients = arrays(0), arrays(1)
+    variables = [keras.Variable(weight) for weight in weights]
+    apply(DEP(keras.optimizers.SGD(1.0, **clip)), gradients, variables)
+    passed = [project(gradient) for gradient in gradients]
+    if "clipvalue" in clip:
+        passed = [np.clip(g, -0.1, 0.1) for g in passed]
+    else:
+        total = np.sqrt(sum(np.sum(g**2) for g in passed))
+        sizes = [total if "global_clipnorm" in clip else np.linalg.norm(g) for g in passed]
+        passed = [g * min(1, 0.5 / size) for g, size in zip(passed, sizes)]
+    for variable, weight, gradient in zip(variables, weights, passed):
+        np.testing.assert_allclose(ops.convert_to_numpy(variable), weight - gradient, atol=1e-5)
+
+
+def test_decoupled_weight_decay_is_not_projected():
+    weights, gradients = arrays(0), arrays(1)
+    variables = [keras.Variable(weight) for weight in weights]
+    apply(DEP(keras.optimizers.SGD(0.5, weight_decay=0.1)), gradients, variables)
+    for variable, weight, gradient in zip(variables, weights, gradients):
+        expected = weight * (1 - 0.5 * 0.1) - 0.5 * project(gradient)
+        np.testing.assert_allclose(ops.convert_to_numpy(variable), expected, atol=1e-5)
+
+
+def test_adam_moments_are_those_of_the_projected_gradient():
+    weights, steps = arrays(0), [arrays(seed) for seed in (1, 2, 3)]
+    variables = [keras.Variable(weight) for weight in weights]
+    optimizer = DEP(keras.optimizers.Adam(0.1))
+    first, second = ([np.zeros_like(w, "float64") for w in weights] for _ in range(2))
+    for number, gradients in enumerate(steps, start=1):
+        apply(optimizer, gradients, variables)
+        for i, gradient in enumerate(map(project, gradients)):
+            first[i] += 0.1 * (gradient - first[i])
+            second[i] += 0.001 * (gradient**2 - second[i])
+            rate = 0.1 * np.sqrt(1 - 0.999**number) / (1 - 0.9**number)
+            weights[i] = weights[i] - rate * first[i] / (np.sqrt(second[i]) + 1e-7)
+    for variable, weight in zip(variables, weights):
+        np.testing.assert_allclose(ops.convert_to_numpy(variable), weight, atol=1e-4)
 
 
 def test_depthwise_kernels_are_folded_by_channel_and_multiplier():
@@ -136,8 +249,9 @@ def test_depthwise_kernels_are_folded_by_channel_and_multiplier():
     before = ops.convert_to_numpy(kernel)
     gradient = arrays(1, [kernel.shape])[0]
     apply(DEP(keras.optimizers.SGD(1.0)), [gradient], [kernel])
-    expected = before - project(gradient.reshape(9, 10)).reshape(kernel.shape)
-    np.testing.assert_allclose(ops.convert_to_numpy(kernel), expected, atol=1e-5)
+    expected = project(gradient.reshape(9, 10)).reshape(kernel.shape)
+    error = np.linalg.norm(before - ops.convert_to_numpy(kernel) - expected)
+    assert error <= 1e-5 * np.linalg.norm(gradient)
 
 
 def test_missing_and_non_finite_gradients():
@@ -205,7 +319,7 @@ def test_save_load_and_go_on_exactly(tmp_path, inner):
 @pytest.mark.parametrize(
     "optimizer",
     [
-        DEP(keras.optimizers.Adam(0.01), rank_one="remove", depthwise="dw"),
+        DEP(keras.optimizers.Adam(0.01), rank_one="remove", exclude="head", depthwise="dw"),
         CoupledWeightDecay(keras.optimizers.SGD(0.1, momentum=0.5), 0.25),
         DEP(CoupledWeightDecay(keras.optimizers.SGD(0.1), 1e-3)),
     ],
@@ -260,6 +374,10 @@ def test_bad_input():
         DEP(3)
     with pytest.raises(ValueError, match="rank_one must be one of keep, remove.*'drop'"):
         DEP("sgd", rank_one="drop")
+    with pytest.raises(ValueError, match=r"exclude must hold.*received 3"):
+        DEP("sgd", exclude=[3])
+    with pytest.raises(ValueError, match=r"exclude must hold.*received '\('"):
+        DEP("sgd", exclude="(")
     with pytest.raises(ValueError, match="gradient_accumulation_steps.*4.*larger batch"):
         DEP(keras.optimizers.SGD(0.1, gradient_accumulation_steps=4))
     with pytest.raises(ValueError, match="weight_decay must be.*-1"):

@@ -7,6 +7,10 @@ Each file defines:
 - `hessian_product(model, loss)`: a function `(x, y) -> product`, where `product(vector)` is the
   Hessian of `loss(y, outputs)` in all trainable weights, flattened in order, times a flat vector,
   in inference mode;
+- `branches_freely(tensor)`: whether a branch on a value computed from `tensor` costs no waiting
+  for its device;
+- `on_reduced(transform, gradients)`: `transform` of the gradients as reduced over all replicas, in
+  the share per replica that a Keras optimizer reduces by itself;
 - `TransformedStep`: a `keras.Model` whose train step passes each batch through
   `transform_batch(x, y, gradient)` first, inside the compiled step; `gradient(objective, x, y)` is
   the input gradient there.
@@ -20,4 +24,6 @@ _framework = importlib.import_module(f"keras_dep._backend.{keras.backend.backend
 
 input_gradient = _framework.input_gradient
 hessian_product = _framework.hessian_product
+branches_freely = _framework.branches_freely
+on_reduced = _framework.on_reduced
 TransformedStep = _framework.TransformedStep

@@ -38,6 +38,22 @@ def hessian_product(model, loss):
     return bind
 
 
+def branches_freely(tensor):
+    return True
+
+
+def on_reduced(transform, gradients):
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return transform(gradients)
+    present = [tf.convert_to_tensor(g) for g in gradients if g is not None]
+    reduced = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, present))
+    transformed = transform([None if g is None else next(reduced) for g in gradients])
+    # The wrapped optimizer sums over the replicas once more.
+    replicas = context.num_replicas_in_sync
+    return [None if g is None else g / tf.cast(replicas, g.dtype) for g in transformed]
+
+
 class TransformedStep(keras.Model):
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)

@@ -34,6 +34,16 @@ def hessian_product(model, loss):
     return bind
 
 
+def branches_freely(tensor):
+    # On a GPU a branch waits until the value it turns on is computed.
+    return not tensor.is_cuda
+
+
+def on_reduced(transform, gradients):
+    # DistributedDataParallel has averaged them during the backward pass.
+    return transform(gradients)
+
+
 class TransformedStep(keras.Model):
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
