@@ -371,7 +371,8 @@ def _in_batches(attack, model, images, labels, size):
 
 
 def _hparams(description):
-    values = {"optimizer": description["optimizer"], **description["settings"]}
+    names = ("optimizer", "backend")
+    values = {**{name: description[name] for name in names}, **description["settings"]}
     return {name: value for name, value in values.items() if value is not None}
 
 
