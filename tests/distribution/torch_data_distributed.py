@@ -1,0 +1,56 @@
+"""A loop of one's own under DistributedDataParallel; the environment says which process this is."""
+
+import datetime
+import sys
+
+import numpy as np
+import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from tests.distribution import problem
+
+
+def main(source, folder):
+    given = np.load(source)
+    distributed.init_process_group("gloo", timeout=datetime.timedelta(seconds=60))
+    rank = distributed.get_rank()
+    for name, step in (("reduced", reduced_step), ("apart", apart_step)):
+        replica, optimizer = DistributedDataParallel(problem.network(given)), problem.optimizer()
+        optimizer.build(replica.module.trainable_variables)
+        for batch in zip(*(np.split(given[key], problem.STEPS) for key in "xy")):
+            step(replica, optimizer, *(np.split(v, problem.REPLICAS)[rank] for v in batch))
+        weights = replica.module.get_weights()
+        problem.save(f"{folder}/{name}_{rank}.npz", weights, optimizer)
+    distributed.destroy_process_group()
+
+
+def reduced_step(replica, optimizer, x, y):
+    variables = replica.module.trainable_variables
+    gradients = derive(replica, x, y)
+    with torch.no_grad():
+        optimizer.apply(gradients, variables)
+
+
+def apart_step(replica, optimizer, x, y):
+    """What DEP must not do: each process projects its own part of the gradient."""
+    variables = replica.module.trainable_variables
+    with replica.no_sync():
+        gradients = derive(replica, x, y)
+    with torch.no_grad():
+        gradients = optimizer.transform(gradients, variables)
+        for gradient in gradients:
+            distributed.all_reduce(gradient)
+            gradient /= problem.REPLICAS
+        optimizer.inner_optimizer.apply(gradients, variables)
+
+
+def derive(replica, x, y):
+    replica.zero_grad()
+    logits = replica(torch.from_numpy(x), training=True)
+    problem.loss()(torch.from_numpy(y), logits).backward()
+    return [variable.value.grad for variable in replica.module.trainable_variables]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
