@@ -144,8 +144,11 @@ class DEP(GradientTransform):
     otherwise, and a warning names them once. A batch of one image gives every dense layer a
     gradient of rank one too; this one is removed.
 
-    Under `tf.distribute` the gradients are reduced over the replicas before the projection; on JAX,
-    and in torch's `DistributedDataParallel`, they arrive reduced.
+    Replicas: under `tf.distribute` gradients are reduced before the projection. On JAX
+    `keras.distribution` hands reduced ones over; inside a `pmap` or `shard_map` of your own, take
+    the mean first. torch's `fit` has no replicas: start a loop of your own with `torchrun
+    --nproc-per-node=2 train.py`, wrap the model in `DistributedDataParallel`, which averages during
+    `backward`, and call `optimizer.apply([v.value.grad for v in weights], weights)`.
 
     After each step `removed_energy` holds, per projected variable in the order of
     `projected_paths`, the share in [0, 1] of the squared gradient norm that was removed.
