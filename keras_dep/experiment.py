@@ -14,6 +14,7 @@ from keras_dep import attacks
 from keras_dep import batches
 from keras_dep import callbacks
 from keras_dep import datasets
+from keras_dep import durable
 from keras_dep import hetero
 from keras_dep import inference
 from keras_dep import losses
@@ -161,8 +162,10 @@ class _Run:
         with EventWriter(self.folder, purge_step=redone) as writer:
             self._train(writer, first_epoch, verbose)
             result = self._measure(writer)
-        self.network.save(os.path.join(self.folder, "model.keras"))
-        _write_json(result_path, result)
+        with durable.whole_file(os.path.join(self.folder, "model.keras")) as unfinished:
+            self.network.save(unfinished)
+        with durable.whole_file(result_path) as unfinished, open(unfinished, "w") as file:
+            json.dump(result, file, indent=2)
         return result
 
     def _assemble(self):
@@ -374,10 +377,3 @@ def _hparams(description):
     names = ("optimizer", "backend")
     values = {**{name: description[name] for name in names}, **description["settings"]}
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _write_json(path, content):
-    """Renamed into place, so that a result is whole or absent."""
-    with open(path + ".part", "w") as file:
-        json.dump(content, file, indent=2)
-    os.replace(path + ".part", path)

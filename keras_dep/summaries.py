@@ -12,7 +12,6 @@ import math
 import operator
 import os
 import re
-import shutil
 import socket
 import textwrap
 import time
@@ -21,6 +20,8 @@ import warnings
 
 import keras
 import numpy as np
+
+from keras_dep import durable
 
 LARGEST_IMAGE_SIDE = 4096
 # The parts of the `tensorboard` package that never import TensorFlow.
@@ -204,7 +205,8 @@ class EventWriter:
                 self._write_hparams(tag, session_end_info=end)
             self.flush()
         finally:
-            self._file.close()
+            with self._guarded():
+                self._file.close()
 
     def __enter__(self):
         return self
@@ -250,9 +252,8 @@ class EventWriter:
         try:
             yield
         except OSError as error:
-            free = shutil.disk_usage(self.logdir).free
-            message = f"cannot write events to {self.logdir!r}: {error}; {free} bytes free there"
-            raise OSError(error.errno, message) from error
+            place = f"{self.logdir!r} ({durable.free_bytes(self.logdir)} bytes free)"
+            raise OSError(error.errno, f"cannot write events to {place}: {error}") from error
         finally:
             self.seconds += time.perf_counter() - start
 
@@ -321,8 +322,7 @@ def _tensorboard():
 def _new_file_name(logdir):
     # Readers take files in name order: neither a quick restart nor a clock set back may sort first.
     matches = [re.match(r"events\.out\.tfevents\.(\d{10})\.", name) for name in os.listdir(logdir)]
-    newest = max((int(match[1]) for match in matches if match), default=0)
-    stamp = max(int(time.time()), newest + 1)
+    stamp = max([int(time.time()), *(int(match[1]) + 1 for match in matches if match)])
     return f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}.{os.getpid()}.0"
 
 

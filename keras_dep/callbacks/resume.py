@@ -5,17 +5,18 @@ Two files take turns by the parity of the epoch, each written beside its final n
 place, so that at every instant one whole generation lies on the disk, also while a run is killed.
 """
 
-import contextlib
 import hashlib
 import itertools
 import json
 import os
-import shutil
 import struct
+import tempfile
 import warnings
 
 import keras
 import numpy as np
+
+from keras_dep import durable
 
 MAGIC = b"KDEPRUN1"
 _PREFIX = struct.Struct("<8sQ")
@@ -174,12 +175,12 @@ class ResumeState(keras.callbacks.Callback):
         text = _to_json(header, "get_state() and the logs").encode()
         path = self.paths[epochs_completed % 2]
         try:
-            _write_whole(path, [_PREFIX.pack(MAGIC, len(text)), text], arrays)
+            with durable.whole_file(path) as unfinished:
+                _write(unfinished, [_PREFIX.pack(MAGIC, len(text)), text], arrays)
         except OSError as error:
             raise OSError(
                 error.errno,
-                f"cannot save the training state to {path}: {error}; {_free_bytes(path)} bytes "
-                f"free; make room, then resume from epoch {self.epochs_completed}",
+                f"{error.strerror}; make room, then resume from epoch {self.epochs_completed}",
             ) from error
         self.epochs_completed = epochs_completed
         self.iterations = header["iterations"]
@@ -230,35 +231,14 @@ class _DamageError(Exception):
     """A state file that cannot be trusted."""
 
 
-def _write_whole(path, heading, arrays):
-    """All of it and its digest under `path` at once, or nothing under it."""
-    temporary = f"{path}.part"
-    try:
-        digest = hashlib.sha256()
-        with open(temporary, "wb") as file:
-            for piece in itertools.chain(heading, (array.tobytes() for array in arrays)):
-                file.write(piece)
-                digest.update(piece)
-            file.write(digest.digest())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(os.path.dirname(path))
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
-        raise
-
-
-def _sync_folder(folder):
-    # A rename survives a power cut only once its folder is on the disk; Windows has no such call.
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _write(path, heading, arrays):
+    """All of it and its digest."""
+    digest = hashlib.sha256()
+    with open(path, "wb") as file:
+        for piece in itertools.chain(heading, (array.tobytes() for array in arrays)):
+            file.write(piece)
+            digest.update(piece)
+        file.write(digest.digest())
 
 
 def _read_whole(path):
@@ -367,23 +347,17 @@ def _check_participants(callbacks):
 
 
 def _check_writable(path):
+    folder = os.path.dirname(path)
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(f"{path}.part", "wb"):
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
-        os.remove(f"{path}.part")
     except OSError as error:
         raise ValueError(
             f"path must be in a folder that can be written; received {path} ({error}; "
-            f"{_free_bytes(path)} bytes free); choose another path or mend its permissions."
+            f"{durable.free_bytes(folder)} bytes free); choose another path or mend its "
+            "permissions."
         ) from error
-
-
-def _free_bytes(path):
-    try:
-        return shutil.disk_usage(os.path.dirname(path)).free
-    except OSError:
-        return "unknown"
 
 
 def _to_json(value, name):

@@ -1,0 +1,66 @@
+"""Files that are whole or absent, whenever the process, the disk or the machine gives out."""
+
+import contextlib
+import os
+import shutil
+
+
+@contextlib.contextmanager
+def whole_file(path):
+    """Gives a path to write to, whose file takes the name `path` only once the block has ended.
+
+    The file and its folder have then reached the disk. A block that fails leaves nothing behind,
+    and whatever was under `path` before stays as it was.
+
+    Args:
+        path: the final name, in a folder that exists.
+
+    Yields:
+        A path in the same folder with the same ending, as some writers go by it.
+
+    Raises:
+        OSError: the file could not be written; one line with `path` and the free space.
+
+    Example:
+
+    >>> import tempfile
+    >>> path = tempfile.mkdtemp() + "/result.txt"
+    >>> with whole_file(path) as unfinished, open(unfinished, "w") as file:
+    ...     os.path.exists(path), file.write("7")
+    (False, 1)
+    >>> open(path).read()
+    '7'
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    unfinished = os.path.join(folder, f"part.{name}")
+    try:
+        yield unfinished
+        _sync(unfinished, os.O_RDWR)
+        os.replace(unfinished, path)
+        # A rename survives a power cut only once its folder is on the disk; Windows has no call.
+        if hasattr(os, "O_DIRECTORY"):
+            _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.remove(unfinished)
+        if isinstance(error, OSError):
+            reason = " ".join(str(error).split())
+            message = f"cannot write {path}: {reason}; {free_bytes(folder)} bytes free"
+            raise OSError(error.errno, message) from error
+        raise
+
+
+def free_bytes(folder):
+    """Free space on the disk of a folder, or `"unknown"` where it cannot be asked."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return "unknown"
+
+
+def _sync(path, flags):
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
