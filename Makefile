@@ -34,4 +34,4 @@ $(VENV)/installed-test: $(VENV)/installed requirements-peers.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .hypothesis .ruff_cache
+	rm -rf $(VENV) runs .pytest_cache .hypothesis .ruff_cache .jax_cache

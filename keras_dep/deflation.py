@@ -3,8 +3,11 @@
 The paper (arXiv 2505.11134, Eq. 12 to 15) folds a gradient into a matrix `G = sum_i s_i u_i v_i^T`
 and replaces it by `P(G) = G - s_1 u_1 v_1^T`. A full singular value decomposition computes far more
 than that. Here a Lanczos process on `G^T G` runs until a bound on its own error is met, most often
-after 8 to 14 products with `G` and as many with its transpose. Everything is matrix products: it
+after 8 to 16 products with `G` and as many with its transpose. Everything is matrix products: it
 runs eagerly, compiled and under XLA.
+
+In the hot loop stand operators rather than `keras.ops`, whose look at every argument costs more on
+torch than the small products themselves.
 """
 
 import math
@@ -18,9 +21,12 @@ from keras_dep import _backend
 # Largest residual accepted, ||G^T G v - s_1^2 v|| / (s_1 ||G||): the error of P(G) over ||G|| is
 # at most this over 1 - (s_2 / s_1)^2.
 TOLERANCE = 2e-7
-# (steps at most, steps between checks): the short process settles all but flat spectra.
-SHORT = (16, 4)
-LONG = (192, 32)
+# Lanczos steps between looks at the bound, and between restarts; restarts at most.
+EVERY = 4
+BASIS = 32
+RESTARTS = 12
+# Steps where a look would wait for the device.
+BLIND = 16
 # 2**16 is the power of the projected matrix that separates its leading eigenvector.
 SQUARINGS = 16
 # Sums over more rows than LONG_SUM are taken in parts, so that rounding errors do not pile up.
@@ -95,149 +101,200 @@ def deflate(gradient, output_axes=1):
     >>> ops.convert_to_numpy(deflated).round(4).tolist(), round(float(removed), 4)
     ([[0.0, 0.0], [0.0, 1.0]], 0.9)
     """
-    matrix = ops.cast(matricise(gradient, output_axes), _working_dtype(gradient))
-    image, right, removed = leading_component(matrix)
-    rest = matrix - image[:, None] * right[None, :]
-    return ops.cast(ops.reshape(rest, gradient.shape), gradient.dtype), removed
+    ((deflated, removed, _),) = deflate_all([gradient], [output_axes])
+    return deflated, removed
 
 
-def leading_component(matrix):
-    """Leading singular component of a matrix.
+def deflate_all(gradients, output_axes):
+    """`deflate` for each of a list of gradients, small ones of one shape together.
 
     Args:
-        matrix: float32 or float64 tensor of shape `(m, n)`.
+        gradients: list of tensors.
+        output_axes: list of as many numbers, see `matricise`.
 
     Returns:
-        `(image, right, share)`: `s_1 u_1` of shape `(m,)` and `v_1` of shape `(n,)`, whose outer
-        product is the component, and `s_1^2` over the squared Frobenius norm, float32. The signs of
-        both vectors are arbitrary. A zero matrix, or one that is not finite, gives zeros.
+        List of triples `(deflated, removed, value)`: see `deflate`; `value` is `s_1`.
     """
-    rows, columns = matrix.shape
-    if rows < columns:
-        right, left, share = leading_component(ops.transpose(matrix))
-        size = ops.sqrt(_energy(right))
-        return left * size, right / ops.where(size > 0, size, ops.ones_like(size)), share
+    matrices = [
+        ops.cast(matricise(gradient, axes), _working_dtype(gradient))
+        for gradient, axes in zip(gradients, output_axes, strict=True)
+    ]
+    results = [None] * len(gradients)
+    for group in _stacks([(*matrix.shape, matrix.dtype) for matrix in matrices]):
+        stack = _stack([matrices[index] for index in group])
+        left, right, share, values = leading_components(stack)
+        rest = stack - left @ right
+        for place, index in enumerate(group):
+            gradient = gradients[index]
+            deflated = ops.cast(ops.reshape(rest[place], gradient.shape), gradient.dtype)
+            results[index] = deflated, share[place], values[place]
+    return results
+
+
+@_backend.compiled
+def leading_components(matrices):
+    """Leading singular component of each matrix in a stack.
+
+    Args:
+        matrices: float32 or float64 tensor of shape `(k, m, n)`.
+
+    Returns:
+        `(left, right, share, values)` of shapes `(k, m, 1)`, `(k, 1, n)`, `(k,)` and `(k,)`:
+        `left @ right` are the components `s_1 u_1 v_1^T`, `share` is `s_1^2` over the squared
+        Frobenius norm and `values` are `s_1`, both float32. A zero matrix, or one that is not
+        finite, gives zeros.
+    """
+    count, rows, columns = matrices.shape
+    across = ops.swapaxes(matrices, 1, 2)
+    tall, wide = (matrices, across) if rows >= columns else (across, matrices)
     # Fixed and dense: no structured gradient is orthogonal to it, and two runs agree bit for bit.
-    start = np.random.default_rng(0).standard_normal(columns)
-    start = ops.convert_to_tensor(start / np.linalg.norm(start), dtype=matrix.dtype)
+    start = np.random.default_rng(0).standard_normal((1, min(rows, columns), 1))
+    start = np.repeat(start / np.linalg.norm(start), count, axis=0)
+    start = ops.convert_to_tensor(start, dtype=matrices.dtype)
     # It meets every entry, so its image tells whether all are finite, and their scale.
-    peak = ops.max(ops.abs(ops.matmul(matrix, start)))
+    peak = ops.max(ops.abs(tall @ start), axis=(1, 2), keepdims=True)
     sound = ops.logical_and(ops.isfinite(peak), peak > 0)
-    scale = ops.where(sound, peak, ops.ones_like(peak))
     # Unit scale first: squares of 1e-30 or 1e30 leave float32.
-    unit = matrix / scale
-    energy = ops.sum(ops.sum(ops.square(unit), axis=1))
-    right, trusted = _lanczos(unit, start, energy, *SHORT)
-    if columns > SHORT[0] and _backend.branches_freely(matrix):
-        right = ops.cond(
-            ops.logical_or(trusted, ops.logical_not(sound)),
-            lambda: right,
-            lambda: _lanczos(unit, right, energy, *LONG)[0],
-        )
-    image = ops.matmul(unit, right)
-    share = _energy(image) / ops.where(energy > 0, energy, ops.ones_like(energy))
-    image, right, share = (
-        ops.where(sound, value, ops.zeros_like(value)) for value in (image * scale, right, share)
+    scale = ops.where(sound, peak, ops.ones_like(peak))
+    energy = _long_sum(ops.sum(ops.square(tall / scale), axis=2, keepdims=True))
+    across_long = _product_over_long_sums(wide)
+    vector = _lanczos(
+        lambda vector: across_long(tall @ vector / scale) / scale, start, energy, sound
     )
-    return image, right, ops.cast(share, "float32")
+    image = tall @ vector / scale
+    removed = _long_sum(image * image)
+    share = removed / ops.where(energy > 0, energy, ops.ones_like(energy))
+    image, vector, share, values = (
+        ops.where(sound, result, ops.zeros_like(result))
+        for result in (image * scale, vector, share, removed**0.5 * scale)
+    )
+    left, right = (image, vector) if rows >= columns else (vector, image)
+    share, values = (ops.cast(result[:, 0, 0], "float32") for result in (share, values))
+    return left, ops.swapaxes(right, 1, 2), share, values
 
 
-def _lanczos(matrix, start, energy, limit, every):
-    """Leading right singular vector of a tall matrix, and whether its error bound was met.
+def _lanczos(gram, start, energy, sound):
+    """Leading eigenvectors of a stack of symmetric positive semi-definite operators.
 
-    Lanczos on `matrix^T matrix` with full reorthogonalisation; the bound is looked at after each
-    `every` steps, and `limit` steps are the most. Where the space is exhausted it is met exactly.
+    Full reorthogonalisation; the bound is looked at after each `EVERY` steps, and a full basis
+    starts anew from its best vector. Where the space is exhausted the bound is met exactly.
+
+    Args:
+        gram: the operators, `(k, n, 1) -> (k, n, 1)`.
+        start: unit vectors `(k, n, 1)`.
+        energy: trace of each operator, `(k, 1, 1)`.
+        sound: whether an operator is worth waiting for, `(k, 1, 1)`.
     """
-    size = matrix.shape[1]
-    limit = min(limit, size)
-    places = ops.arange(limit)
-    transposed = _transposed_product(matrix)
+    count, size, _ = start.shape
+    every = min(EVERY, size)
+    width = min(BASIS, size) // every * every
+    places = ops.convert_to_tensor(np.eye(width), dtype=start.dtype)
+    unsound = ops.logical_not(sound)
 
     def step(index, state):
-        basis, diagonal, links, direction, link = state
-        here = ops.cast(places == index, matrix.dtype)
-        basis = basis + here[:, None] * direction
-        image = ops.matmul(matrix, direction)
-        # The projection of matrix^T matrix onto the basis is tridiagonal.
-        diagonal = diagonal + _energy(image) * here
-        links = links + link * here
-        image = transposed(image)
-        following = image - ops.matmul(ops.matmul(basis, image), basis)
-        following = following - ops.matmul(ops.matmul(basis, following), basis)
-        link = ops.sqrt(_energy(following))
+        basis, projected, direction, _ = state
+        basis = basis + direction * places[index]
+        rows = ops.swapaxes(basis, 1, 2)
+        image = gram(direction)
+        inner = rows @ image
+        rest = image - basis @ inner
+        rest = rest - basis @ (rows @ rest)
+        length2, within2 = (ops.sum(part * part, axis=1, keepdims=True) for part in (rest, inner))
         # What rounding left of an exhausted space is no direction.
-        left = ops.cast(link > 1e-6 * ops.sqrt(_energy(image)), matrix.dtype)
-        direction = following * (left / ops.maximum(link, TINY))
-        return basis, diagonal, links, direction, link * left
+        divisor2 = ops.where(length2 > 1e-12 * within2, length2, float("inf"))
+        return basis, projected + inner * places[index], rest / divisor2**0.5, length2
 
-    def advance(index, state, right, trusted):
-        state = ops.fori_loop(index, index + every, step, state)
-        basis, diagonal, links, _, link = state
-        beside = ops.diag(links[1:], 1)
-        weights = _leading_eigenvector(ops.diag(diagonal) + beside + ops.transpose(beside))
-        right = ops.matmul(weights, basis)
-        right = right / ops.sqrt(_energy(right))
-        value = ops.sum(diagonal * weights * weights) + 2 * ops.sum(
-            links[1:] * weights[1:] * weights[:-1]
+    def advance(index, steps, state, best, settled):
+        basis, projected, direction, length2 = ops.fori_loop(index, index + every, step, state)
+        weights = _leading_eigenvectors(_symmetric(projected, places))
+        best = basis @ weights
+        best = best / ops.sum(best * best, axis=1, keepdims=True) ** 0.5
+        value = ops.sum(projected @ weights * weights, axis=1, keepdims=True)
+        residual2 = length2 * weights[:, index + every - 1, None] ** 2
+        settled = ops.all(ops.logical_or(residual2 <= TOLERANCE**2 * value * energy, unsound))
+        full = index + every >= width
+        state = (
+            ops.where(full, 0.0, basis),
+            ops.where(full, 0.0, projected),
+            ops.where(full, best, direction),
+            length2,
         )
-        last = ops.cast(places == index + every - 1, matrix.dtype)
-        residual = link * ops.abs(ops.sum(last * weights))
-        return index + every, state, right, residual <= TOLERANCE * ops.sqrt(value * energy)
+        return ops.where(full, 0, index + every), steps + every, state, best, settled
 
-    def unsettled(index, state, right, trusted):
-        return ops.logical_and(index < limit, ops.logical_not(trusted))
+    def unsettled(index, steps, state, best, settled):
+        return ops.logical_and(steps < RESTARTS * BASIS, ops.logical_not(settled))
 
-    empty = ops.zeros((limit,), matrix.dtype)
-    state = (ops.zeros((limit, size), matrix.dtype), empty, empty, start, empty[0])
-    variables = (0, state, start, energy < 0)
-    if _backend.branches_freely(matrix):
-        _, _, right, trusted = ops.while_loop(unsettled, advance, variables)
-    else:
-        for _ in range(0, limit, every):
-            variables = advance(*variables)
-        _, _, right, trusted = variables
-    return right, trusted
-
-
-def _transposed_product(matrix):
-    """`w -> matrix^T w` for a tall matrix, long sums in parts so that rounding does not pile up."""
-    rows, columns = matrix.shape
-    if rows <= LONG_SUM:
-        return lambda vector: ops.matmul(vector, matrix)
-    parts = _in_parts(matrix)
-    return lambda vector: ops.sum(ops.matmul(_in_parts(vector)[:, None, :], parts), axis=(0, 1))
+    state = (
+        ops.zeros((count, size, width), start.dtype),
+        ops.zeros((count, width, width), start.dtype),
+        start,
+        ops.zeros_like(energy),
+    )
+    variables = (0, 0, state, start, ops.any(energy < 0))
+    if _backend.branches_freely(start):
+        return ops.while_loop(unsettled, advance, variables)[3]
+    for _ in range(0, BLIND, every):
+        variables = advance(*variables)
+    return variables[3]
 
 
-def _in_parts(tensor):
-    """`(rows, ...)`, filled up with zeros, as `(parts, PART, ...)`."""
-    missing = -tensor.shape[0] % PART
-    if missing:
-        tensor = ops.pad(tensor, [(0, missing)] + [(0, 0)] * (len(tensor.shape) - 1))
-    return ops.reshape(tensor, (-1, PART, *tensor.shape[1:]))
+def _symmetric(upper, identity):
+    return upper + ops.swapaxes(upper, 1, 2) - upper * identity
 
 
-def _energy(vector):
-    if vector.shape[0] <= LONG_SUM:
-        return ops.dot(vector, vector)
-    return ops.sum(ops.sum(ops.square(_in_parts(vector)), axis=1))
-
-
-def _leading_eigenvector(symmetric):
-    """Unit leading eigenvector of a small positive semi-definite matrix, by repeated squaring."""
+def _leading_eigenvectors(matrices):
+    """Unit leading eigenvectors of small positive semi-definite matrices, by repeated squaring."""
 
     def square(_, power):
-        peak = ops.max(power)
-        power = power / ops.maximum(peak, TINY)
+        power = power / (ops.max(power, axis=(1, 2), keepdims=True) + TINY)
         # Four squarings of a matrix of this size stay far inside float32.
         for _ in range(4):
-            power = ops.matmul(power, power)
+            power = power @ power
         return power
 
     # No sign is lost: the largest entry of a positive semi-definite matrix is on its diagonal.
-    power = ops.fori_loop(0, SQUARINGS // 4, square, symmetric)
-    heaviest = ops.one_hot(ops.argmax(ops.diag(power)), power.shape[0], dtype=power.dtype)
-    vector = ops.matmul(power, heaviest)
-    return vector / ops.maximum(ops.sqrt(_energy(vector)), TINY)
+    power = ops.fori_loop(0, SQUARINGS // 4, square, matrices)
+    heaviest = ops.argmax(ops.diagonal(power, axis1=1, axis2=2), axis=1)
+    vectors = power @ ops.one_hot(heaviest, power.shape[1], dtype=power.dtype)[:, :, None]
+    return vectors / (ops.sum(vectors * vectors, axis=1, keepdims=True) ** 0.5 + TINY)
+
+
+def _product_over_long_sums(matrices):
+    """`vectors -> matrices @ vectors`, long sums in parts so that rounding does not pile up."""
+    if matrices.shape[2] <= LONG_SUM:
+        return lambda vectors: matrices @ vectors
+    parts = ops.swapaxes(_in_parts(ops.swapaxes(matrices, 1, 2)), 2, 3)
+    return lambda vectors: ops.sum(parts @ _in_parts(vectors), axis=1)
+
+
+def _long_sum(columns):
+    if columns.shape[1] > LONG_SUM:
+        columns = ops.sum(_in_parts(columns), axis=2)
+    return ops.sum(columns, axis=1, keepdims=True)
+
+
+def _in_parts(columns):
+    """`(k, m, n)`, filled up with zeros, as `(k, parts, PART, n)`."""
+    count, rows, width = columns.shape
+    columns = ops.pad(columns, [(0, 0), (0, -rows % PART), (0, 0)])
+    return ops.reshape(columns, (count, -1, PART, width))
+
+
+def _stacks(shapes):
+    """Indices of equal `(m, n, dtype)`, in groups no larger than the largest matrix."""
+    limit = max((rows * columns for rows, columns, _ in shapes), default=0)
+    groups = {}
+    for index, (rows, columns, dtype) in enumerate(shapes):
+        stacks = groups.setdefault((rows, columns, dtype), [[]])
+        if (len(stacks[-1]) + 1) * rows * columns > limit:
+            stacks.append([])
+        stacks[-1].append(index)
+    return [stack for stacks in groups.values() for stack in stacks if stack]
+
+
+def _stack(matrices):
+    # One alone needs no copy.
+    return ops.stack(matrices) if len(matrices) > 1 else matrices[0][None]
 
 
 def _working_dtype(tensor):

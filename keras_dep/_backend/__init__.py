@@ -7,8 +7,12 @@ Each file defines:
 - `hessian_product(model, loss)`: a function `(x, y) -> product`, where `product(vector)` is the
   Hessian of `loss(y, outputs)` in all trainable weights, flattened in order, times a flat vector,
   in inference mode;
+- `compiled(function)`: the function of tensors, compiled once for each of their shapes, also
+  where the caller runs eagerly; as it is where the framework runs eagerly at full speed;
 - `branches_freely(tensor)`: whether a branch on a value computed from `tensor` costs no waiting
   for its device;
+- `either(condition, first, second, variables)`: runs one of two functions without results, which
+  assign to some of `variables`;
 - `on_reduced(transform, gradients)`: `transform` of the gradients as reduced over all replicas, in
   the share per replica that a Keras optimizer reduces by itself;
 - `TransformedStep`: a `keras.Model` whose train step passes each batch through
@@ -24,6 +28,8 @@ _framework = importlib.import_module(f"keras_dep._backend.{keras.backend.backend
 
 input_gradient = _framework.input_gradient
 hessian_product = _framework.hessian_product
+compiled = _framework.compiled
 branches_freely = _framework.branches_freely
+either = _framework.either
 on_reduced = _framework.on_reduced
 TransformedStep = _framework.TransformedStep

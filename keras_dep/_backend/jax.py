@@ -31,8 +31,27 @@ def hessian_product(model, loss):
     return bind
 
 
+def compiled(function):
+    return jax.jit(function)
+
+
 def branches_freely(tensor):
     return True
+
+
+def either(condition, first, second, variables):
+    def outcome(function):
+        def run():
+            current = [(variable, variable.value) for variable in variables]
+            with keras.StatelessScope(state_mapping=current) as scope:
+                function()
+            return [scope.get_current_value(variable) for variable in variables]
+
+        return run
+
+    values = jax.lax.cond(condition, outcome(first), outcome(second))
+    for variable, value in zip(variables, values):
+        variable.assign(value)
 
 
 def on_reduced(transform, gradients):

@@ -38,8 +38,16 @@ def hessian_product(model, loss):
     return bind
 
 
+def compiled(function):
+    return tf.function(function)
+
+
 def branches_freely(tensor):
     return True
+
+
+def either(condition, first, second, variables):
+    keras.ops.cond(condition, first, second)
 
 
 def on_reduced(transform, gradients):

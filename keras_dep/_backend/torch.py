@@ -34,9 +34,17 @@ def hessian_product(model, loss):
     return bind
 
 
+def compiled(function):
+    return function
+
+
 def branches_freely(tensor):
     # On a GPU a branch waits until the value it turns on is computed.
     return not tensor.is_cuda
+
+
+def either(condition, first, second, variables):
+    keras.ops.cond(condition, first, second)
 
 
 def on_reduced(transform, gradients):
