@@ -271,7 +271,7 @@ def test_missing_and_non_finite_gradients():
     np.testing.assert_array_equal(ops.convert_to_numpy(seen[3]), ops.convert_to_numpy(gradients[3]))
 
 
-def test_removed_energy_is_the_share_of_the_leading_component():
+def test_what_was_removed_can_be_read():
     variables = [keras.Variable(weight) for weight in arrays(0)]
     gradients = arrays(1)
     optimizer = DEP(keras.optimizers.SGD(0.1))
@@ -279,6 +279,8 @@ def test_removed_energy_is_the_share_of_the_leading_component():
     spectra = [np.linalg.svd(gradients[i], compute_uv=False) for i in (0, 2)]
     expected = [s[0] ** 2 / np.sum(s**2) for s in spectra]
     np.testing.assert_allclose(ops.convert_to_numpy(optimizer.removed_energy), expected, atol=1e-5)
+    values = ops.convert_to_numpy(optimizer.leading_value)
+    np.testing.assert_allclose(values, [s[0] for s in spectra], rtol=1e-5)
     assert optimizer.projected_paths == tuple(variables[i].path for i in (0, 2))
 
 
@@ -321,7 +323,7 @@ def test_save_load_and_go_on_exactly(tmp_path, inner):
     [
         DEP(keras.optimizers.Adam(0.01), rank_one="remove", exclude="head", depthwise="dw"),
         CoupledWeightDecay(keras.optimizers.SGD(0.1, momentum=0.5), 0.25),
-        DEP(CoupledWeightDecay(keras.optimizers.SGD(0.1), 1e-3)),
+        DEP(CoupledWeightDecay(keras.optimizers.SGD(0.1), 1e-3), gradient_accumulation_steps=3),
     ],
     ids=["dep", "decay", "both"],
 )
@@ -378,7 +380,11 @@ def test_bad_input():
         DEP("sgd", exclude=[3])
     with pytest.raises(ValueError, match=r"exclude must hold.*received '\('"):
         DEP("sgd", exclude="(")
-    with pytest.raises(ValueError, match="gradient_accumulation_steps.*4.*larger batch"):
+    with pytest.raises(ValueError, match="twice; received a LossScaleOptimizer; put it outside"):
+        DEP(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)))
+    with pytest.raises(ValueError, match="inner.*=4; give it.*DEP"):
         DEP(keras.optimizers.SGD(0.1, gradient_accumulation_steps=4))
+    with pytest.raises(ValueError, match="must be at least 2.*received 1"):
+        DEP("sgd", gradient_accumulation_steps=1)
     with pytest.raises(ValueError, match="weight_decay must be.*-1"):
         CoupledWeightDecay("sgd", -1)

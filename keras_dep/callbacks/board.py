@@ -7,11 +7,12 @@ from keras_dep.optimizers import DEP
 
 
 class BoardLog(keras.callbacks.Callback):
-    """Logs metrics, learning rate and DEP's removed energy at each epoch's end.
+    """Logs metrics, learning rate and what DEP removed at each epoch's end.
 
     Tags: `train/<metric>`, `validation/<metric>`, `train/learning_rate`, and for each projected
     variable `dep/removed_energy/<path>`, the share of the last step's squared gradient norm that
-    the projection removed. The x axis is the optimizer's iteration.
+    the projection removed, and `dep/leading_value/<path>`, the singular value it belonged to. The x
+    axis is the optimizer's iteration.
 
     Args:
         writer: a `keras_dep.summaries.EventWriter`; may be set later, before `fit`.
@@ -37,9 +38,11 @@ class BoardLog(keras.callbacks.Callback):
             self.writer.scalar("train/learning_rate", float(optimizer.learning_rate), step)
         dep = find_dep(optimizer)
         if dep is not None:
-            shares = ops.convert_to_numpy(dep.removed_energy)
-            for path, share in zip(dep.projected_paths, shares):
-                self.writer.scalar(f"dep/removed_energy/{path}", float(share), step)
+            for name in ("removed_energy", "leading_value"):
+                for path, value in zip(
+                    dep.projected_paths, ops.convert_to_numpy(getattr(dep, name))
+                ):
+                    self.writer.scalar(f"dep/{name}/{path}", float(value), step)
         self.writer.flush()
 
 
