@@ -123,7 +123,7 @@ def deflate_all(gradients, output_axes):
     for group in _stacks([(*matrix.shape, matrix.dtype) for matrix in matrices]):
         stack = _stack([matrices[index] for index in group])
         left, right, share, values = leading_components(stack)
-        rest = stack - left @ right
+        rest = stack - left * right
         for place, index in enumerate(group):
             gradient = gradients[index]
             deflated = ops.cast(ops.reshape(rest[place], gradient.shape), gradient.dtype)
@@ -140,7 +140,7 @@ def leading_components(matrices):
 
     Returns:
         `(left, right, share, values)` of shapes `(k, m, 1)`, `(k, 1, n)`, `(k,)` and `(k,)`:
-        `left @ right` are the components `s_1 u_1 v_1^T`, `share` is `s_1^2` over the squared
+        `left * right` are the components `s_1 u_1 v_1^T`, `share` is `s_1^2` over the squared
         Frobenius norm and `values` are `s_1`, both float32. A zero matrix, or one that is not
         finite, gives zeros.
     """
@@ -206,10 +206,12 @@ def _lanczos(gram, start, energy, sound):
 
     def advance(index, steps, state, best, settled):
         basis, projected, direction, length2 = ops.fori_loop(index, index + every, step, state)
-        weights = _leading_eigenvectors(_symmetric(projected, places))
+        # Only the upper half is filled.
+        symmetric = projected + ops.swapaxes(projected, 1, 2) - projected * places
+        weights = _leading_eigenvectors(symmetric)
         best = basis @ weights
         best = best / ops.sum(best * best, axis=1, keepdims=True) ** 0.5
-        value = ops.sum(projected @ weights * weights, axis=1, keepdims=True)
+        value = ops.sum(symmetric @ weights * weights, axis=1, keepdims=True)
         residual2 = length2 * weights[:, index + every - 1, None] ** 2
         settled = ops.all(ops.logical_or(residual2 <= TOLERANCE**2 * value * energy, unsound))
         full = index + every >= width
@@ -236,10 +238,6 @@ def _lanczos(gram, start, energy, sound):
     for _ in range(0, BLIND, every):
         variables = advance(*variables)
     return variables[3]
-
-
-def _symmetric(upper, identity):
-    return upper + ops.swapaxes(upper, 1, 2) - upper * identity
 
 
 def _leading_eigenvectors(matrices):

@@ -7,8 +7,8 @@ Each file defines:
 - `hessian_product(model, loss)`: a function `(x, y) -> product`, where `product(vector)` is the
   Hessian of `loss(y, outputs)` in all trainable weights, flattened in order, times a flat vector,
   in inference mode;
-- `compiled(function)`: the function of tensors, compiled once for each of their shapes, also
-  where the caller runs eagerly; as it is where the framework runs eagerly at full speed;
+- `compiled(function)`: the function of tensors, in full precision, compiled once for each of their
+  shapes, also where the caller runs eagerly; as it is where a framework runs eagerly at full speed;
 - `branches_freely(tensor)`: whether a branch on a value computed from `tensor` costs no waiting
   for its device;
 - `either(condition, first, second, variables)`: runs one of two functions without results, which

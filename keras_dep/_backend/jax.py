@@ -1,5 +1,7 @@
 """Derivatives and train steps in JAX."""
 
+import functools
+
 import jax
 import keras
 from jax.flatten_util import ravel_pytree
@@ -32,7 +34,12 @@ def hessian_product(model, loss):
 
 
 def compiled(function):
-    return jax.jit(function)
+    def precise(*tensors):
+        # On a GPU products are rounded to ten bits otherwise.
+        with jax.default_matmul_precision("highest"):
+            return function(*tensors)
+
+    return functools.wraps(function)(jax.jit(precise))
 
 
 def branches_freely(tensor):
