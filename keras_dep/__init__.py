@@ -21,7 +21,9 @@ from keras_dep.losses import MeanLogitAccuracy
 from keras_dep.losses import MeanLogitCrossentropy
 from keras_dep.losses import TemporalEfficientTraining
 from keras_dep.losses import mean_logits
+from keras_dep.neurons.integrator import Integrator
 from keras_dep.neurons.lif import LIF
+from keras_dep.neurons.plif import PLIF
 from keras_dep.normalization import StepwiseBatchNormalization
 from keras_dep.optimizers import DEP
 from keras_dep.optimizers import CoupledWeightDecay
@@ -46,6 +48,7 @@ __all__ = [
     "Frames",
     "Hessian",
     "inference",
+    "Integrator",
     "LIF",
     "mean_logits",
     "MeanLogitAccuracy",
@@ -53,6 +56,7 @@ __all__ = [
     "models",
     "PerturbedTraining",
     "PGD",
+    "PLIF",
     "PoisonSchedule",
     "RateEncoding",
     "settings",

@@ -23,6 +23,10 @@ def spike(x, surrogate="triangle", width=1.0):
     | `rectangle` | `1` where `abs(z) <= 1/2` | 1 |
     | `sigmoid` | `s(z) (1 - s(z))`, `s` the logistic function | 1/4 |
     | `arctan` | `(1/2) / (1 + (pi z / 2)^2)` | 1/2 |
+    | `fast_sigmoid` | `(1/2) / (1 + abs(z))^2` | 1/2 |
+    | `piecewise_exponential` | `(1/2) exp(-abs(z))` | 1 |
+
+    The area under each is 1. `register` adds others.
 
     Args:
         x: float tensor, the membrane potential minus the threshold.
@@ -36,7 +40,8 @@ def spike(x, surrogate="triangle", width=1.0):
     Raises:
         ValueError: unknown name or a width that is not positive.
 
-    Source: Neftci et al. 2019 (surrogate gradients).
+    Source: Neftci et al. 2019 (surrogate gradients); Zenke and Ganguli 2018 (`fast_sigmoid`);
+    Shrestha and Orchard 2018 (`piecewise_exponential`).
 
     Example:
 
@@ -47,6 +52,39 @@ def spike(x, surrogate="triangle", width=1.0):
     return ops.cast(x >= 0, x.dtype) + (smooth - ops.stop_gradient(smooth))
 
 
+def register(name, primitive=None, derivative=None, usual_width=1.0):
+    """Adds a surrogate under a name, for every layer and flag that takes one.
+
+    A model saved with it is loaded by a process that has registered it too.
+
+    Args:
+        name: string, not taken yet.
+        primitive: `G`, a function of the stretched potential `z`, made of `keras.ops`; or
+        derivative: `G'` in its place, where the primitive has no closed form. The second derivative
+            is then the one that the framework finds for `G'`.
+        usual_width: width where none is given.
+
+    Raises:
+        ValueError: a name that is taken, not exactly one function, or a width that is not positive.
+
+    Example:
+
+    >>> register("cauchy", derivative=lambda z: 1 / (math.pi * (1 + z * z)))
+    >>> ops.convert_to_numpy(spike(ops.array([-0.5, 0.5]), "cauchy")).tolist()
+    [0.0, 1.0]
+    """
+    if name in _PRIMITIVES or not isinstance(name, str):
+        raise ValueError(f"name must be a string not taken yet; received {name!r}; choose another.")
+    if (primitive is None) == (derivative is None):
+        raise ValueError(
+            f"one of primitive and derivative must be given; received primitive={primitive!r}, "
+            f"derivative={derivative!r}."
+        )
+    _check_width(usual_width)
+    _PRIMITIVES[name] = _integral(derivative) if primitive is None else primitive
+    _USUAL_WIDTHS[name] = usual_width
+
+
 def names():
     """Names of the surrogates, in the order of the table in `spike`."""
     return tuple(_PRIMITIVES)
@@ -54,18 +92,25 @@ def names():
 
 def usual_width(surrogate):
     """Width that the literature uses for a surrogate when it names none."""
-    return {"triangle": 1.0, "rectangle": 1.0, "sigmoid": 0.25, "arctan": 0.5}[check(surrogate)]
+    return _USUAL_WIDTHS[check(surrogate)]
 
 
 def check(surrogate, width=1.0):
     """Returns `surrogate` when the pair is valid, raises `ValueError` otherwise."""
     if surrogate not in _PRIMITIVES:
-        raise ValueError(f"surrogate must be one of {', '.join(names())}; received {surrogate!r}.")
+        raise ValueError(
+            f"surrogate must be one of {', '.join(names())}; received {surrogate!r}; "
+            "keras_dep.surrogates.register adds one of your own."
+        )
+    _check_width(width)
+    return surrogate
+
+
+def _check_width(width):
     if not 0 < width < math.inf:
         raise ValueError(
             f"width must be a positive finite number; received {width!r}; a usual one is 1.0."
         )
-    return surrogate
 
 
 def _triangle(z):
@@ -73,9 +118,41 @@ def _triangle(z):
     return z - 0.5 * z * ops.abs(z)
 
 
+def _fast_sigmoid(z):
+    z = ops.clip(z, -FAR, FAR)
+    return 0.5 * z / (1.0 + ops.abs(z))
+
+
+def _integral(derivative):
+    """A function that is 0, with this first derivative and with the right second one.
+
+    The trapezoid from a constant copy of `z` to `z` itself. Piece by piece primitives would have
+    derivatives that differ between frameworks where the pieces meet.
+    """
+
+    def primitive(z):
+        z = ops.clip(z, -FAR, FAR)
+        here = ops.stop_gradient(z)
+        return 0.5 * (z - here) * (derivative(z) + derivative(here))
+
+    return primitive
+
+
+# Half precision has no numbers much larger; every derivative is nearly 0 out there.
+FAR = 1e4
 _PRIMITIVES = {
     "triangle": _triangle,
     "rectangle": lambda z: ops.clip(z, -0.5, 0.5),
     "sigmoid": ops.sigmoid,
     "arctan": lambda z: ops.arctan(0.5 * math.pi * z) / math.pi,
+    "fast_sigmoid": _fast_sigmoid,
+    "piecewise_exponential": _integral(lambda z: 0.5 * ops.exp(-ops.abs(z))),
+}
+_USUAL_WIDTHS = {
+    "triangle": 1.0,
+    "rectangle": 1.0,
+    "sigmoid": 0.25,
+    "arctan": 0.5,
+    "fast_sigmoid": 0.5,
+    "piecewise_exponential": 1.0,
 }

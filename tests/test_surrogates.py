@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import keras_dep
 from keras_dep import _backend
 from keras_dep import surrogates
 from keras_dep.curvature import Hessian
@@ -21,12 +22,16 @@ FIRST = {
     "rectangle": lambda z: (np.abs(z) <= 0.5).astype(float),
     "sigmoid": lambda z: _logistic(z) * (1 - _logistic(z)),
     "arctan": lambda z: 0.5 / (1 + (np.pi * z / 2) ** 2),
+    "fast_sigmoid": lambda z: 0.5 / (1 + np.abs(z)) ** 2,
+    "piecewise_exponential": lambda z: 0.5 * np.exp(-np.abs(z)),
 }
 SECOND = {
     "triangle": lambda z: -np.sign(z) * (np.abs(z) < 1),
     "rectangle": lambda z: 0 * z,
     "sigmoid": lambda z: _logistic(z) * (1 - _logistic(z)) * (1 - 2 * _logistic(z)),
     "arctan": lambda z: -((np.pi / 2) ** 2) * z / (1 + (np.pi * z / 2) ** 2) ** 2,
+    "fast_sigmoid": lambda z: -np.sign(z) / (1 + np.abs(z)) ** 3,
+    "piecewise_exponential": lambda z: -0.5 * np.sign(z) * np.exp(-np.abs(z)),
 }
 
 
@@ -93,7 +98,40 @@ def test_derivatives_are_finite_far_out(name):
     assert np.isfinite(found).all()
 
 
+@pytest.mark.parametrize("name", surrogates.names())
+def test_derivative_at_the_threshold_itself(name):
+    model = keras.Sequential([keras.Input((1,)), Spikes(name, 0.5)])
+    gradient = _backend.input_gradient(model, lambda y, s: s)
+    found = ops.convert_to_numpy(gradient(ops.zeros((1, 1)), ops.zeros((1,))))
+    np.testing.assert_allclose(found, [[2 * FIRST[name](0.0)]], atol=1e-6)
+
+
+@pytest.mark.parametrize("by", ["primitive", "derivative"])
+def test_a_surrogate_of_the_user(monkeypatch, by):
+    for table in ("_PRIMITIVES", "_USUAL_WIDTHS"):
+        monkeypatch.setattr(surrogates, table, dict(getattr(surrogates, table)))
+    function = {
+        "primitive": lambda z: 0.5 * ops.tanh(z),
+        "derivative": lambda z: 0.5 * (1 - ops.square(ops.tanh(z))),
+    }[by]
+    surrogates.register("tanh", usual_width=0.8, **{by: function})
+    assert surrogates.names()[-1] == "tanh" and surrogates.usual_width("tanh") == 0.8
+    monkeypatch.setitem(FIRST, "tanh", lambda z: 0.5 * (1 - np.tanh(z) ** 2))
+    monkeypatch.setitem(SECOND, "tanh", lambda z: -np.tanh(z) * (1 - np.tanh(z) ** 2))
+    test_first_derivative("tanh", 0.8)
+    test_second_derivative("tanh")
+    layer = keras_dep.LIF(2, surrogate="tanh")
+    assert layer.width == 0.8 and keras_dep.LIF.from_config(layer.get_config()).width == 0.8
+    with pytest.raises(ValueError, match="not taken yet; received 'tanh'"):
+        surrogates.register("tanh", primitive=ops.tanh)
+
+
 def test_bad_input():
+    with pytest.raises(ValueError, match="one of primitive and derivative must be given"):
+        surrogates.register("none")
+    with pytest.raises(ValueError, match="width must be a positive.*0"):
+        surrogates.register("none", primitive=ops.tanh, usual_width=0)
+    assert "none" not in surrogates.names()
     with pytest.raises(ValueError, match="surrogate must be one of triangle.*'boxcar'"):
         surrogates.spike(ops.ones(1), "boxcar")
     with pytest.raises(ValueError, match="width must be a positive.*-1"):

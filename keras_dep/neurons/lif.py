@@ -12,6 +12,15 @@ from keras_dep._export import export
 RESETS = ("soft", "hard")
 
 
+def check_tau(tau):
+    """Raises `ValueError` unless `tau` is a membrane time constant of at least one step."""
+    if not tau >= 1:
+        raise ValueError(
+            f"tau must be at least 1 (decay 1 - 1/tau); received {tau}; a decay d is "
+            "tau = 1 / (1 - d)."
+        )
+
+
 @export
 class LIF(keras.layers.Layer):
     """Leaky integrate-and-fire neurons over `timesteps` steps.
@@ -76,11 +85,7 @@ class LIF(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         timewise.check_timesteps(timesteps)
-        if not tau >= 1:
-            raise ValueError(
-                f"tau must be at least 1 (decay 1 - 1/tau); received {tau}; a decay d is "
-                "tau = 1 / (1 - d)."
-            )
+        check_tau(tau)
         if not 0 < threshold < math.inf:
             raise ValueError(f"threshold must be positive and finite; received {threshold}.")
         if reset not in RESETS:
@@ -99,26 +104,31 @@ class LIF(keras.layers.Layer):
     def call(self, inputs):
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
         currents = timewise.unfold(ops.cast(inputs, dtype), self.timesteps)
+        decay, threshold = self.decay_and_threshold(dtype)
         spikes, membrane = [], None
         for step in range(self.timesteps):
-            membrane = self._charge(membrane, currents[step])
-            fired = surrogates.spike(membrane - self.threshold, self.surrogate, self.width)
+            membrane = self._charge(membrane, currents[step], decay)
+            fired = surrogates.spike(membrane - threshold, self.surrogate, self.width)
             spikes.append(fired)
-            membrane = self._reset(membrane, fired)
+            membrane = self._reset(membrane, fired, threshold)
         return ops.cast(timewise.fold(ops.stack(spikes)), self.compute_dtype)
 
-    def _charge(self, membrane, current):
+    def decay_and_threshold(self, dtype):
+        """What the membrane keeps from step to step, and the threshold: numbers, or tensors."""
+        return 1.0 - 1.0 / self.tau, self.threshold
+
+    def _charge(self, membrane, current, decay):
         if membrane is None:
             return current
         if self.detach_membrane:
             membrane = ops.stop_gradient(membrane)
-        return (1.0 - 1.0 / self.tau) * membrane + current
+        return decay * membrane + current
 
-    def _reset(self, membrane, fired):
+    def _reset(self, membrane, fired, threshold):
         if self.detach_reset:
             fired = ops.stop_gradient(fired)
         if self.reset == "soft":
-            return membrane - self.threshold * fired
+            return membrane - threshold * fired
         return (1.0 - fired) * membrane
 
     def compute_output_shape(self, input_shape):

@@ -6,6 +6,7 @@ import pytest
 
 from keras_dep import surrogates
 from keras_dep.neurons.lif import LIF
+from keras_dep.neurons.plif import PLIF
 
 if keras.backend.backend() != "torch":
     pytest.skip("the peer is a torch library", allow_module_level=True)
@@ -20,6 +21,8 @@ PEER_SURROGATES = {
     "rectangle": surrogate.Rect,
     "sigmoid": surrogate.Sigmoid,
     "arctan": surrogate.ATan,
+    "fast_sigmoid": surrogate.SoftSign,
+    "piecewise_exponential": surrogate.PiecewiseExp,
 }
 
 
@@ -91,18 +94,38 @@ def _assert_equal(name, width, detach_membrane, *, tau, reset, detach_reset, thr
     np.testing.assert_allclose(gradient, peer_gradient, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("reset", ["soft", "hard"])
+@pytest.mark.parametrize("tau", [1.2, 2.0, 5.0])
+def test_learnt_time_constant(tau, reset):
+    layer = PLIF(TIMESTEPS, tau, reset=reset, surrogate="arctan")
+    layer.build((None, UNITS))
+    peer = neuron.ParametricLIFNode(
+        init_tau=tau,
+        decay_input=False,
+        v_reset=None if reset == "soft" else 0.0,
+        surrogate_function=surrogate.ATan(alpha=2.0),
+        step_mode="m",
+    )
+    ours = _spikes_and_gradient(_steps(layer), [layer.leak.value])
+    theirs = _spikes_and_gradient(peer, [peer.w])
+    np.testing.assert_array_equal(ours[0], theirs[0])
+    for found, expected in zip(ours[1:], theirs[1:]):
+        np.testing.assert_allclose(np.ravel(found), np.ravel(expected), rtol=1e-5, atol=1e-5)
+    assert abs(ours[2]).max() > 0.1
+
+
 def _steps(layer):
     """Our layer as a function of `(T, batch, units)`."""
     return lambda currents: layer(currents.reshape(-1, UNITS)).reshape(currents.shape)
 
 
-def _spikes_and_gradient(neurons):
-    """Spikes, and the gradient of a random weighting of them with respect to the current."""
+def _spikes_and_gradient(neurons, weights_inside=()):
+    """Spikes, and the gradients of a random weighting of them in the current and in weights."""
     draw = np.random.default_rng(0)
     shape = (TIMESTEPS, BATCH, UNITS)
     currents = torch.tensor(draw.normal(0.8, 1.0, shape).astype("float32"), requires_grad=True)
     weights = torch.tensor(draw.normal(0.0, 1.0, shape).astype("float32"))
     with torch.enable_grad():
         spikes = neurons(currents)
-        gradient = torch.autograd.grad((weights * spikes).sum(), currents)[0]
-    return spikes.detach().numpy(), gradient.numpy()
+        gradients = torch.autograd.grad((weights * spikes).sum(), [currents, *weights_inside])
+    return spikes.detach().numpy(), *(gradient.numpy() for gradient in gradients)
