@@ -1,8 +1,12 @@
 """One door to every network: `build("vgg11", input_shape=(32, 32, 3), num_classes=10)`."""
 
+from keras_dep.models import resnet
 from keras_dep.models import vgg
 
-_BUILDERS = {name: vgg.spiking_vgg for name in vgg.STAGES}
+_BUILDERS = {
+    **{name: vgg.spiking_vgg for name in vgg.STAGES},
+    **{name: resnet.preactivation_resnet for name in resnet.BLOCKS},
+}
 
 
 def names():
@@ -21,7 +25,8 @@ def build(name, **options):
 
     Args:
         name: one of `names()`.
-        **options: as in the builder, for the VGGs `keras_dep.models.vgg.spiking_vgg`.
+        **options: as in the builder, `keras_dep.models.vgg.spiking_vgg` for the VGGs and
+            `keras_dep.models.resnet.preactivation_resnet` for the ResNets.
 
     Returns:
         A `keras.Model` from images `(batch, height, width, channels)` in [0, 1] to logits

@@ -1,0 +1,77 @@
+"""Spiking pre-activation ResNets, as in the released code of the paper."""
+
+import keras
+from keras import layers
+
+from keras_dep.models.cells import Cells
+
+# Blocks in each of the four stages.
+BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
+WIDTHS = (64, 128, 256, 512)
+
+
+def preactivation_resnet(
+    name,
+    input_shape,
+    num_classes,
+    timesteps=4,
+    neuron=None,
+    encoder="direct",
+    normalization="stepwise",
+    mean=0.0,
+    std=1.0,
+    dropout=0.0,
+):
+    """Spiking ResNet whose blocks normalise and fire before they convolve.
+
+    A block with input `x` is, with `a` for `x` normalised and fired, `a -> convolution ->
+    normalisation -> LIF -> dropout -> convolution`, plus `a` itself, or a 1 x 1 convolution of `a`
+    where width or size change: the shortcut carries spikes, not `x`. Behind the last block stand
+    normalisation, LIF, the mean over the map, dropout and one dense layer.
+
+    Args:
+        name: `"resnet18"` or `"resnet34"`.
+        input_shape: `(height, width, channels)`, or `(channels, height, width)` where Keras is
+            configured to `channels_first`; the stem is made for small images such as 32 x 32.
+        num_classes: number of classes, at least 2.
+        timesteps: number of steps `T`, at least 1.
+        neuron: keyword arguments of `keras_dep.LIF` other than `timesteps`.
+        encoder: `"direct"`, or `"rate"` for Bernoulli spikes of the pixel values, which are not
+            normalised.
+        normalization: `"stepwise"` (statistics per time step, as in the paper's code) or `"merged"`
+            (over time and batch together).
+        mean: mean of the pixels, a number or one per channel.
+        std: standard deviation of the pixels, likewise, positive.
+        dropout: dropout rate inside the blocks and before the dense layer, one mask for all steps.
+
+    Returns:
+        A `keras.Model` from pixels in [0, 1] to logits `(batch, timesteps, num_classes)`.
+
+    Raises:
+        ValueError: an argument outside its limits.
+
+    Source: released code of arXiv 2505.11134 (`res18`, `res34`); He et al. 2016.
+
+    Example:
+
+    >>> preactivation_resnet("resnet18", (32, 32, 3), num_classes=10).output_shape
+    (None, 4, 10)
+    """
+    if name not in BLOCKS:
+        raise ValueError(f"name must be one of {', '.join(BLOCKS)}; received {name!r}.")
+    cells = Cells(timesteps, neuron, encoder, normalization, dropout)
+    inputs, x = cells.image(input_shape, mean, std)
+    x = cells.convolve(x, WIDTHS[0], use_bias=False)
+    for stage, (width, count) in enumerate(zip(WIDTHS, BLOCKS[name])):
+        for block in range(count):
+            x = _block(cells, x, width, strides=2 if stage and not block else 1)
+    x = layers.GlobalAveragePooling2D()(cells.fire(x, dropout=False))
+    return keras.Model(inputs, cells.logits(cells.drop(x), num_classes), name=name)
+
+
+def _block(cells, x, width, strides):
+    shortcut = activated = cells.fire(x, dropout=False)
+    if strides > 1 or activated.shape[cells.axis] != width:
+        shortcut = cells.convolve(activated, width, size=1, strides=strides)
+    x = cells.fire(cells.convolve(activated, width, strides=strides))
+    return layers.Add()([cells.convolve(x, width), shortcut])
