@@ -279,15 +279,16 @@ def _in_parts(columns):
 
 
 def _stacks(shapes):
-    """Indices of equal `(m, n, dtype)`, in groups no larger than the largest matrix."""
-    limit = max((rows * columns for rows, columns, _ in shapes), default=0)
+    """Indices of equal `(m, n, dtype)`, in groups of at most half the largest matrix, or alone."""
+    # The stack and what is left of it then take no more memory than the largest matrix.
+    limit = max((rows * columns for rows, columns, _ in shapes), default=0) / 2
     groups = {}
     for index, (rows, columns, dtype) in enumerate(shapes):
         stacks = groups.setdefault((rows, columns, dtype), [[]])
-        if (len(stacks[-1]) + 1) * rows * columns > limit:
+        if stacks[-1] and (len(stacks[-1]) + 1) * rows * columns > limit:
             stacks.append([])
         stacks[-1].append(index)
-    return [stack for stacks in groups.values() for stack in stacks if stack]
+    return [stack for stacks in groups.values() for stack in stacks]
 
 
 def _stack(matrices):

@@ -205,7 +205,8 @@ class DEP(GradientTransform):
     otherwise, and a warning names them once. A batch of one image gives every dense layer a
     gradient of rank one too; this one is removed.
 
-    Replicas: under `tf.distribute` gradients are reduced before the projection. On JAX
+    Replicas: under `tf.distribute` gradients are reduced before the projection; there accumulation
+    needs a strategy without merge calls, as Keras' own does, hence not `MirroredStrategy`. On JAX
     `keras.distribution` hands reduced ones over; inside a `pmap` or `shard_map` of your own, take
     the mean first. torch's `fit` has no replicas: start a loop of your own with `torchrun
     --nproc-per-node=2 train.py`, wrap the model in `DistributedDataParallel`, which averages during

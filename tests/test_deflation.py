@@ -176,6 +176,41 @@ def test_eager_equals_compiled():
     assert relative_error(ops.convert_to_numpy(eager), deflate(gradient)[0], gradient) <= 1e-5
 
 
+def test_an_eager_caller_compiles_once_per_shape(monkeypatch):
+    calls, lanczos = [], deflation._lanczos
+    monkeypatch.setattr(deflation, "_lanczos", lambda *args: calls.append(args) or lanczos(*args))
+    draw = np.random.default_rng(0)
+    for _ in range(3):
+        deflation.deflate(ops.convert_to_tensor(draw.standard_normal((37, 11)).astype("float32")))
+    # torch runs eagerly at full speed.
+    assert len(calls) == (3 if keras.backend.backend() == "torch" else 1)
+
+
+def test_equal_shapes_together_equal_each_alone():
+    draw = np.random.default_rng(0)
+    shapes = [(3, 3, 4, 6), (36, 6), (90, 40), (36, 6), (6, 36), (2, 3, 6, 6)]
+    assert len(deflation._stacks([(36, 6, "float32")] * 4 + [(90, 40, "float32")])) == 2
+    gradients = [draw.standard_normal(shape).astype("float32") for shape in shapes]
+    gradients[3] *= np.float32(1e-20)
+    gradients[1][5, 2] = np.nan
+    tensors = [ops.convert_to_tensor(gradient) for gradient in gradients]
+    together = deflation.deflate_all(tensors, [1] * len(tensors))
+    for gradient, (rest, share, value) in zip(gradients, together):
+        if np.isnan(gradient).any():
+            np.testing.assert_array_equal(ops.convert_to_numpy(rest), gradient)
+            assert float(share) == float(value) == 0
+            continue
+        expected, s = reference(gradient)
+        assert relative_error(ops.convert_to_numpy(rest), expected, gradient) <= 1e-5
+        assert float(value) == pytest.approx(s[0], rel=1e-5)
+        assert float(share) == pytest.approx(s[0] ** 2 / np.sum(s**2), abs=1e-5)
+
+
+def test_stacks_are_no_larger_than_half_the_largest_matrix():
+    shapes = [(10, 10, "float32")] * 5 + [(30, 20, "float32"), (10, 10, "float64")]
+    assert deflation._stacks(shapes) == [[0, 1, 2], [3, 4], [5], [6]]
+
+
 def test_keras_layout_equals_the_layout_of_the_released_code():
     kernel = np.random.default_rng(0).standard_normal((3, 3, 12, 20)).astype("float32")
     expected = reference(np.transpose(kernel, (3, 2, 0, 1)).reshape(20, -1))[0]
