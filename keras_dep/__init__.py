@@ -9,8 +9,10 @@ from keras_dep import models
 from keras_dep import settings
 from keras_dep import surrogates
 from keras_dep._version import __version__
+from keras_dep.attacks import APGD
 from keras_dep.attacks import FGSM
 from keras_dep.attacks import PGD
+from keras_dep.attacks import SAPGD
 from keras_dep.batches import Batches
 from keras_dep.batches import FollowEpoch
 from keras_dep.curvature import Hessian
@@ -35,6 +37,7 @@ from keras_dep.timewise import TimeSharedDropout
 
 __all__ = [
     "__version__",
+    "APGD",
     "attacks",
     "Batches",
     "callbacks",
@@ -59,6 +62,7 @@ __all__ = [
     "PLIF",
     "PoisonSchedule",
     "RateEncoding",
+    "SAPGD",
     "settings",
     "Steps",
     "StepwiseBatchNormalization",

@@ -2,8 +2,8 @@
 
 Each file defines:
 
-- `input_gradient(model, objective)`: a function `(x, y) -> gradient` of the summed
-  `objective(y, outputs)` with respect to the input, in inference mode, weights untouched;
+- `gradient_and_outputs(model, objective)`: a function `(x, y) -> (gradient, outputs)`, the gradient
+  that of the summed `objective(y, outputs)` in the input, in inference mode, weights untouched;
 - `hessian_product(model, loss)`: a function `(x, y) -> product`, where `product(vector)` is the
   Hessian of `loss(y, outputs)` in all trainable weights, flattened in order, times a flat vector,
   in inference mode;
@@ -26,10 +26,16 @@ import keras
 
 _framework = importlib.import_module(f"keras_dep._backend.{keras.backend.backend()}")
 
-input_gradient = _framework.input_gradient
+gradient_and_outputs = _framework.gradient_and_outputs
 hessian_product = _framework.hessian_product
 compiled = _framework.compiled
 branches_freely = _framework.branches_freely
 either = _framework.either
 on_reduced = _framework.on_reduced
 TransformedStep = _framework.TransformedStep
+
+
+def input_gradient(model, objective):
+    """`gradient_and_outputs` without the outputs."""
+    both = gradient_and_outputs(model, objective)
+    return lambda x, y: both(x, y)[0]

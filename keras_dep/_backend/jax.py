@@ -7,12 +7,12 @@ import keras
 from jax.flatten_util import ravel_pytree
 
 
-def input_gradient(model, objective):
+def gradient_and_outputs(model, objective):
     @jax.jit
-    def gradient(trainable, non_trainable, x, y):
-        return _input_gradient(model, objective, trainable, non_trainable, x, y)
+    def both(trainable, non_trainable, x, y):
+        return _gradient_and_outputs(model, objective, trainable, non_trainable, x, y)
 
-    return lambda x, y: gradient(*_state(model), x, y)
+    return lambda x, y: both(*_state(model), x, y)
 
 
 def hessian_product(model, loss):
@@ -71,18 +71,18 @@ class TransformedStep(keras.Model):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
 
         def gradient(objective, x, y):
-            return _input_gradient(self, objective, state[0], state[1], x, y)
+            return _gradient_and_outputs(self, objective, state[0], state[1], x, y)[0]
 
         x, y = self.transform_batch(x, y, gradient)
         return super().train_step(state, (x, y, sample_weight))
 
 
-def _input_gradient(model, objective, trainable, non_trainable, x, y):
+def _gradient_and_outputs(model, objective, trainable, non_trainable, x, y):
     def total(x):
         outputs, _ = model.stateless_call(trainable, non_trainable, x, training=False)
-        return keras.ops.sum(objective(y, outputs))
+        return keras.ops.sum(objective(y, outputs)), outputs
 
-    return jax.grad(total)(x)
+    return jax.grad(total, has_aux=True)(x)
 
 
 def _state(model):

@@ -4,15 +4,12 @@ import keras
 import tensorflow as tf
 
 
-def input_gradient(model, objective):
+def gradient_and_outputs(model, objective):
     @tf.function(reduce_retracing=True)
-    def gradient(x, y):
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(x)
-            total = tf.reduce_sum(objective(y, model(x, training=False)))
-        return tape.gradient(total, x)
+    def both(x, y):
+        return _gradient_and_outputs(model, objective, x, y)
 
-    return lambda x, y: gradient(tf.convert_to_tensor(x), tf.convert_to_tensor(y))
+    return lambda x, y: both(tf.convert_to_tensor(x), tf.convert_to_tensor(y))
 
 
 def hessian_product(model, loss):
@@ -67,10 +64,15 @@ class TransformedStep(keras.Model):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
 
         def gradient(objective, x, y):
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(x)
-                total = tf.reduce_sum(objective(y, self(x, training=False)))
-            return tape.gradient(total, x)
+            return _gradient_and_outputs(self, objective, x, y)[0]
 
         x, y = self.transform_batch(x, y, gradient)
         return super().train_step((x, y, sample_weight))
+
+
+def _gradient_and_outputs(model, objective, x, y):
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        outputs = model(x, training=False)
+        total = tf.reduce_sum(objective(y, outputs))
+    return tape.gradient(total, x), outputs

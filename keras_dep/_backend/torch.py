@@ -4,14 +4,15 @@ import keras
 import torch
 
 
-def input_gradient(model, objective):
-    def gradient(x, y):
+def gradient_and_outputs(model, objective):
+    def both(x, y):
         x = keras.ops.convert_to_tensor(x).detach().requires_grad_(True)
         with torch.enable_grad():
-            total = torch.sum(objective(y, model(x, training=False)))
-            return torch.autograd.grad(total, x)[0]
+            outputs = model(x, training=False)
+            total = torch.sum(objective(y, outputs))
+            return torch.autograd.grad(total, x)[0], outputs.detach()
 
-    return gradient
+    return both
 
 
 def hessian_product(model, loss):
@@ -57,7 +58,7 @@ class TransformedStep(keras.Model):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
 
         def gradient(objective, x, y):
-            return input_gradient(self, objective)(x, y)
+            return gradient_and_outputs(self, objective)(x, y)[0]
 
         x, y = self.transform_batch(x, y, gradient)
         return super().train_step((x, y, sample_weight))

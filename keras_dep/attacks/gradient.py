@@ -1,4 +1,4 @@
-"""The search that FGSM and PGD share: signed gradient ascent inside a threat model."""
+"""What the white-box attacks share: objectives, the call, and signed gradient ascent."""
 
 import weakref
 
@@ -11,9 +11,20 @@ from keras_dep.threat import Threat
 
 
 def cross_entropy(labels, outputs):
-    """Cross-entropy of the mean logits, per sample: what the attacks here maximise."""
+    """Cross-entropy of the mean logits, per sample."""
     logits = mean_logits(outputs)
     return ops.sparse_categorical_crossentropy(ops.cast(labels, "int32"), logits, from_logits=True)
+
+
+def logit_ratio(labels, outputs):
+    """Difference of logits ratio, per sample, of the mean logits `z` of three classes or more.
+
+    `(max of the wrong z - z_y) / (largest z - third largest z)`: unlike the cross-entropy it does
+    not vanish where the network is sure of itself.
+    """
+    logits = mean_logits(outputs)
+    largest = ops.top_k(logits, 3)[0]
+    return _margin(logits, labels) / (largest[:, 0] - largest[:, 2] + 1e-12)
 
 
 def ascend(gradient, start, images, labels, threat):
@@ -36,14 +47,17 @@ def random_offset(threat, shape, seed):
 class GradientAttack:
     """Base of the attacks: `attack(model, x, y) -> x_adv`.
 
-    The gradient is that of the cross-entropy of the mean logits, through every time step, with the
-    model in inference mode. Weights, statistics, metrics, random states and optimizer of the model
-    are the same before and after. Random starts come from the attack's own seed: two calls agree.
+    The gradient is that of `objective`, the cross-entropy of the mean logits unless said otherwise,
+    through every time step, with the model in inference mode. Weights, statistics, metrics, random
+    states and optimizer of the model are the same before and after. Random starts come from the
+    attack's own seed: two calls agree.
 
     Args:
         threat: the `keras_dep.threat.Threat`.
         seed: seed of the random starts.
     """
+
+    objective = staticmethod(cross_entropy)
 
     def __init__(self, threat: Threat, seed=0):
         self.threat = threat
@@ -68,15 +82,20 @@ class GradientAttack:
         _check(x, y, self.threat.bounds)
         images = ops.convert_to_tensor(x, dtype="float32")
         labels = ops.convert_to_tensor(y, dtype="int32")
-        gradient = _gradient(model)
+        look = _gradient_and_outputs(model, self.objective)
         states = [(v, ops.convert_to_numpy(v)) for v in _seed_states(model)]
-        found = self._search(model, gradient, images, labels, self.seed if seed is None else seed)
+        found = self._search(model, look, images, labels, self.seed if seed is None else seed)
         for variable, value in states:
             variable.assign(value)
         return ops.convert_to_numpy(found) if isinstance(x, np.ndarray) else found
 
-    def _search(self, model, gradient, images, labels, seed):
+    def _search(self, model, look, images, labels, seed):
+        """Adversarial images; `look(x, y)` gives the objective's gradient and the outputs."""
         threat = self.threat
+
+        def gradient(x, y):
+            return look(x, y)[0]
+
         if not threat.random_start:
             return ascend(gradient, images, images, labels, threat)
         worst, worst_loss = None, None
@@ -91,26 +110,34 @@ class GradientAttack:
                 worst, worst_loss = found, loss
                 continue
             better = loss > worst_loss
-            shape = (-1,) + (1,) * (len(images.shape) - 1)
-            worst = ops.where(ops.reshape(better, shape), found, worst)
+            worst = choose(better, found, worst)
             worst_loss = ops.where(better, loss, worst_loss)
         return worst
 
 
-_GRADIENTS = weakref.WeakKeyDictionary()
+def choose(mask, first, second):
+    """Per image, that of `first` where `mask` holds, else that of `second`."""
+    return ops.where(ops.reshape(mask, (-1,) + (1,) * (len(first.shape) - 1)), first, second)
 
 
-def _gradient(model):
-    """The model's input gradient, compiled once for all attacks."""
-    if model not in _GRADIENTS:
+_COMPILED = weakref.WeakKeyDictionary()
+
+
+def _gradient_and_outputs(model, objective):
+    """Compiled once per model and objective, for all attacks."""
+    compiled = _COMPILED.setdefault(model, {})
+    if objective not in compiled:
         # The cache must not keep its own key alive.
-        _GRADIENTS[model] = _backend.input_gradient(weakref.proxy(model), cross_entropy)
-    return _GRADIENTS[model]
+        compiled[objective] = _backend.gradient_and_outputs(weakref.proxy(model), objective)
+    return compiled[objective]
 
 
 def _margin_loss(model, images, labels):
     """Largest wrong logit minus the right one: positive exactly where the image fools the model."""
-    logits = mean_logits(ops.convert_to_tensor(model.predict_on_batch(images)))
+    return _margin(mean_logits(ops.convert_to_tensor(model.predict_on_batch(images))), labels)
+
+
+def _margin(logits, labels):
     right = ops.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
     wrong = ops.max(ops.where(right > 0, -float("inf"), logits), axis=-1)
     return wrong - ops.sum(right * logits, axis=-1)

@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from keras_dep.models.cells import Cells
+from keras_dep.models.pooling import PooledTo
 
 # Numbers are output channels of 3x3 convolutions; "M" halves the map by average pooling.
 STAGES = {
@@ -73,5 +74,5 @@ def spiking_vgg(
             x = cells.fire(cells.convolve(x, stage))
         elif min(x.shape[sides]) > 1:
             x = layers.AveragePooling2D(2)(x)
-    x = layers.Flatten()(layers.AdaptiveAveragePooling2D(HEAD_SIZE)(x))
+    x = layers.Flatten()(PooledTo(HEAD_SIZE)(x))
     return keras.Model(inputs, cells.logits(x, num_classes), name=name)

@@ -50,6 +50,16 @@ def test_trains_and_survives_saving(tmp_path):
     )
 
 
+@pytest.mark.parametrize("size", [8, 12, 28])
+def test_maps_of_any_size_reach_the_logits_in_a_compiled_model(size):
+    """The last maps are 2, 3 and 7 pixels wide; those of 32 x 32 pixels in VGG-11 one."""
+    options = {"num_classes": 3, "timesteps": 1, "neuron": {"threshold": 0.05}}
+    model = models.build("vgg5", input_shape=(size, size, 1), **options)
+    draw = np.random.default_rng(0).random((2, size, size, 1)).astype("float32")
+    logits = model.predict(draw, verbose=0)
+    assert np.isfinite(logits).all() and np.ptp(logits) > 0
+
+
 @pytest.mark.parametrize("normalization", ["stepwise", "merged"])
 def test_repeating_after_the_first_normalisation_changes_nothing(normalization):
     """The reference repeats the image first: training mode, and the statistics it leaves."""

@@ -4,12 +4,16 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from keras import ops
 
+from keras_dep.attacks import APGD
 from keras_dep.attacks import FGSM
 from keras_dep.attacks import PGD
+from keras_dep.attacks.adaptive import face_start
 from keras_dep.attacks.gradient import random_offset
 from keras_dep.encoders import DirectEncoding
 from keras_dep.neurons.lif import LIF
+from keras_dep.threat import Threat
 from keras_dep.timewise import Steps
 
 if keras.backend.backend() != "torch":
@@ -51,6 +55,29 @@ def test_pgd_from_one_random_start_equals(network, monkeypatch):
     _assert_equal(ours, peer, images)
     from_the_image = PGD(**SEARCH, random_start=False)(model, images, labels)
     assert np.abs(ours - from_the_image).max() > 1e-3
+
+
+@pytest.mark.parametrize("loss", ["ce", "dlr"])
+@pytest.mark.parametrize("network", ["smooth", "spiking"])
+def test_apgd_equals(network, loss, monkeypatch):
+    model, images, labels = _problem(network)
+    search = {"epsilon": 4 / 255, "steps": 40, "loss": loss, "seed": 3}
+    ours = APGD(**search)(model, images, labels)
+    # The peer stretches a draw in [0, 1); hand it ours, which already touches the ball.
+    offset = ops.convert_to_numpy(
+        face_start(Threat(epsilon=1.0, bounds=(-2.0, 2.0)), ops.zeros(images.shape), [3, 0])
+    )
+    draw = torch.tensor((offset.transpose(0, 3, 1, 2) + 1) / 2)
+    monkeypatch.setattr(torch, "rand", lambda *_: draw)
+    peer = torchattacks.APGD(
+        _ChannelsFirst(model).eval(), eps=4 / 255, steps=40, n_restarts=1, loss=loss, seed=0
+    )
+    start = torch.tensor(images.transpose(0, 3, 1, 2))
+    best, resists, _, fooling = peer.attack_single_run(start, torch.tensor(labels).long())
+    expected = torch.where(resists[:, None, None, None], best, fooling)
+    # Both kinds of result are compared; nothing resists on the spiking network.
+    assert not resists.all() and (resists.any() or network == "spiking")
+    _assert_equal(ours, expected.detach().numpy().transpose(0, 2, 3, 1), images)
 
 
 class _ChannelsFirst(torch.nn.Module):

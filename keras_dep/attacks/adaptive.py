@@ -1,0 +1,102 @@
+"""Attacks that choose their own step lengths: what APGD and SA-PGD share."""
+
+import numpy as np
+from keras import ops
+
+from keras_dep.attacks import gradient
+from keras_dep.losses import mean_logits
+from keras_dep.threat import Threat
+
+LOSSES = {"ce": gradient.cross_entropy, "dlr": gradient.logit_ratio}
+
+
+class AdaptiveAttack(gradient.GradientAttack):
+    """Long searches from starts on the ball's faces, that remember what fooled the network.
+
+    Per image the result is the last iterate, over all restarts, that was misclassified; where none
+    was, the iterate with the largest loss. Image and restart decide the start.
+
+    Args:
+        epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
+        steps: gradient steps, at least 1.
+        loss: `"ce"`, the cross-entropy of the mean logits, or `"dlr"`, the difference of logits
+            ratio, for three classes or more.
+        restarts: independent searches, at least 1.
+        seed: seed of the starts.
+    """
+
+    def __init__(self, *, epsilon=8 / 255, steps=100, loss="ce", restarts=1, seed=0):
+        if loss not in LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(LOSSES)}; received {loss!r}.")
+        threat = Threat(epsilon=epsilon, steps=steps, random_start=True, restarts=restarts)
+        super().__init__(threat, seed=seed)
+        self.loss = loss
+        self.objective = LOSSES[loss]
+
+    def _search(self, model, look, images, labels, seed):
+        classes = model.compute_output_shape(tuple(images.shape))[-1]
+        if self.loss == "dlr" and classes < 3:
+            raise ValueError(f"loss='dlr' needs at least 3 classes; received {classes}; use 'ce'.")
+
+        def examine(candidate):
+            """`(gradient, loss per image, fooled per image)` at a candidate."""
+            slope, outputs = look(candidate, labels)
+            logits = mean_logits(outputs)
+            slope = ops.where(ops.isfinite(slope), slope, ops.zeros_like(slope))
+            fooled = ops.cast(ops.argmax(logits, axis=-1), "int32") != labels
+            return slope, self.objective(labels, outputs), fooled
+
+        result = None
+        for restart in range(self.threat.restarts):
+            start = face_start(self.threat, images, [*np.atleast_1d(seed), restart])
+            slope, loss, fooled = examine(start)
+            memory = Memory(start, loss, fooled)
+            self._climb(examine, memory, start, slope, images)
+            result = memory if result is None else result.joined(memory)
+        return gradient.choose(result.fooled, result.fooling, result.best)
+
+
+class Memory:
+    """Per image: the last candidate that fooled the network, and the one with the largest loss."""
+
+    def __init__(self, candidate, loss, fooled):
+        self.fooling, self.fooled = candidate, fooled
+        self.best, self.loss = candidate, loss
+
+    def take(self, candidate, loss, fooled):
+        """Remembers a candidate; returns where its loss is the largest so far."""
+        better = loss > self.loss
+        self.fooling = gradient.choose(fooled, candidate, self.fooling)
+        self.fooled = ops.logical_or(self.fooled, fooled)
+        self.best = gradient.choose(better, candidate, self.best)
+        self.loss = ops.where(better, loss, self.loss)
+        return better
+
+    def joined(self, other):
+        """With the memory of another search."""
+        self.take(other.fooling, self.loss, other.fooled)
+        self.take(other.best, other.loss, ops.zeros_like(other.fooled))
+        return self
+
+
+def face_start(threat, images, seed):
+    """A uniform draw stretched until it touches the ball, per image, cut to the bounds."""
+    draw = np.random.default_rng(seed).uniform(-1.0, 1.0, tuple(images.shape))
+    reach = np.abs(draw).max(axis=tuple(range(1, draw.ndim)), keepdims=True)
+    offset = (threat.epsilon * draw / reach).astype("float32")
+    return threat.project(images + ops.convert_to_tensor(offset), images)
+
+
+def stages(steps):
+    """Numbers of steps between looks at the step length: 22 % of all, then 3 % less each time.
+
+    Args:
+        steps: number of steps `N`.
+
+    Yields:
+        `max(22 % N, 1)`, shrinking by `max(3 % N, 1)` down to `max(6 % N, 1)`, for ever.
+    """
+    length, shrink, least = (max(int(share * steps), 1) for share in (0.22, 0.03, 0.06))
+    while True:
+        yield length
+        length = max(length - shrink, least)

@@ -1,0 +1,66 @@
+"""Auto-PGD: steps that halve where they stop paying."""
+
+from keras import ops
+
+from keras_dep.attacks.adaptive import AdaptiveAttack
+from keras_dep.attacks.adaptive import stages
+from keras_dep.attacks.gradient import choose
+
+
+class APGD(AdaptiveAttack):
+    """Signed gradient steps with momentum; each image halves its step and returns to its best point
+    where the loss rose in no more than 75 % of a stage's steps, or has stalled.
+
+    Args:
+        epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
+        steps: gradient steps, at least 1.
+        loss: `"ce"` or `"dlr"`.
+        restarts: independent searches, at least 1.
+        seed: seed of the starts.
+
+    Raises:
+        ValueError: an argument outside its limits, or `"dlr"` with fewer than three classes.
+
+    Source: Croce and Hein, ICML 2020.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    >>> x = np.full((2, 4), 0.5, "float32")
+    >>> APGD(epsilon=0.1, steps=10, loss="dlr")(model, x, np.zeros(2, "int32")).shape
+    (2, 4)
+    """
+
+    MOMENTUM = 0.75
+    RISES = 0.75
+
+    def _climb(self, examine, memory, start, slope, images):
+        threat, loss = self.threat, memory.loss
+        here = before = start
+        best_slope, last_loss, checked_loss = slope, loss, loss
+        # The first stage cannot end for want of progress alone.
+        halved = ops.ones_like(loss) > 0
+        rises, taken, lengths = ops.zeros_like(loss), 0, stages(threat.steps)
+        length = next(lengths)
+        size = ops.reshape(
+            2 * threat.epsilon * ops.ones_like(loss), (-1,) + (1,) * (len(images.shape) - 1)
+        )
+        for number in range(threat.steps):
+            weight = self.MOMENTUM if number else 1.0
+            ahead = threat.project(here + size * ops.sign(slope), images)
+            moved = here + weight * (ahead - here) + (1 - weight) * (here - before)
+            before, here = here, threat.project(moved, images)
+            slope, loss, fooled = examine(here)
+            better = memory.take(here, loss, fooled)
+            best_slope = choose(better, slope, best_slope)
+            rises = rises + ops.cast(loss > last_loss, rises.dtype)
+            last_loss, taken = loss, taken + 1
+            if taken == length:
+                stalled = ops.logical_and(ops.logical_not(halved), checked_loss >= memory.loss)
+                halved = ops.logical_or(rises <= self.RISES * length, stalled)
+                checked_loss = memory.loss
+                size = choose(halved, size / 2, size)
+                here = choose(halved, memory.best, here)
+                slope = choose(halved, best_slope, slope)
+                rises, taken, length = ops.zeros_like(rises), 0, next(lengths)

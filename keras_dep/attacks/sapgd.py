@@ -1,0 +1,63 @@
+"""Stable adaptive PGD: normalised gradients with momentum, made for surrogate gradients."""
+
+from keras import ops
+
+from keras_dep.attacks.adaptive import AdaptiveAttack
+from keras_dep.attacks.adaptive import stages
+
+
+class SAPGD(AdaptiveAttack):
+    """Steps along the accumulated gradient over the root of its accumulated square.
+
+    Both are normalised per image, so that the size of a surrogate gradient, which says little, does
+    not matter. No step is longer than the current length, which halves at set stages. An image
+    whose gradient is zero stays where it is.
+
+    Args:
+        epsilon: radius of the L-infinity ball in pixel units, in [0, 1]; the first step length.
+        steps: gradient steps, at least 1.
+        loss: `"ce"` or `"dlr"`.
+        restarts: independent searches, at least 1.
+        seed: seed of the starts.
+
+    Raises:
+        ValueError: an argument outside its limits, or `"dlr"` with fewer than three classes.
+
+    Source: arXiv 2512.22522, without the adaptive surrogate.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    >>> x = np.full((2, 4), 0.5, "float32")
+    >>> SAPGD(epsilon=0.1, steps=10)(model, x, np.zeros(2, "int32")).shape
+    (2, 4)
+    """
+
+    MOMENTUM = 0.5
+    SQUARES = 0.8
+    TINY = 1e-12
+
+    def _climb(self, examine, memory, start, slope, images):
+        threat, here = self.threat, start
+        momentum, squares = ops.zeros_like(slope), ops.zeros_like(slope)
+        size, taken, lengths = threat.epsilon, 0, stages(threat.steps)
+        length = next(lengths)
+        for _ in range(threat.steps):
+            # To unit scale first: squares of tiny surrogate gradients would vanish.
+            slope = _over_mean(ops.abs(slope), slope)
+            momentum = self.MOMENTUM * momentum + slope
+            squares = self.SQUARES * squares + _over_mean(ops.square(slope), ops.square(slope))
+            step = ops.clip(size * momentum / (ops.sqrt(squares) + self.TINY), -size, size)
+            here = threat.project(here + step, images)
+            slope, loss, fooled = examine(here)
+            memory.take(here, loss, fooled)
+            taken += 1
+            if taken == length:
+                size, taken, length = size / 2, 0, next(lengths)
+
+
+def _over_mean(sizes, values):
+    """`values` over the mean of `sizes` per image; zeros where that is zero."""
+    mean = ops.mean(sizes, axis=tuple(range(1, len(sizes.shape))), keepdims=True)
+    return values / ops.where(mean > 0, mean, ops.ones_like(mean))
