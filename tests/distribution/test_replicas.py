@@ -15,7 +15,7 @@ import pytest
 from tests.distribution import problem
 
 ROOT = pathlib.Path(__file__).parents[2]
-LIMIT = 300
+LIMIT = 200
 
 
 def tensorflow_multi_worker():
