@@ -11,7 +11,9 @@ the same batches twice, with SGD and with DEP around it.
 """
 
 import dataclasses
+import importlib.util
 import os
+import pathlib
 import signal
 import sys
 
@@ -21,6 +23,7 @@ from absl import logging
 
 FLAGS = flags.FLAGS
 RUN = "run"
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 flags.DEFINE_enum(
     "backend",
@@ -56,7 +59,10 @@ flags.DEFINE_integer(
 def launch(argv):
     """From a command line to the exit status, as `SystemExit`."""
     wants_help = {"--help", "-help", "-h"} & set(argv[1:])
-    _choose_backend([argument for argument in argv if argument not in wants_help])
+    known = [argument for argument in argv if argument not in wants_help]
+    _choose_backend(known)
+    if not wants_help:
+        _look_for_data(known)
     _define_settings()
     if wants_help:
         _grouped_help()
@@ -178,6 +184,31 @@ def _choose_backend(argv):
     FLAGS.unparse_flags()
 
 
+def _look_for_data(argv):
+    """Says at once that a set is missing: importing the package imports Keras, for seconds."""
+    from apps.presets import PRESETS
+
+    path = ROOT / "keras_dep" / "prepared.py"
+    spec = importlib.util.spec_from_file_location("prepared", path)
+    prepared = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(prepared)
+
+    early = flags.FlagValues()
+    flags.DEFINE_string("preset", None, "", flag_values=early)
+    flags.DEFINE_string("dataset", None, "", flag_values=early)
+    flags.DEFINE_string("data_dir", None, "", flag_values=early)
+    flags.DEFINE_boolean("download", False, "", flag_values=early)
+    try:
+        early(argv, known_only=True)
+        name = early.dataset or PRESETS.get(early.preset, {}).get("dataset")
+        if name in prepared.NAMES and not early.download:
+            prepared.find(name, prepared.root(early.data_dir))
+    except flags.Error:
+        return  # said, with every flag known, by `_parse`
+    except prepared.DataMissingError as error:
+        _fail(error)
+
+
 def _define_settings():
     """One flag for each field of `keras_dep.settings.Settings`."""
     from keras_dep.settings import Settings
@@ -218,5 +249,5 @@ def _parse(argv):
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    sys.path.insert(0, str(ROOT))
     launch(sys.argv)

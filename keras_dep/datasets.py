@@ -2,15 +2,13 @@
 
 import contextlib
 import dataclasses
-import json
-import os
-import pathlib
-import re
 
 import keras
 import numpy as np
 
-_VERSION = re.compile(r"\d+\.\d+\.\d+")
+from keras_dep import prepared
+from keras_dep.prepared import DataMissingError
+
 _CIFAR_SHAPE = (32, 32, 3)
 # Classes, then mean and standard deviation per channel.
 _PREPARED = {
@@ -48,13 +46,9 @@ class Dataset:
         return self.x_train.shape[1:]
 
 
-class DataMissingError(ValueError):
-    """The set is not on disk, only half there, or cannot be read; the message is one line."""
-
-
 def names():
     """Returns the names that `load` knows, sorted."""
-    return sorted(["digits", *_PREPARED])
+    return sorted(["digits", *prepared.NAMES])
 
 
 def load(name, data_dir=None, download=False, train_examples=None, test_examples=None):
@@ -90,8 +84,7 @@ def load(name, data_dir=None, download=False, train_examples=None, test_examples
     wanted = {"train": train_examples, "test": test_examples}
     if name == "digits":
         return _load_digits(wanted)
-    root = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return _load_prepared(name, pathlib.Path(root).expanduser(), download, wanted)
+    return _load_prepared(name, prepared.root(data_dir), download, wanted)
 
 
 def _load_digits(wanted):
@@ -108,12 +101,12 @@ def _load_digits(wanted):
 
 def _load_prepared(name, root, download, wanted):
     try:
-        folder, available = _find(name, root)
+        folder, available = prepared.find(name, root)
     except DataMissingError:
         if not download:
             raise
         _download(name, root)
-        folder, available = _find(name, root)
+        folder, available = prepared.find(name, root)
     counts = _counts(name, wanted, available)
     (num_classes, mean, std), reader = _PREPARED[name], _reader()
     try:
@@ -124,7 +117,7 @@ def _load_prepared(name, root, download, wanted):
         test = _read(builder, config, "test", counts["test"], num_classes)
         label_names = tuple(builder.info.features["label"].names)
     except Exception as error:
-        raise _damaged(name, root, folder, error) from error
+        raise prepared.damaged(name, root, folder, error) from error
     return Dataset(name, *train, *test, num_classes, mean, std, label_names)
 
 
@@ -152,8 +145,8 @@ def _reader():
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise DataMissingError(
-            f"a prepared set is read with TensorFlow Datasets, received {_one_line(error)}; "
-            "install tensorflow and tensorflow-datasets"
+            "a prepared set is read with TensorFlow Datasets, received "
+            f"{prepared.one_line(error)}; install tensorflow and tensorflow-datasets"
         ) from error
     # TensorFlow only reads here; where it also trains, its devices are not ours to hide.
     if keras.backend.backend() != "tensorflow":
@@ -167,71 +160,8 @@ def _download(name, root):
     try:
         reader.builder(name, data_dir=str(root)).download_and_prepare()
     except Exception as error:
-        what = f"none, and could not download it ({_one_line(error)})"
-        raise _missing(name, root, what) from error
-
-
-def _find(name, root):
-    """Returns the newest prepared folder and its examples per split, from json and file sizes."""
-    versions = [path for path in (root / name).glob("*") if _VERSION.fullmatch(path.name)]
-    if not versions:
-        raise _missing(name, root, "no such folder")
-    folder = max(versions, key=lambda path: [int(part) for part in path.name.split(".")])
-    try:
-        _json(folder / "features.json")
-        info = _json(folder / "dataset_info.json")
-        splits = {split["name"]: split for split in info["splits"]}
-        return folder, {key: _examples(folder, info, splits[key]) for key in ("train", "test")}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise _damaged(name, root, folder, error) from error
-
-
-def _examples(folder, info, split):
-    """Returns the number of examples of a split whose shards are all there, at full size."""
-    lengths = [int(length) for length in split["shardLengths"]]
-    kind = info.get("fileFormat") or "tfrecord"
-    # A TFRecord frames each record with 16 bytes: length, and two checksums.
-    frame = 16 if kind == "tfrecord" else 0
-    template = split.get("filepathTemplate") or "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
-    found = 0
-    for index in range(len(lengths)):
-        first, last = f"{index:05d}", f"{len(lengths):05d}"
-        shard = folder / template.format(
-            DATASET=info["name"], SPLIT=split["name"], FILEFORMAT=kind,
-            SHARD_X_OF_Y=f"{first}-of-{last}", SHARD_INDEX=first, NUM_SHARDS=last,
-        )  # fmt: skip
-        found += shard.stat().st_size
-    payload = int(split.get("numBytes") or 0)
-    expected = payload + frame * sum(lengths)
-    # Sets built from ready-made shards count the frames in numBytes.
-    if frame and found < expected and found != payload:
-        raise ValueError(f"{split['name']} shards hold {found} bytes instead of {expected}")
-    return sum(lengths)
-
-
-def _json(path):
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path.name}: {_one_line(error)}") from error
-
-
-def _missing(name, root, what):
-    return DataMissingError(
-        f"{name} expected in {root / name / '<version>'}, found {what}; pass --download, or run "
-        f"`tfds build {name} --data_dir={root}`, or point --data_dir at a prepared set"
-    )
-
-
-def _damaged(name, root, folder, error):
-    what = f"{folder.name} incomplete or damaged ({_one_line(error)}), which must be removed first"
-    return _missing(name, root, what)
-
-
-def _one_line(error):
-    lines = str(error).strip().splitlines() or [""]
-    kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
-    return f"{kind}{lines[0][:200]}"
+        what = f"none, and could not download it ({prepared.one_line(error)})"
+        raise prepared.missing(name, root, what) from error
 
 
 def _counts(name, wanted, available):

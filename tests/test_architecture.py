@@ -9,7 +9,7 @@ import keras_dep
 
 ROOT = pathlib.Path(keras_dep.__file__).parent
 FLOORS = {
-    0: ("_export", "_backend", "_version", "durable"),
+    0: ("_export", "_backend", "_version", "durable", "prepared"),
     1: ("deflation", "surrogates", "losses", "threat", "spectrum", "poison", "augmentation"),
     2: ("timewise", "optimizers", "curvature", "summaries", "inference"),
     3: ("neurons", "encoders", "normalization", "attacks", "batches", "datasets"),

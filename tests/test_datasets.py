@@ -13,6 +13,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from keras_dep import datasets
+from keras_dep import prepared
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 
@@ -115,7 +116,7 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_half_prepared_sets_say_what_is_wrong_and_how_to_mend(tmp_path, damage, no_reader):
     folder = prepare(tmp_path)
-    datasets._find("cifar10", tmp_path)
+    prepared.find("cifar10", tmp_path)
     break_it, word = DAMAGE[damage]
     break_it(folder)
     with pytest.raises(datasets.DataMissingError) as caught:
@@ -144,11 +145,11 @@ def test_whole_folders_pass_and_the_newest_version_counts(tmp_path):
     newest = prepare(tmp_path, version="3.0.10", lengths=(4, 4, 1))
     prepare(tmp_path, version="2.9.9")
     (tmp_path / "cifar10" / "4.0.0.incompleteAB12").mkdir()
-    found, available = datasets._find("cifar10", tmp_path)
+    found, available = prepared.find("cifar10", tmp_path)
     assert found == newest and available == {"train": 9, "test": 9}
     # Ready-made shards: TFDS then counts the frames in numBytes.
     rewrite_info(newest, lambda info: info["splits"][0].update(numBytes=str(9 * 116)))
-    assert datasets._find("cifar10", tmp_path)[1]["train"] == 9
+    assert prepared.find("cifar10", tmp_path)[1]["train"] == 9
 
 
 def test_too_many_examples_are_refused_before_anything_is_read(tmp_path, no_reader):

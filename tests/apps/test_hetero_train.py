@@ -83,6 +83,22 @@ def test_a_mistake_is_one_line_and_leaves_nothing(launch, capsys, tmp_path, argu
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("choice", ["--dataset=cifar100", "--preset=paper_cifar100"])
+@pytest.mark.parametrize("left", [None, "3.0.2"])
+def test_a_missing_or_half_prepared_set_is_said_before_keras_is_imported(tmp_path, choice, left):
+    if left:
+        (tmp_path / "cifar100" / left).mkdir(parents=True)
+    code = "import sys; sys.modules['keras'] = None; from apps import hetero_train as app; "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code} app.launch(sys.argv)", choice, f"--data_dir={tmp_path}"],
+        cwd=ROOT, capture_output=True, text=True, timeout=LIMIT,
+    )  # fmt: skip
+    found = f"{left} incomplete or damaged" if left else "no such folder"
+    wanted = f"hetero_train: cifar100 expected in {tmp_path}/cifar100/<version>, found {found}"
+    assert done.returncode == 2
+    assert done.stderr.startswith(wanted) and len(done.stderr.splitlines()) == 1
+
+
 def test_a_folder_that_cannot_be_written_is_one_line(launch, capsys, tmp_path):
     (tmp_path / "file").write_text("")
     assert launch(*SMALL, f"--out_dir={tmp_path / 'file'}") == 2
