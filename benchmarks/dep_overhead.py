@@ -3,7 +3,8 @@
 Each case takes training steps in turn, plain SGD, DEP(SGD), and SGD behind a full singular value
 decomposition per tensor as in the paper's released code, on the same data. The steps of a large
 network vary by more than DEP takes, so the projection of that network's own gradients is timed by
-itself too; its share of the plain step is the figure to trust. Medians all.
+itself too; its share of the plain step is the figure to trust. Medians all. --memory adds the
+largest resident memory of a process that takes nothing but such steps.
 
   python benchmarks/dep_overhead.py --backend=torch --json=dep_overhead.json
   python benchmarks/dep_overhead.py --backend=jax --cases=vgg11,mlp --quick
@@ -11,7 +12,9 @@ itself too; its share of the plain step is the figure to trust. Medians all.
 
 import argparse
 import json
+import multiprocessing
 import os
+import resource
 import statistics
 import time
 
@@ -39,7 +42,9 @@ def main():
                 flush=True,
             )
             if kind != "SGD step":
-                rows.append(_row(name, options.backend, kind, middle, plain, ratio))
+                rows.append(_row(name, options.backend, kind, "seconds", middle, plain, ratio))
+        if options.memory:
+            rows.append(_memory_row(name, options))
     if options.json:
         with open(options.json, "w") as file:
             json.dump(rows, file, indent=2)
@@ -53,6 +58,7 @@ def _options():
     parser.add_argument("--batch", type=int, help="images per step; default 128, quick 16")
     parser.add_argument("--rounds", type=int, default=5, help="counted steps of each kind")
     parser.add_argument("--jit", default="auto", choices=("auto", "on", "off"))
+    parser.add_argument("--memory", action="store_true", help="peak memory too")
     parser.add_argument("--quick", action="store_true", help="small batches, no full SVD")
     parser.add_argument("--json", help="file for the rows")
     options = parser.parse_args()
@@ -63,11 +69,11 @@ def _options():
     return options
 
 
-def _row(case, backend, kind, ours, peer, ratio):
+def _row(case, backend, kind, metric, ours, peer, ratio):
     return {
         "case": f"{case}, {kind}",
         "backend": backend,
-        "metric": "seconds",
+        "metric": metric,
         "ours": ours,
         "peer": peer,
         "peer_name": "SGD step",
@@ -77,26 +83,12 @@ def _row(case, backend, kind, ours, peer, ratio):
 
 def _measure(name, options):
     """Seconds by kind: of each counted step, the kinds in turn, then of the projections alone."""
-    import keras
-    import numpy as np
-
     import keras_dep
 
-    keras.utils.set_random_seed(0)
-    build, shape, loss = CASES[name]
     optimizers = {"SGD step": _sgd(), "DEP step": keras_dep.DEP(_sgd())}
     if not options.quick:
         optimizers["SVD step"] = _transform()(_full_svd, _sgd())
-    draw = np.random.default_rng(0)
-    x = draw.uniform(0, 1, (options.batch, *shape)).astype("float32")
-    y = draw.integers(0, 10, options.batch).astype("int32")
-
-    def compiled(optimizer):
-        model = build()
-        jit = {"auto": "auto", "on": True, "off": False}[options.jit]
-        model.compile(optimizer, loss(), jit_compile=jit)
-        return model
-
+    compiled, x, y = _problem(name, options)
     models = {kind: compiled(optimizer) for kind, optimizer in optimizers.items()}
     times = {kind: [] for kind in models}
     for number in range(options.rounds + 2):
@@ -120,6 +112,48 @@ def _measure(name, options):
     if not options.quick:
         times["full SVDs"] = _time(_full_svd, gradients, options.rounds)
     return times
+
+
+def _problem(name, options):
+    """A function from an optimizer to a compiled model, and a batch for it."""
+    import keras
+    import numpy as np
+
+    keras.utils.set_random_seed(0)
+    build, shape, loss = CASES[name]
+    draw = np.random.default_rng(0)
+    x = draw.uniform(0, 1, (options.batch, *shape)).astype("float32")
+    y = draw.integers(0, 10, options.batch).astype("int32")
+
+    def compiled(optimizer):
+        model = build()
+        jit = {"auto": "auto", "on": True, "off": False}[options.jit]
+        model.compile(optimizer, loss(), jit_compile=jit)
+        return model
+
+    return compiled, x, y
+
+
+def _memory_row(name, options):
+    """Peak memory of steps with DEP beside that of plain ones, each in a process of its own."""
+    fresh = multiprocessing.get_context("spawn")
+    peaks = {}
+    for kind in ("SGD", "DEP"):
+        with fresh.Pool(1) as pool:
+            peaks[kind] = pool.apply(_peak_megabytes, (name, options, kind))
+        print(f"{name:<10}{f'{kind} peak MB':<16}{peaks[kind]:>10.0f}", flush=True)
+    ratio = peaks["DEP"] / peaks["SGD"]
+    return _row(name, options.backend, "peak", "megabytes", peaks["DEP"], peaks["SGD"], ratio)
+
+
+def _peak_megabytes(name, options, kind):
+    import keras_dep
+
+    compiled, x, y = _problem(name, options)
+    model = compiled(keras_dep.DEP(_sgd()) if kind == "DEP" else _sgd())
+    for _ in range(3):
+        float(model.train_on_batch(x, y))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _time(function, gradients, rounds):

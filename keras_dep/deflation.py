@@ -156,7 +156,7 @@ def leading_components(matrices):
     sound = ops.logical_and(ops.isfinite(peak), peak > 0)
     # Unit scale first: squares of 1e-30 or 1e30 leave float32.
     scale = ops.where(sound, peak, ops.ones_like(peak))
-    energy = _long_sum(ops.sum(ops.square(tall / scale), axis=2, keepdims=True))
+    energy = _long_sum(ops.square(ops.norm(tall / scale, axis=2, keepdims=True)))
     across_long = _product_over_long_sums(wide)
     vector = _lanczos(
         lambda vector: across_long(tall @ vector / scale) / scale, start, energy, sound
