@@ -130,6 +130,7 @@ def _table(results):
         ("clean accuracy", lambda r: _percent(r["accuracy"]["clean"])),
         ("FGSM accuracy", lambda r: _percent(r["accuracy"]["fgsm"])),
         ("PGD accuracy", lambda r: _percent(r["accuracy"]["pgd"])),
+        ("attacked images", lambda r: str(r["attacked_examples"])),
         ("worst accuracy after poison", lambda r: _percent(r["worst_after_poison"])),
         ("collapsed / recovered", _fate),
         ("Hessian spectral radius", lambda r: _number(r["hessian"], "spectral_radius")),

@@ -16,6 +16,7 @@ _COMMON = {
     "eval_epsilon": 8 / 255,
     "eval_step_size": 0.01,
     "eval_steps": 7,
+    "attack_examples": None,
     # Open in the paper, from its released code: momentum, cosine per epoch, augmentation,
     # surrogate, soft reset, statistics per step, and a loss that pulls every logit to 1.
     "momentum": 0.9,

@@ -159,8 +159,9 @@ class Settings:
     eval_steps: int = _field(7, "measurement", "Steps of the final PGD.", limits=(1, ANY))
     eval_restarts: int = _field(1, "measurement", "Restarts of the final PGD.", limits=(1, ANY))
     attack_examples: int | None = _field(
-        None, "measurement", "First n test images attacked; default all.", limits=(1, ANY)
-    )
+        1000, "measurement", "First n test images attacked; the presets attack all.",
+        limits=(1, ANY),
+    )  # fmt: skip
     watch_examples: int = _field(
         256, "measurement", "First n test images watched around poison.", limits=(1, ANY)
     )
