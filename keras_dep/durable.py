@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import tempfile
 
 
 @contextlib.contextmanager
@@ -48,6 +49,13 @@ def whole_file(path):
             message = f"cannot write {path}: {reason}; {free_bytes(folder)} bytes free"
             raise OSError(error.errno, message) from error
         raise
+
+
+def try_folder(folder):
+    """Makes a folder where there is none, and raises `OSError` unless files can be made in it."""
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def free_bytes(folder):

@@ -5,7 +5,6 @@ import json
 import math
 import os
 import platform
-import tempfile
 
 import keras
 import numpy as np
@@ -310,9 +309,7 @@ class _Run:
 def _claim(folder, resume):
     """Makes the folder, and refuses one that holds a run unless it is to go on."""
     try:
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        durable.try_folder(folder)
     except OSError as error:
         raise ValueError(
             f"out_dir {folder!r} cannot be written ({error.strerror}); choose another folder."

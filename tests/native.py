@@ -1,6 +1,19 @@
 """The compiler of the backend under test."""
 
 import keras
+import pytest
+
+# Values of `jit_compile` to test a train step with.
+JIT = [
+    False,
+    pytest.param(
+        True,
+        marks=pytest.mark.skipif(
+            keras.backend.backend() == "torch",
+            reason="torch.compile of a train step takes minutes; eager is Keras' default there",
+        ),
+    ),
+]
 
 
 def compiled(function):

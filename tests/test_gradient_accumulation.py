@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_dep import DEP
 from keras_dep import CoupledWeightDecay
+from tests.native import JIT
 from tests.test_optimizers import apply
 from tests.test_optimizers import arrays
 from tests.test_optimizers import compiled_model
@@ -42,10 +43,8 @@ def test_equals_numpy_on_the_mean_of_the_parts():
         np.testing.assert_allclose(value, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", JIT)
 def test_fit_on_parts_equals_fit_on_whole_batches(jit_compile):
-    if jit_compile and keras.backend.backend() == "torch":
-        pytest.skip("torch.compile of a train step takes minutes; eager is Keras' default there")
     x, y = data()
     whole = compiled_model(DEP(keras.optimizers.Adam(0.01)), jit_compile=jit_compile)
     accumulating = DEP(keras.optimizers.Adam(0.01), gradient_accumulation_steps=4)

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_dep import DEP
 from keras_dep import CoupledWeightDecay
+from tests.native import JIT
 
 SHAPES = ((6, 5), (5,), (5, 3), (3,))
 
@@ -101,10 +102,8 @@ def test_every_door_projects_exactly_once():
         assert len(states) == len(optimizer.variables)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", JIT)
 def test_fit_projects_exactly_once(jit_compile):
-    if jit_compile and keras.backend.backend() == "torch":
-        pytest.skip("torch.compile of a train step takes minutes; eager is Keras' default there")
     x, y = data()
     model = compiled_model(DEP(keras.optimizers.SGD(0.1)), jit_compile=jit_compile)
     plain = keras.models.clone_model(model)

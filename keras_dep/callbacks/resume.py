@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import struct
-import tempfile
 import warnings
 
 import keras
@@ -349,9 +348,7 @@ def _check_participants(callbacks):
 def _check_writable(path):
     folder = os.path.dirname(path)
     try:
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        durable.try_folder(folder)
     except OSError as error:
         raise ValueError(
             f"path must be in a folder that can be written; received {path} ({error}; "

@@ -14,6 +14,7 @@ from keras import ops
 
 from keras_dep import optimizers
 from keras_dep.callbacks import resume
+from tests.faults.resume_worker import AtBatch
 
 ResumeState = resume.ResumeState
 BATCHES, BATCH_SIZE, FEATURES, CLASSES = 3, 8, 6, 3
@@ -119,19 +120,8 @@ class Count(keras.callbacks.Callback):
         self.batches = state["batches"]
 
 
-class Break(keras.callbacks.Callback):
-    """Breaks off within an epoch."""
-
-    def __init__(self, epoch, batch):
-        super().__init__()
-        self.place = epoch, batch
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if (self.epoch, batch) == self.place:
-            raise RuntimeError("broken off")
+def break_off():
+    raise RuntimeError("broken off")
 
 
 @pytest.fixture
@@ -199,7 +189,7 @@ def test_resumed_run_equals_unbroken_run(path, tmp_path, optimizer):
 def test_exception_in_training_leaves_the_last_epoch(path):
     broken, state = build(), ResumeState(path)
     with pytest.raises(RuntimeError, match="broken off"):
-        train(broken, 2, [state, Break(1, 1)])
+        train(broken, 2, [state, AtBatch(1, 1, break_off)])
     assert ResumeState(path).restore(build(1)) == 1
     assert not state.finished
 

@@ -12,19 +12,20 @@ from keras_dep.callbacks import resume
 EPOCHS, BATCHES, BATCH_SIZE = 4, 6, 8
 
 
-class KillInBatch(keras.callbacks.Callback):
-    """Kills the process when a batch of an epoch is done."""
+class AtBatch(keras.callbacks.Callback):
+    """Calls `action` when a batch of an epoch is done."""
 
-    def __init__(self, epoch, batch):
+    def __init__(self, epoch, batch, action):
         super().__init__()
         self.place = epoch, batch
+        self.action = action
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
         if (self.epoch, batch) == self.place:
-            kill()
+            self.action()
 
 
 def kill():
@@ -83,7 +84,7 @@ def attempt(folder, seed, death, reports):
     reports.send(first_epoch)
     dying = []
     if death is not None and death[0] == "batch":
-        dying = [KillInBatch(*death[1:])]
+        dying = [AtBatch(*death[1:], kill)]
     elif death is not None:
         kill_in_call(*death)
     model.fit(
