@@ -9,6 +9,7 @@ from keras_dep import models
 from keras_dep import settings
 from keras_dep import surrogates
 from keras_dep._version import __version__
+from keras_dep.activity import ActivityProbe
 from keras_dep.attacks import APGD
 from keras_dep.attacks import FGSM
 from keras_dep.attacks import PGD
@@ -40,6 +41,7 @@ from keras_dep.timewise import TimeSharedDropout
 
 __all__ = [
     "__version__",
+    "ActivityProbe",
     "APGD",
     "attacks",
     "Batches",

@@ -60,6 +60,8 @@ class RateEncoding(timewise.Timewise):
     True
     """
 
+    emits_spikes = True
+
     def __init__(self, timesteps, seed=None, **kwargs):
         super().__init__(timesteps, **kwargs)
         self.seed = seed
@@ -102,6 +104,8 @@ class LatencyEncoding(timewise.Timewise):
     >>> ops.convert_to_numpy(LatencyEncoding(timesteps=3)(ops.array([[1.0, 0.5, 0.0]]))).tolist()
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
+
+    emits_spikes = True
 
     def call(self, inputs):
         steps = ops.arange(self.timesteps, dtype=inputs.dtype)
