@@ -5,9 +5,11 @@ import math
 import keras
 from keras import ops
 
+from keras_dep import _backend
 from keras_dep import surrogates
 from keras_dep import timewise
 from keras_dep._export import export
+from keras_dep.neurons import adjoint
 
 RESETS = ("soft", "hard")
 
@@ -123,8 +125,29 @@ class LIF(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs):
-        spikes = [spikes for _, spikes in self._steps(inputs)]
-        return ops.cast(timewise.fold(ops.stack(spikes)), self.compute_dtype)
+        currents, decay, threshold = self._charging(inputs)
+        derivative = surrogates.derivative(self.surrogate, self.width)
+
+        def program(currents):
+            steps = self._steps(currents, decay, threshold)
+            return ops.stack([fired for _, fired in steps])
+
+        if isinstance(decay, float) and derivative is not None:
+            soft = self.reset == "soft"
+            program = _backend.with_derivative(
+                program,
+                lambda currents: adjoint.forward(currents, decay, threshold, soft),
+                lambda gradient, potentials: adjoint.backward(
+                    gradient,
+                    potentials,
+                    0.0 if self.detach_membrane else decay,
+                    threshold,
+                    soft,
+                    derivative,
+                    attached=not self.detach_reset,
+                ),
+            )
+        return ops.cast(timewise.fold(program(currents)), self.compute_dtype)
 
     def distances(self, inputs):
         """Membrane potential minus threshold at every step, ahead of the reset.
@@ -135,24 +158,29 @@ class LIF(keras.layers.Layer):
         Returns:
             Tensor like `inputs`, in float32 at least; a neuron fires where it is not negative.
         """
-        return timewise.fold(ops.stack([distances for distances, _ in self._steps(inputs)]))
+        steps = self._steps(*self._charging(inputs))
+        return timewise.fold(ops.stack([distance for distance, _ in steps]))
 
-    def _steps(self, inputs):
-        """Of each step in turn, the potentials minus the threshold, and the spikes."""
+    def _charging(self, inputs):
+        """Currents `(T, batch, ...)`, decay and threshold."""
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
-        decay, threshold = self.decay_and_threshold(dtype)
+        currents = timewise.unfold(ops.cast(inputs, dtype), self.timesteps)
+        return currents, *self.decay_and_threshold(dtype)
+
+    def decay_and_threshold(self, dtype):
+        """What the membrane keeps from step to step, and the threshold: numbers, or tensors."""
+        return 1.0 - 1.0 / self.tau, self.threshold
+
+    def _steps(self, currents, decay, threshold):
+        """Of each step in turn, the potentials minus the threshold, and the spikes."""
         potential = fired = None
-        for current in ops.unstack(timewise.unfold(ops.cast(inputs, dtype), self.timesteps)):
+        for current in ops.unstack(currents):
             if potential is not None:
                 current = decay * self._kept(potential, fired, threshold) + current
             potential = current
             distance = potential - threshold
             fired = surrogates.spike(distance, self.surrogate, self.width)
             yield distance, fired
-
-    def decay_and_threshold(self, dtype):
-        """What the membrane keeps from step to step, and the threshold: numbers, or tensors."""
-        return 1.0 - 1.0 / self.tau, self.threshold
 
     def _kept(self, potential, fired, threshold):
         """The membrane behind the reset."""
