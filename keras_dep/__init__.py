@@ -9,6 +9,7 @@ from keras_dep import models
 from keras_dep import settings
 from keras_dep import surrogates
 from keras_dep._version import __version__
+from keras_dep.activity import ActivityProbe
 from keras_dep.attacks import APGD
 from keras_dep.attacks import FGSM
 from keras_dep.attacks import PGD
@@ -17,6 +18,7 @@ from keras_dep.batches import Batches
 from keras_dep.batches import FollowEpoch
 from keras_dep.curvature import Hessian
 from keras_dep.encoders import DirectEncoding
+from keras_dep.encoders import LatencyEncoding
 from keras_dep.encoders import RateEncoding
 from keras_dep.hetero import PerturbedTraining
 from keras_dep.losses import MeanLogitAccuracy
@@ -24,9 +26,11 @@ from keras_dep.losses import MeanLogitCrossentropy
 from keras_dep.losses import TemporalEfficientTraining
 from keras_dep.losses import mean_logits
 from keras_dep.neurons.integrator import Integrator
+from keras_dep.neurons.lif import IF
 from keras_dep.neurons.lif import LIF
 from keras_dep.neurons.plif import PLIF
 from keras_dep.normalization import StepwiseBatchNormalization
+from keras_dep.normalization import ThresholdDependentBatchNormalization
 from keras_dep.optimizers import DEP
 from keras_dep.optimizers import CoupledWeightDecay
 from keras_dep.poison import PoisonSchedule
@@ -37,6 +41,7 @@ from keras_dep.timewise import TimeSharedDropout
 
 __all__ = [
     "__version__",
+    "ActivityProbe",
     "APGD",
     "attacks",
     "Batches",
@@ -51,7 +56,9 @@ __all__ = [
     "Frames",
     "Hessian",
     "inference",
+    "IF",
     "Integrator",
+    "LatencyEncoding",
     "LIF",
     "mean_logits",
     "MeanLogitAccuracy",
@@ -69,5 +76,6 @@ __all__ = [
     "surrogates",
     "TemporalEfficientTraining",
     "Threat",
+    "ThresholdDependentBatchNormalization",
     "TimeSharedDropout",
 ]

@@ -60,6 +60,8 @@ class RateEncoding(timewise.Timewise):
     True
     """
 
+    emits_spikes = True
+
     def __init__(self, timesteps, seed=None, **kwargs):
         super().__init__(timesteps, **kwargs)
         self.seed = seed
@@ -77,3 +79,45 @@ class RateEncoding(timewise.Timewise):
 
     def get_config(self):
         return {**super().get_config(), "seed": self.seed}
+
+
+@export
+class LatencyEncoding(timewise.Timewise):
+    """One spike per pixel, the brighter the earlier: `(batch, ...)` to `(T * batch, ...)`.
+
+    A pixel `x` spikes at step `round((T - 1) (1 - x))`, counted from 0: white at once, black last.
+    The derivative is that of a spike shared linearly by the two steps around the unrounded one, so
+    that white-box attacks are not blinded by the rounding.
+
+    Args:
+        timesteps: number of steps `T`.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: values in [0, 1]; others act as the nearer bound.
+
+    Raises:
+        ValueError: `timesteps` is not an integer of at least 1.
+
+    Example:
+
+    >>> ops.convert_to_numpy(LatencyEncoding(timesteps=3)(ops.array([[1.0, 0.5, 0.0]]))).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+
+    emits_spikes = True
+
+    def call(self, inputs):
+        steps = ops.arange(self.timesteps, dtype=inputs.dtype)
+        steps = ops.reshape(steps, (-1,) + (1,) * len(inputs.shape))
+        times = (self.timesteps - 1) * (1.0 - ops.clip(inputs, 0.0, 1.0))
+        spikes = ops.cast(steps == ops.round(times), inputs.dtype)
+        earlier = ops.minimum(ops.floor(times), max(self.timesteps - 2, 0))
+        gains, loses = (ops.cast(steps == earlier + k, inputs.dtype) for k in (0, 1))
+        slope = ops.stop_gradient((self.timesteps - 1) * (gains - loses))
+        spikes = spikes + slope * (inputs - ops.stop_gradient(inputs))
+        return timewise.fold(spikes)
+
+    def compute_output_shape(self, input_shape):
+        batch = None if input_shape[0] is None else input_shape[0] * self.timesteps
+        return (batch, *input_shape[1:])

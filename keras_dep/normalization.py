@@ -1,4 +1,4 @@
-"""Batch normalisation of a network whose time is folded into the batch, one step at a time."""
+"""Batch normalisation of a network whose time is folded into the batch."""
 
 import keras
 from keras import ops
@@ -69,3 +69,42 @@ class StepwiseBatchNormalization(keras.layers.BatchNormalization):
 
     def get_config(self):
         return {**super().get_config(), "timesteps": self.timesteps}
+
+
+@export
+class ThresholdDependentBatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation over time and batch, to a standard deviation of the threshold's size.
+
+    Ordinary batch normalisation of the folded `(T * batch, ...)` whose scale starts at
+    `alpha * threshold`, in place of a constant factor in front of a scale that starts at 1.
+
+    Args:
+        threshold: firing threshold of the neurons that follow, positive.
+        alpha: 1, or `1 / sqrt(n)` where `n` branches are added.
+        **kwargs: as in `keras.layers.BatchNormalization`, but `gamma_initializer`.
+
+    Raises:
+        ValueError: a threshold that is not positive.
+
+    Source: Zheng et al. 2021 (tdBN).
+
+    Example:
+
+    >>> x = ops.reshape(ops.arange(8.0), (8, 1))
+    >>> layer = ThresholdDependentBatchNormalization(threshold=0.5)
+    >>> round(float(ops.std(layer(x, training=True))), 2)
+    0.5
+    """
+
+    def __init__(self, threshold=1.0, alpha=1.0, **kwargs):
+        if not threshold > 0:
+            raise ValueError(f"threshold must be positive; received {threshold}.")
+        start = keras.initializers.Constant(alpha * threshold)
+        super().__init__(**kwargs, gamma_initializer=start)
+        self.threshold = threshold
+        self.alpha = alpha
+
+    def get_config(self):
+        config = super().get_config()
+        del config["gamma_initializer"]
+        return {**config, "threshold": self.threshold, "alpha": self.alpha}

@@ -52,6 +52,21 @@ def spike(x, surrogate="triangle", width=1.0):
     return ops.cast(x >= 0, x.dtype) + (smooth - ops.stop_gradient(smooth))
 
 
+def derivative(surrogate, width=1.0):
+    """The derivative that `spike` has in first order, as a function of `x`.
+
+    Returns:
+        The function, or `None` where a surrogate was registered by its primitive alone.
+
+    Example:
+
+    >>> ops.convert_to_numpy(derivative("triangle")(ops.array([-0.5, 0.0, 2.0]))).tolist()
+    [0.5, 1.0, 0.0]
+    """
+    stretched = _DERIVATIVES.get(check(surrogate, width))
+    return stretched and (lambda x: stretched(x / width) / width)
+
+
 def register(name, primitive=None, derivative=None, usual_width=1.0):
     """Adds a surrogate under a name, for every layer and flag that takes one.
 
@@ -82,6 +97,7 @@ def register(name, primitive=None, derivative=None, usual_width=1.0):
         )
     _check_width(usual_width)
     _PRIMITIVES[name] = _integral(derivative) if primitive is None else primitive
+    _DERIVATIVES[name] = derivative
     _USUAL_WIDTHS[name] = usual_width
 
 
@@ -147,6 +163,14 @@ _PRIMITIVES = {
     "arctan": lambda z: ops.arctan(0.5 * math.pi * z) / math.pi,
     "fast_sigmoid": _fast_sigmoid,
     "piecewise_exponential": _integral(lambda z: 0.5 * ops.exp(-ops.abs(z))),
+}
+_DERIVATIVES = {
+    "triangle": lambda z: ops.relu(1.0 - ops.abs(z)),
+    "rectangle": lambda z: ops.cast(ops.abs(z) <= 0.5, z.dtype),
+    "sigmoid": lambda z: ops.sigmoid(z) * ops.sigmoid(-z),
+    "arctan": lambda z: 0.5 / (1.0 + ops.square(0.5 * math.pi * ops.clip(z, -FAR, FAR))),
+    "fast_sigmoid": lambda z: 0.5 / ops.square(1.0 + ops.abs(ops.clip(z, -FAR, FAR))),
+    "piecewise_exponential": lambda z: 0.5 * ops.exp(-ops.abs(z)),
 }
 _USUAL_WIDTHS = {
     "triangle": 1.0,

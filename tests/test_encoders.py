@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_dep import DirectEncoding
+from keras_dep import LatencyEncoding
 from keras_dep import RateEncoding
 from keras_dep import _backend
 
@@ -81,16 +82,41 @@ def test_rate_gradient_is_one_per_spike():
     np.testing.assert_allclose(ops.convert_to_numpy(found), wanted, atol=1e-5)
 
 
+def test_latency_spikes_once_and_the_brighter_the_earlier():
+    x = np.linspace(0, 1, 256, dtype="float32").reshape(2, 128)
+    spikes = ops.convert_to_numpy(LatencyEncoding(T)(x)).reshape(T, 2, 128)
+    np.testing.assert_array_equal(spikes.sum(axis=0), 1)
+    np.testing.assert_array_equal(spikes.argmax(axis=0), np.round((T - 1) * (1 - x)))
+    outside = ops.convert_to_numpy(LatencyEncoding(T)(np.array([[-3.0, 3.0]], "float32")))
+    np.testing.assert_array_equal(outside.argmax(axis=0), [T - 1, 0])
+
+
+def test_latency_gradient_moves_the_spike_to_the_neighbouring_step():
+    """The derivative of weights linearly interpolated between steps, in the spike's time."""
+    x = np.array([[0.0, 0.2, 0.5, 0.9, 1.0]], "float32")
+    model = keras.Sequential([keras.Input((5,)), LatencyEncoding(T)])
+    weights = np.random.default_rng(1).standard_normal((T, 5)).astype("float32")
+    gradient = _backend.input_gradient(model, lambda y, s: s * ops.convert_to_tensor(weights))
+    found = ops.convert_to_numpy(gradient(ops.convert_to_tensor(x), ops.zeros(1)))[0]
+    times = (T - 1) * (1 - x[0].astype("float64"))
+    before, after = np.maximum(times - 1e-5, 0), np.minimum(times + 1e-5, T - 1)
+    for pixel, wanted in enumerate(found):
+        ends = np.interp([before[pixel], after[pixel]], np.arange(T), weights[:, pixel])
+        slope = (ends[1] - ends[0]) / (after[pixel] - before[pixel])
+        assert wanted == pytest.approx(-(T - 1) * slope, rel=1e-3)
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision(policy):
-    for layer in (DirectEncoding(T, dtype=policy), RateEncoding(T, dtype=policy)):
+    for encoder in (DirectEncoding, RateEncoding, LatencyEncoding):
+        layer = encoder(1 if encoder is LatencyEncoding else T, dtype=policy)
         found = layer(np.ones((2, 3), "float32"))
         assert keras.backend.standardize_dtype(found.dtype) == layer.compute_dtype
         values = ops.convert_to_numpy(ops.cast(found, "float32"))
-        np.testing.assert_array_equal(values, np.ones((T * 2, 3)))
+        np.testing.assert_array_equal(values, np.ones((layer.timesteps * 2, 3)))
 
 
-@pytest.mark.parametrize("encoder", [DirectEncoding, RateEncoding])
+@pytest.mark.parametrize("encoder", [DirectEncoding, RateEncoding, LatencyEncoding])
 def test_symbolic_shape_equals_eager(encoder):
     layer = encoder(T)
     assert tuple(layer(images(2, 6, 5, 3)).shape) == (T * 2, 6, 5, 3)
@@ -98,7 +124,9 @@ def test_symbolic_shape_equals_eager(encoder):
     assert layer(keras.KerasTensor((None, 6, 5, 3))).shape == (None, 6, 5, 3)
 
 
-@pytest.mark.parametrize("layer", [DirectEncoding(T, name="e"), RateEncoding(T, seed=9)])
+@pytest.mark.parametrize(
+    "layer", [DirectEncoding(T, name="e"), RateEncoding(T, seed=9), LatencyEncoding(T)]
+)
 def test_config_round_trip(layer):
     copy = keras.layers.deserialize(keras.layers.serialize(layer))
     assert type(copy) is type(layer)
@@ -108,7 +136,7 @@ def test_config_round_trip(layer):
 
 
 @pytest.mark.parametrize("timesteps", [0, 1.5, False])
-@pytest.mark.parametrize("encoder", [DirectEncoding, RateEncoding])
+@pytest.mark.parametrize("encoder", [DirectEncoding, RateEncoding, LatencyEncoding])
 def test_bad_timesteps(encoder, timesteps):
     with pytest.raises(ValueError, match=f"timesteps must be an integer.*received {timesteps}"):
         encoder(timesteps)

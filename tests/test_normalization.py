@@ -1,4 +1,4 @@
-"""Stepwise statistics equal a loop that calls an ordinary layer once per step."""
+"""Stepwise statistics equal a loop over steps; those scaled to the threshold their formula."""
 
 import keras
 import numpy as np
@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_dep import StepwiseBatchNormalization
+from keras_dep import ThresholdDependentBatchNormalization
 
 T, BATCH = 3, 5
 
@@ -39,3 +40,23 @@ def test_inference_is_ordinary_and_config_round_trips():
 def test_bad_input():
     with pytest.raises(ValueError, match="timesteps must be an integer of at least 1; received 0"):
         StepwiseBatchNormalization(0)
+
+
+def test_threshold_dependent_equals_its_formula():
+    x = np.random.default_rng(0).normal(1.0, 2.0, (T * BATCH, 4, 6, 3)).astype("float32")
+    layer = ThresholdDependentBatchNormalization(0.5, alpha=0.7, momentum=0.9, epsilon=1e-5)
+    found = ops.convert_to_numpy(ops.stop_gradient(layer(x, training=True)))
+    mean, variance = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
+    expected = 0.7 * 0.5 * (x - mean) / np.sqrt(variance + 1e-5)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    _, _, moving_mean, moving_variance = layer.get_weights()
+    np.testing.assert_allclose(moving_mean, 0.1 * mean, atol=1e-5)
+    np.testing.assert_allclose(moving_variance, 0.9 + 0.1 * variance, atol=1e-5)
+    copy = ThresholdDependentBatchNormalization.from_config(layer.get_config())
+    assert copy.get_config() == layer.get_config()
+    assert (copy.threshold, copy.alpha) == (0.5, 0.7)
+
+
+def test_bad_threshold():
+    with pytest.raises(ValueError, match="threshold must be positive; received 0"):
+        ThresholdDependentBatchNormalization(0)

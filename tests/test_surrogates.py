@@ -77,6 +77,12 @@ def test_first_derivative(name, width):
     fired = (POINTS >= 0).astype(float)
     expected = (2 + fired) * FIRST[name](POINTS / width) / width
     np.testing.assert_allclose(found, expected, atol=1e-5)
+    function = surrogates.derivative(name, width)
+    if function is not None:
+        extremes = np.array([*POINTS, 0.0, 3e38, -3e38], "float32")
+        written = ops.convert_to_numpy(function(ops.convert_to_tensor(extremes)))
+        with np.errstate(over="ignore"):
+            np.testing.assert_allclose(written, FIRST[name](extremes / width) / width, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", surrogates.names())
@@ -108,7 +114,7 @@ def test_derivative_at_the_threshold_itself(name):
 
 @pytest.mark.parametrize("by", ["primitive", "derivative"])
 def test_a_surrogate_of_the_user(monkeypatch, by):
-    for table in ("_PRIMITIVES", "_USUAL_WIDTHS"):
+    for table in ("_PRIMITIVES", "_DERIVATIVES", "_USUAL_WIDTHS"):
         monkeypatch.setattr(surrogates, table, dict(getattr(surrogates, table)))
     function = {
         "primitive": lambda z: 0.5 * ops.tanh(z),

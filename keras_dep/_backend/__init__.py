@@ -9,6 +9,9 @@ Each file defines:
   in inference mode;
 - `compiled(function)`: the function of tensors, in full precision, compiled once for each of their
   shapes, also where the caller runs eagerly; as it is where a framework runs eagerly at full speed;
+- `with_derivative(program, forward, backward)`: the function `program` of one tensor, run as
+  `forward(x) -> (outputs, kept)` with `backward(gradient, kept)` for its first derivative where the
+  framework runs each operation by itself; further derivatives are the program's own;
 - `branches_freely(tensor)`: whether a branch on a value computed from `tensor` costs no waiting
   for its device;
 - `either(condition, first, second, variables)`: runs one of two functions without results, which
@@ -29,6 +32,7 @@ _framework = importlib.import_module(f"keras_dep._backend.{keras.backend.backend
 gradient_and_outputs = _framework.gradient_and_outputs
 hessian_product = _framework.hessian_product
 compiled = _framework.compiled
+with_derivative = _framework.with_derivative
 branches_freely = _framework.branches_freely
 either = _framework.either
 on_reduced = _framework.on_reduced

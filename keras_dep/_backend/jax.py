@@ -42,6 +42,10 @@ def compiled(function):
     return functools.wraps(function)(jax.jit(precise))
 
 
+def with_derivative(program, forward, backward):
+    return program
+
+
 def branches_freely(tensor):
     return True
 

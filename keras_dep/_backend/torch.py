@@ -39,6 +39,35 @@ def compiled(function):
     return function
 
 
+def with_derivative(program, forward, backward):
+    def run(x):
+        # A compiler fuses the program by itself; function transforms need its own derivatives.
+        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+            return program(x)
+        return _WithDerivative.apply(x, program, forward, backward)
+
+    return run
+
+
+class _WithDerivative(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, program, forward, backward):
+        outputs, kept = forward(x)
+        ctx.save_for_backward(x, kept)
+        ctx.program, ctx.derivative = program, backward
+        return outputs
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, kept = ctx.saved_tensors
+        # Gradients are enabled here where a second derivative is to follow.
+        if torch.is_grad_enabled():
+            found = torch.autograd.grad(ctx.program(x), x, gradient, create_graph=True)[0]
+        else:
+            found = ctx.derivative(gradient, kept)
+        return found, None, None, None
+
+
 def branches_freely(tensor):
     # On a GPU a branch waits until the value it turns on is computed.
     return not tensor.is_cuda

@@ -1,5 +1,6 @@
 """Callbacks for `fit`, one file each."""
 
+from keras_dep.callbacks.activity import ActivityLog
 from keras_dep.callbacks.board import BoardLog
 from keras_dep.callbacks.clock import StepClock
 from keras_dep.callbacks.collapse import CollapseWatch
@@ -8,6 +9,7 @@ from keras_dep.callbacks.poison import PoisonInjection
 from keras_dep.callbacks.resume import ResumeState
 
 __all__ = [
+    "ActivityLog",
     "BoardLog",
     "CollapseWatch",
     "HessianSpectrum",

@@ -10,18 +10,7 @@ BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
 WIDTHS = (64, 128, 256, 512)
 
 
-def preactivation_resnet(
-    name,
-    input_shape,
-    num_classes,
-    timesteps=4,
-    neuron=None,
-    encoder="direct",
-    normalization="stepwise",
-    mean=0.0,
-    std=1.0,
-    dropout=0.0,
-):
+def preactivation_resnet(name, input_shape, num_classes, **options):
     """Spiking ResNet whose blocks normalise and fire before they convolve.
 
     A block with input `x` is, with `a` for `x` normalised and fired, `a -> convolution ->
@@ -34,15 +23,9 @@ def preactivation_resnet(
         input_shape: `(height, width, channels)`, or `(channels, height, width)` where Keras is
             configured to `channels_first`; the stem is made for small images such as 32 x 32.
         num_classes: number of classes, at least 2.
-        timesteps: number of steps `T`, at least 1.
-        neuron: keyword arguments of `keras_dep.LIF` other than `timesteps`.
-        encoder: `"direct"`, or `"rate"` for Bernoulli spikes of the pixel values, which are not
-            normalised.
-        normalization: `"stepwise"` (statistics per time step, as in the paper's code) or `"merged"`
-            (over time and batch together).
-        mean: mean of the pixels, a number or one per channel.
-        std: standard deviation of the pixels, likewise, positive.
-        dropout: dropout rate inside the blocks and before the dense layer, one mask for all steps.
+        **options: `timesteps`, `neuron`, `encoder`, `normalization`, `dropout`, `spiking`, `mean`
+            and `std`, as in `keras_dep.models.cells.Cells`; dropout acts inside the blocks and
+            before the dense layer.
 
     Returns:
         A `keras.Model` from pixels in [0, 1] to logits `(batch, timesteps, num_classes)`.
@@ -59,8 +42,8 @@ def preactivation_resnet(
     """
     if name not in BLOCKS:
         raise ValueError(f"name must be one of {', '.join(BLOCKS)}; received {name!r}.")
-    cells = Cells(timesteps, neuron, encoder, normalization, dropout)
-    inputs, x = cells.image(input_shape, mean, std)
+    cells = Cells(**options)
+    inputs, x = cells.image(input_shape)
     x = cells.convolve(x, WIDTHS[0], use_bias=False)
     for stage, (width, count) in enumerate(zip(WIDTHS, BLOCKS[name])):
         for block in range(count):

@@ -1,4 +1,4 @@
-"""Spiking VGG networks, as in the released code of the paper."""
+"""Spiking VGG networks, as in the released code of the paper and of SNN-RAT."""
 
 import keras
 from keras import layers
@@ -14,21 +14,12 @@ STAGES = {
     "vgg16": (64, 64, "M", 128, 128, "M")
     + (256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M"),
 }
+DEEP_HEADED_STAGES = {"vgg11_rat": (64, "M", 128, 256, "M", 512, 512, 512, "M", 512, 512)}
 HEAD_SIZE = 7
+DEEP_HEAD_WIDTH = 4096
 
 
-def spiking_vgg(
-    name,
-    input_shape,
-    num_classes,
-    timesteps=4,
-    neuron=None,
-    encoder="direct",
-    normalization="stepwise",
-    mean=0.0,
-    std=1.0,
-    dropout=0.0,
-):
+def spiking_vgg(name, input_shape, num_classes, **options):
     """Spiking VGG: convolution, normalisation, LIF and dropout per layer, one dense layer on top.
 
     Pixel normalisation is the first layer, so that attacks act on pixels. With direct encoding the
@@ -41,15 +32,8 @@ def spiking_vgg(
         input_shape: `(height, width, channels)`, or `(channels, height, width)` where Keras is
             configured to `channels_first`.
         num_classes: number of classes, at least 2.
-        timesteps: number of steps `T`, at least 1.
-        neuron: keyword arguments of `keras_dep.LIF` other than `timesteps`.
-        encoder: `"direct"`, or `"rate"` for Bernoulli spikes of the pixel values, which are not
-            normalised.
-        normalization: `"stepwise"` (statistics per time step, as in the paper's code) or `"merged"`
-            (over time and batch together).
-        mean: mean of the pixels, a number or one per channel.
-        std: standard deviation of the pixels, likewise, positive.
-        dropout: dropout rate after each LIF layer, one mask for all steps.
+        **options: `timesteps`, `neuron`, `encoder`, `normalization`, `dropout`, `spiking`, `mean`
+            and `std`, as in `keras_dep.models.cells.Cells`.
 
     Returns:
         A `keras.Model` from pixels in [0, 1] to logits `(batch, timesteps, num_classes)`.
@@ -66,13 +50,54 @@ def spiking_vgg(
     """
     if name not in STAGES:
         raise ValueError(f"name must be one of {', '.join(STAGES)}; received {name!r}.")
-    cells = Cells(timesteps, neuron, encoder, normalization, dropout)
-    inputs, x = cells.image(input_shape, mean, std)
+    cells = Cells(**options)
+    inputs, x = cells.image(input_shape)
+    x = _maps(cells, x, STAGES[name])
+    x = layers.Flatten()(PooledTo(HEAD_SIZE)(x))
+    return keras.Model(inputs, cells.logits(x, num_classes), name=name)
+
+
+def deep_headed_vgg(name, input_shape, num_classes, normalization="merged", **options):
+    """The spiking "VGG-11" of SNN-RAT and its followers: three dense layers on maps as they are.
+
+    Their network differs from the paper's of that name in where it halves the map, in the head and
+    in statistics merged over time, which is the default here. Their neurons are
+    `neuron={"decay": 1.0, "reset": "hard"}`, their steps 8.
+
+    Args:
+        name: `"vgg11_rat"`.
+        input_shape: `(height, width, channels)`, or `(channels, height, width)` where Keras is
+            configured to `channels_first`; the head's size grows with it.
+        num_classes: number of classes, at least 2.
+        normalization: as in `keras_dep.models.cells.Cells`.
+        **options: the other options there.
+
+    Returns:
+        A `keras.Model` from pixels in [0, 1] to logits `(batch, timesteps, num_classes)`.
+
+    Raises:
+        ValueError: an argument outside its limits.
+
+    Source: released code of SNN-RAT (Ding et al. 2022).
+
+    Example:
+
+    >>> deep_headed_vgg("vgg11_rat", (8, 8, 3), num_classes=10).output_shape
+    (None, 4, 10)
+    """
+    cells = Cells(normalization=normalization, **options)
+    inputs, x = cells.image(input_shape)
+    x = layers.Flatten()(_maps(cells, x, DEEP_HEADED_STAGES[name]))
+    for _ in range(2):
+        x = cells.drop(cells.spike(layers.Dense(DEEP_HEAD_WIDTH)(x)))
+    return keras.Model(inputs, cells.logits(x, num_classes), name=name)
+
+
+def _maps(cells, x, stages):
     sides = slice(2, 4) if cells.axis == 1 else slice(1, 3)
-    for stage in STAGES[name]:
+    for stage in stages:
         if stage != "M":
             x = cells.fire(cells.convolve(x, stage))
         elif min(x.shape[sides]) > 1:
             x = layers.AveragePooling2D(2)(x)
-    x = layers.Flatten()(PooledTo(HEAD_SIZE)(x))
-    return keras.Model(inputs, cells.logits(x, num_classes), name=name)
+    return x

@@ -5,9 +5,11 @@ import math
 import keras
 from keras import ops
 
+from keras_dep import _backend
 from keras_dep import surrogates
 from keras_dep import timewise
 from keras_dep._export import export
+from keras_dep.neurons import adjoint
 
 RESETS = ("soft", "hard")
 
@@ -16,9 +18,28 @@ def check_tau(tau):
     """Raises `ValueError` unless `tau` is a membrane time constant of at least one step."""
     if not tau >= 1:
         raise ValueError(
-            f"tau must be at least 1 (decay 1 - 1/tau); received {tau}; a decay d is "
-            "tau = 1 / (1 - d)."
+            f"tau must be at least 1 (decay 1 - 1/tau); received {tau}; give a decay as decay."
         )
+
+
+def time_constant(tau, decay, default):
+    """The membrane time constant that is given as such, or as the decay `1 - 1/tau`, or not at all.
+
+    Raises:
+        ValueError: both are given, or the one is outside its limits.
+    """
+    if decay is None:
+        tau = default if tau is None else tau
+        check_tau(tau)
+        return tau
+    if tau is not None:
+        raise ValueError(
+            f"tau or decay must be given, not both; received tau={tau}, decay={decay}; they name "
+            "one number, decay = 1 - 1/tau."
+        )
+    if not 0 <= decay <= 1:
+        raise ValueError(f"decay must lie in [0, 1]; received {decay}; a time constant is tau.")
+    return 1.0 / (1.0 - decay) if decay < 1 else math.inf
 
 
 @export
@@ -33,8 +54,8 @@ class LIF(keras.layers.Layer):
         v_t = (1 - s_t) u_t                      hard reset
 
     The input is not scaled by `1/tau`. `tau` is the membrane time constant in steps: `tau=1`
-    forgets at once, `tau=math.inf` is the integrate-and-fire neuron. Libraries whose "tau" is the
-    decay `d` itself mean `tau = 1 / (1 - d)`.
+    forgets at once, `tau=math.inf` is the integrate-and-fire neuron `IF`. Libraries and papers
+    whose "tau" or "beta" is the share that the membrane keeps from step to step mean `decay`.
 
     Training is backpropagation through time with the surrogate derivative in place of the step's
     (`keras_dep.surrogates.spike`). The gradient is the same in training and inference mode. State
@@ -43,7 +64,8 @@ class LIF(keras.layers.Layer):
 
     Args:
         timesteps: number of steps `T` folded into the batch axis, at least 1.
-        tau: membrane time constant in steps, at least 1.
+        tau: membrane time constant in steps, at least 1; default 1.1; or
+        decay: in its place the share kept, `1 - 1/tau`, from 0 to 1.
         threshold: firing threshold, positive.
         reset: `"soft"` or `"hard"`.
         detach_reset: cut the gradient through the spike in the reset.
@@ -74,18 +96,19 @@ class LIF(keras.layers.Layer):
     def __init__(
         self,
         timesteps,
-        tau=1.1,
+        tau=None,
         threshold=1.0,
         reset="soft",
         detach_reset=False,
         detach_membrane=False,
         surrogate="triangle",
         width=None,
+        decay=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         timewise.check_timesteps(timesteps)
-        check_tau(tau)
+        tau = time_constant(tau, decay, default=1.1)
         if not 0 < threshold < math.inf:
             raise ValueError(f"threshold must be positive and finite; received {threshold}.")
         if reset not in RESETS:
@@ -102,34 +125,72 @@ class LIF(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs):
+        currents, decay, threshold = self._charging(inputs)
+        derivative = surrogates.derivative(self.surrogate, self.width)
+
+        def program(currents):
+            steps = self._steps(currents, decay, threshold)
+            return ops.stack([fired for _, fired in steps])
+
+        if isinstance(decay, float) and derivative is not None:
+            soft = self.reset == "soft"
+            program = _backend.with_derivative(
+                program,
+                lambda currents: adjoint.forward(currents, decay, threshold, soft),
+                lambda gradient, potentials: adjoint.backward(
+                    gradient,
+                    potentials,
+                    0.0 if self.detach_membrane else decay,
+                    threshold,
+                    soft,
+                    derivative,
+                    attached=not self.detach_reset,
+                ),
+            )
+        return ops.cast(timewise.fold(program(currents)), self.compute_dtype)
+
+    def distances(self, inputs):
+        """Membrane potential minus threshold at every step, ahead of the reset.
+
+        Args:
+            inputs: currents `(timesteps * batch, ...)`, time-major.
+
+        Returns:
+            Tensor like `inputs`, in float32 at least; a neuron fires where it is not negative.
+        """
+        steps = self._steps(*self._charging(inputs))
+        return timewise.fold(ops.stack([distance for distance, _ in steps]))
+
+    def _charging(self, inputs):
+        """Currents `(T, batch, ...)`, decay and threshold."""
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
         currents = timewise.unfold(ops.cast(inputs, dtype), self.timesteps)
-        decay, threshold = self.decay_and_threshold(dtype)
-        spikes, membrane = [], None
-        for step in range(self.timesteps):
-            membrane = self._charge(membrane, currents[step], decay)
-            fired = surrogates.spike(membrane - threshold, self.surrogate, self.width)
-            spikes.append(fired)
-            membrane = self._reset(membrane, fired, threshold)
-        return ops.cast(timewise.fold(ops.stack(spikes)), self.compute_dtype)
+        return currents, *self.decay_and_threshold(dtype)
 
     def decay_and_threshold(self, dtype):
         """What the membrane keeps from step to step, and the threshold: numbers, or tensors."""
         return 1.0 - 1.0 / self.tau, self.threshold
 
-    def _charge(self, membrane, current, decay):
-        if membrane is None:
-            return current
-        if self.detach_membrane:
-            membrane = ops.stop_gradient(membrane)
-        return decay * membrane + current
+    def _steps(self, currents, decay, threshold):
+        """Of each step in turn, the potentials minus the threshold, and the spikes."""
+        potential = fired = None
+        for current in ops.unstack(currents):
+            if potential is not None:
+                current = decay * self._kept(potential, fired, threshold) + current
+            potential = current
+            distance = potential - threshold
+            fired = surrogates.spike(distance, self.surrogate, self.width)
+            yield distance, fired
 
-    def _reset(self, membrane, fired, threshold):
+    def _kept(self, potential, fired, threshold):
+        """The membrane behind the reset."""
         if self.detach_reset:
             fired = ops.stop_gradient(fired)
         if self.reset == "soft":
-            return membrane - threshold * fired
-        return (1.0 - fired) * membrane
+            membrane = potential - threshold * fired
+        else:
+            membrane = (1.0 - fired) * potential
+        return ops.stop_gradient(membrane) if self.detach_membrane else membrane
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)
@@ -146,3 +207,27 @@ class LIF(keras.layers.Layer):
             "surrogate": self.surrogate,
             "width": self.width,
         }
+
+
+@export
+class IF(LIF):
+    """Integrate-and-fire neurons: `LIF` with `tau=math.inf`, which forgets nothing.
+
+    Args:
+        timesteps: number of steps `T` folded into the batch axis, at least 1.
+        threshold: firing threshold, positive.
+        **kwargs: the other arguments of `LIF`, but `tau` and `decay`.
+
+    Example:
+
+    >>> ops.convert_to_numpy(IF(timesteps=4)(ops.full((4, 1), 0.5))).ravel().tolist()
+    [0.0, 1.0, 0.0, 1.0]
+    """
+
+    def __init__(self, timesteps, threshold=1.0, **kwargs):
+        super().__init__(timesteps, math.inf, threshold, **kwargs)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["tau"]
+        return config

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_dep._export import export
 from keras_dep.neurons.lif import LIF
+from keras_dep.neurons.lif import time_constant
 
 SHARING = ("layer", "channel", "neuron")
 
@@ -22,7 +23,8 @@ class PLIF(LIF):
 
     Args:
         timesteps: number of steps `T` folded into the batch axis, at least 1.
-        tau: membrane time constant at the start, above 1 and finite.
+        tau: membrane time constant at the start, above 1 and finite; default 2; or
+        decay: in its place the share kept from step to step at the start.
         threshold: firing threshold, at the start if it is learnt.
         shared_by: `"layer"`: one value for all neurons; `"channel"`: one for each index of `axis`;
             `"neuron"`: one for each.
@@ -53,13 +55,15 @@ class PLIF(LIF):
     def __init__(
         self,
         timesteps,
-        tau=2.0,
+        tau=None,
         threshold=1.0,
         shared_by="layer",
         learn_threshold=False,
         axis=-1,
+        decay=None,
         **kwargs,
     ):
+        tau = time_constant(tau, decay, default=2.0)
         super().__init__(timesteps, tau, threshold, **kwargs)
         if not 1 < tau < math.inf:
             raise ValueError(

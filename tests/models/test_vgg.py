@@ -88,7 +88,7 @@ def test_repeating_after_the_first_normalisation_changes_nothing(normalization):
         (dict(timesteps=0), "timesteps must be an integer of at least 1; received 0"),
         (dict(num_classes=1), "num_classes must be at least 2; received 1"),
         (dict(input_shape=(8, 8)), "input_shape must be three positive sizes"),
-        (dict(encoder="latency"), "encoder must be one of direct, rate; received 'latency'"),
+        (dict(encoder="phase"), "encoder must be one of direct, rate, .*; received 'phase'"),
         (dict(normalization="none"), "normalization must be one of stepwise, merged"),
         (dict(std=0.0), "std must be positive; received 0.0"),
         (dict(neuron={"tau": 0.5}), "tau must be at least 1"),

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_dep import IF
 from keras_dep import LIF
+from keras_dep import PLIF
 from keras_dep import _backend
 
 T, BATCH, UNITS = 5, 3, 4
@@ -75,6 +77,40 @@ def test_forward_and_gradient_equal_the_loop(variant, tau, threshold):
     np.testing.assert_allclose(found, expected_gradient, atol=2e-5)
 
 
+@pytest.mark.parametrize("decay, tau", [(0.0, 1.0), (0.5, 2.0), (0.99, 100.0), (1.0, np.inf)])
+def test_decay_and_time_constant_name_one_number(decay, tau):
+    layer = LIF(T, decay=decay)
+    assert layer.tau == pytest.approx(tau, rel=1e-12)
+    x = currents().reshape(-1, UNITS).astype("float32")
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(layer(x)), ops.convert_to_numpy(LIF(T, tau=tau)(x))
+    )
+    if 0 < decay < 1:
+        assert PLIF(T, decay=decay).tau == layer.tau
+
+
+def test_integrate_and_fire_is_without_leak():
+    layer = IF(T, threshold=0.7, reset="hard")
+    x = currents()
+    expected, _ = loop(x, np.inf, 0.7, "hard", False, False)
+    found = ops.convert_to_numpy(layer(x.reshape(-1, UNITS).astype("float32")))
+    np.testing.assert_array_equal(found.reshape(x.shape), expected)
+    copy = IF.from_config(layer.get_config())
+    assert copy.get_config() == layer.get_config() and copy.tau == np.inf
+
+
+@pytest.mark.parametrize("reset", ["soft", "hard"])
+def test_distances_are_those_at_which_neurons_fire(reset):
+    layer = LIF(T, tau=2.0, threshold=0.8, reset=reset)
+    x = currents().reshape(-1, UNITS).astype("float32")
+    distances = ops.convert_to_numpy(layer.distances(x))
+    np.testing.assert_array_equal(distances >= 0, ops.convert_to_numpy(layer(x)) == 1)
+    first, second = distances.reshape(T, BATCH, UNITS)[:2] + 0.8
+    np.testing.assert_allclose(first, currents()[0], atol=1e-6)
+    kept = first - 0.8 * (first >= 0.8) if reset == "soft" else first * (first < 0.8)
+    np.testing.assert_allclose(second, 0.5 * kept + currents()[1], atol=1e-6)
+
+
 def test_detached_membrane_leaves_no_gradient_through_time():
     net = model(detach_membrane=True)
     only_last = np.zeros((T * BATCH, UNITS), "float32")
@@ -137,6 +173,8 @@ def test_config_round_trip():
         (dict(timesteps=2.0), "timesteps must be an integer"),
         (dict(timesteps=4, tau=0.5), "tau must be at least 1.*received 0.5"),
         (dict(timesteps=4, tau=float("nan")), "tau must be at least 1.*received nan"),
+        (dict(timesteps=4, decay=1.1), r"decay must lie in \[0, 1\]; received 1.1"),
+        (dict(timesteps=4, decay=0.5, tau=2.0), "tau or decay must be given, not both"),
         (dict(timesteps=4, threshold=0), "threshold must be positive and finite; received 0"),
         (dict(timesteps=4, reset="zero"), "reset must be one of soft, hard; received 'zero'"),
         (dict(timesteps=4, surrogate="box"), "surrogate must be one of"),

@@ -1,0 +1,242 @@
+"""What a network's neurons do on a batch, and what that costs in operations and energy."""
+
+import dataclasses
+import math
+
+import keras
+from keras import ops
+
+# Picojoules of a 32-bit addition, and of a multiplication with it, in 45 nm.
+ACCUMULATE_PJ = 0.9
+MULTIPLY_ACCUMULATE_PJ = 4.6
+# Bounds between the shares of `LayerActivity.membrane`, in widths of the surrogate.
+EDGES = (-1.0, -0.5, 0.0, 0.5, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerActivity:
+    """One layer on one batch; operations are per sample, summed over its time steps.
+
+    Attributes:
+        name: the layer's name.
+        kind: its class.
+        parameters: number of its weights.
+        neurons: number of its neurons, 0 where it does not fire.
+        rate: spikes per neuron and time step, `None` where it does not fire.
+        dead: share of neurons that never fire on the batch, or `None`.
+        saturated: share of neurons that fire at every step of every sample, or `None`.
+        membrane: shares of the potentials ahead of the reset whose distance to the threshold lies
+            below, between and above `EDGES` times the surrogate's width, or `None`.
+        accumulates: additions that spikes set off: the share of non-zero inputs times the
+            multiplications of a dense layer of its shape.
+        multiplications: multiplications of a layer whose inputs are not spikes.
+        dense: multiplications of one pass without spikes and without time.
+    """
+
+    name: str
+    kind: str
+    parameters: int
+    neurons: int = 0
+    rate: float | None = None
+    dead: float | None = None
+    saturated: float | None = None
+    membrane: tuple | None = None
+    accumulates: float = 0.0
+    multiplications: float = 0.0
+    dense: int = 0
+
+    @property
+    def near_threshold(self):
+        """Share of potentials within a width of the threshold, where the triangle has slope."""
+        return None if self.membrane is None else sum(self.membrane[1:-1])
+
+
+@dataclasses.dataclass(frozen=True)
+class Activity:
+    """A network on one batch: its `layers`, and their sums. `str` of it is a table."""
+
+    layers: tuple
+
+    @property
+    def spike_rate(self):
+        """Spikes per neuron and time step, or `None` without a neuron that fires."""
+        return self._mean("rate")
+
+    @property
+    def dead(self):
+        """Share of neurons that never fire, or `None` without one that could."""
+        return self._mean("dead")
+
+    @property
+    def saturated(self):
+        """Share of neurons that fire at every step, or `None` without one that could."""
+        return self._mean("saturated")
+
+    @property
+    def accumulates(self):
+        """Synaptic operations per sample."""
+        return sum(layer.accumulates for layer in self.layers)
+
+    @property
+    def multiplications(self):
+        """Multiply-accumulate operations per sample."""
+        return sum(layer.multiplications for layer in self.layers)
+
+    @property
+    def energy(self):
+        """Picojoules per sample of its operations; memory and neurons are not counted."""
+        additions = ACCUMULATE_PJ * self.accumulates
+        return additions + MULTIPLY_ACCUMULATE_PJ * self.multiplications
+
+    @property
+    def dense_energy(self):
+        """Picojoules per sample of a network of this shape without spikes, in one pass."""
+        return MULTIPLY_ACCUMULATE_PJ * sum(layer.dense for layer in self.layers)
+
+    @property
+    def energy_ratio(self):
+        """`energy / dense_energy`."""
+        return self.energy / self.dense_energy if self.dense_energy else math.nan
+
+    def _mean(self, name):
+        firing = [layer for layer in self.layers if layer.neurons]
+        total = sum(layer.neurons for layer in firing)
+        shares = [layer.neurons * getattr(layer, name) for layer in firing]
+        return sum(shares) / total if total else None
+
+    def __str__(self):
+        header = ("layer", "parameters", "rate", "dead", "saturated", "near", "AC", "MAC")
+        rows = [header]
+        for layer in self.layers:
+            shares = (layer.rate, layer.dead, layer.saturated, layer.near_threshold)
+            rows.append(
+                (layer.name, f"{layer.parameters:,}")
+                + tuple("" if share is None else f"{share:.4f}" for share in shares)
+                + (f"{layer.accumulates:.3g}", f"{layer.multiplications:.3g}")
+            )
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        lines = ["  ".join(map(str.rjust, row, widths)) for row in rows]
+        lines.append(
+            f"{self.energy / 1e6:.4g} uJ a sample, {self.energy_ratio:.3g} of the "
+            f"{self.dense_energy / 1e6:.4g} uJ of one pass without spikes"
+        )
+        return "\n".join(lines)
+
+
+class ActivityProbe:
+    """Measures what the neurons of a network do on a batch, in inference mode.
+
+    Layers that fire, dense layers and convolutions are looked at. Spikes keep their name through
+    layers without weights, such as pooling and sums, where each non-zero entry sets off one
+    addition per synapse; layers fed by anything else multiply. Frames of events count as such.
+
+    Args:
+        model: a functional or sequential `keras.Model`, built, without models inside.
+
+    Raises:
+        ValueError: a model that is no graph of layers.
+
+    Source: Horowitz 2014 (energy per operation); Rathi and Roy 2021 (its use for spiking networks).
+
+    Example:
+
+    >>> from keras_dep import models
+    >>> network = models.build("vgg5", input_shape=(8, 8, 1), num_classes=10)
+    >>> activity = ActivityProbe(network)(ops.ones((2, 8, 8, 1)))
+    >>> len(activity.layers), 0 <= activity.spike_rate <= 1
+    (7, True)
+    """
+
+    def __init__(self, model):
+        if not getattr(model, "inputs", None):
+            raise ValueError(
+                f"model must be a functional or sequential model that is built; received "
+                f"{type(model).__name__}."
+            )
+        self._layers = [layer for layer in model.layers if _fires(layer) or _weighs(layer)]
+        statistics = [
+            _NeuronStatistics(layer)(layer.input) if _fires(layer) else _InputShare()(layer.input)
+            for layer in self._layers
+        ]
+        inputs = model.inputs if len(model.inputs) > 1 else model.inputs[0]
+        self._statistics = keras.Model(inputs, statistics)
+
+    def __call__(self, x):
+        """The `Activity` on inputs `x`."""
+        found = self._statistics.predict_on_batch(x)
+        return Activity(
+            tuple(
+                _layer_activity(layer, values, len(x)) for layer, values in zip(self._layers, found)
+            )
+        )
+
+
+def _fires(layer):
+    return hasattr(layer, "distances")
+
+
+def _weighs(layer):
+    kinds = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+    return isinstance(layer, kinds)
+
+
+def _layer_activity(layer, values, samples):
+    options = {
+        "name": layer.name,
+        "kind": type(layer).__name__,
+        "parameters": layer.count_params(),
+    }
+    if _fires(layer):
+        rate, dead, saturated, *membrane = map(float, values)
+        neurons = math.prod(layer.output.shape[1:])
+        return LayerActivity(
+            **options, neurons=neurons, rate=rate, dead=dead, saturated=saturated,
+            membrane=tuple(membrane),
+        )  # fmt: skip
+    share, rows = map(float, values)
+    dense = math.prod(layer.kernel.shape[:-1]) * math.prod(layer.output.shape[1:])
+    if _is_spikes(layer.input):
+        return LayerActivity(**options, dense=dense, accumulates=share * dense * rows / samples)
+    return LayerActivity(**options, dense=dense, multiplications=dense * rows / samples)
+
+
+def _is_spikes(tensor):
+    """Whether layers that fire stand behind a tensor, with none that weighs in between."""
+    operation, node, _ = tensor._keras_history
+    if _fires(operation) or getattr(operation, "emits_spikes", False):
+        return True
+    sources = operation._inbound_nodes[node].input_tensors
+    if not sources or getattr(operation, "weights", ()):
+        return False
+    return all(map(_is_spikes, sources))
+
+
+class _NeuronStatistics(keras.layers.Layer):
+    """Rate, dead and saturated shares, and the membrane's distribution, of a layer that fires."""
+
+    def __init__(self, neurons):
+        super().__init__(dtype="float32")
+        self.neurons = neurons
+
+    def call(self, inputs):
+        distances = ops.cast(self.neurons.distances(inputs), "float32")
+        fired = ops.cast(distances >= 0, "float32")
+        dead, every = 1.0 - ops.mean(ops.max(fired, axis=0)), ops.mean(ops.min(fired, axis=0))
+        bounds = [bound * self.neurons.width for bound in EDGES]
+        below = [ops.mean(ops.cast(distances < bound, "float32")) for bound in bounds]
+        below = ops.stack([0.0 * dead, *below, 1.0 + 0.0 * dead])
+        return ops.concatenate([ops.stack([ops.mean(fired), dead, every]), below[1:] - below[:-1]])
+
+    def compute_output_shape(self, input_shape):
+        return (3 + len(EDGES) + 1,)
+
+
+class _InputShare(keras.layers.Layer):
+    """Share of non-zero entries, and the number of rows."""
+
+    def call(self, inputs):
+        share = ops.mean(ops.cast(inputs != 0, "float32"))
+        return ops.stack([share, ops.cast(ops.shape(inputs)[0], "float32")])
+
+    def compute_output_shape(self, input_shape):
+        return (2,)

@@ -1,0 +1,39 @@
+"""The activity log in `fit`: progress bar, history and event file agree with the probe."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import keras_dep
+from keras_dep.callbacks import ActivityLog
+from keras_dep.summaries import EventWriter
+from keras_dep.summaries import read_scalars
+
+
+def test_logs_history_and_event_file(tmp_path, capsys):
+    neurons = keras_dep.LIF(2, threshold=0.2, name="neurons")
+    head = [keras.layers.Dense(3, name="head"), keras_dep.Steps(2)]
+    body = [keras.layers.Dense(6, name="body"), keras_dep.DirectEncoding(2), neurons]
+    model = keras.Sequential([keras.Input((4,)), *body, *head])
+    model.compile(keras.optimizers.SGD(0.1), keras_dep.MeanLogitCrossentropy())
+    x = np.random.default_rng(0).random((8, 4)).astype("float32")
+    with EventWriter(tmp_path) as writer:
+        log = ActivityLog(x, writer)
+        fitted = model.fit(x, np.arange(8) % 3, batch_size=4, epochs=2, callbacks=[log], verbose=2)
+    now = keras_dep.ActivityProbe(model)(x)
+    rates = [activity.spike_rate for activity in log.history]
+    assert log.history[-1] == now and len(rates) == 2 and now.spike_rate > 0
+    restored = ActivityLog(x)
+    restored.set_state(json.loads(json.dumps(log.get_state())))
+    assert restored.history == log.history
+    assert fitted.history["spike_rate"] == rates
+    assert fitted.history["energy_ratio"][-1] == now.energy_ratio
+    assert "spike_rate" in capsys.readouterr().out
+    scalars = read_scalars(tmp_path)
+    assert [step for step, _ in scalars["activity/energy"]] == [2, 4]
+    assert scalars["activity_rate/neurons"][-1][1] == pytest.approx(now.spike_rate, rel=1e-6)
+    assert scalars["activity_accumulates/head"][-1][1] == pytest.approx(now.accumulates, rel=1e-6)
+    below = scalars["membrane/neurons/+0"][-1][1]
+    assert below == pytest.approx(1 - now.spike_rate, rel=1e-6)

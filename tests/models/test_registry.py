@@ -1,0 +1,140 @@
+"""Every family through the one door: a trained step, saving, frames, the twin without spikes."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_dep
+from keras_dep import models
+from keras_dep.models import nf_resnet
+from keras_dep.models import resnet
+from keras_dep.models import sew_resnet
+from keras_dep.models import vgg
+from keras_dep.models import wide_resnet
+
+FAMILIES = ("vgg5", "vgg11_rat", "resnet18", "nf_resnet18", "wrn16_4", "sew_resnet18")
+SIZE, CLASSES, T = 8, 3, 2
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """The families with few channels and blocks, their wiring as it is."""
+    monkeypatch.setitem(vgg.STAGES, "vgg5", (4, "M", 6, 6, "M"))
+    monkeypatch.setitem(vgg.DEEP_HEADED_STAGES, "vgg11_rat", (4, "M", 6, "M"))
+    monkeypatch.setattr(vgg, "DEEP_HEAD_WIDTH", 16)
+    for module in (resnet, nf_resnet, sew_resnet):
+        monkeypatch.setattr(module, "WIDTHS", (4, 6))
+    for module, name in zip((resnet, nf_resnet, sew_resnet), FAMILIES[2:4] + FAMILIES[5:]):
+        monkeypatch.setitem(module.BLOCKS, name, (1, 1))
+    monkeypatch.setattr(wide_resnet, "WIDTHS", (3,))
+    monkeypatch.setitem(wide_resnet.SIZES, "wrn16_4", (2, 2))
+
+
+def build(name, **options):
+    neuron = {"threshold": 0.2}
+    defaults = {"input_shape": (SIZE, SIZE, 2), "num_classes": CLASSES, "timesteps": T}
+    return models.build(name, **{"neuron": neuron, **defaults, **options})
+
+
+def images(*leading):
+    return np.random.default_rng(0).random((*leading, SIZE, SIZE, 2)).astype("float32")
+
+
+def values(tensor):
+    return ops.convert_to_numpy(ops.stop_gradient(tensor))
+
+
+@pytest.mark.parametrize("name", ["vgg11_rat", "nf_resnet18", "wrn16_4", "sew_resnet18"])
+def test_trains_a_step_and_survives_saving(name, narrow, tmp_path):
+    model = build(name)
+    model.compile(keras.optimizers.SGD(0.1), loss=keras_dep.MeanLogitCrossentropy())
+    before = model.get_weights()
+    model.train_on_batch(images(6), np.arange(6) % CLASSES)
+    moved = [(one != other).any() for one, other in zip(before, model.get_weights())]
+    # Blocks that start as their shortcut, and a head that starts at 0, first move these alone.
+    assert any(moved) if name == "nf_resnet18" else np.mean(moved) > 0.9
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(values(model(images(2))), values(loaded(images(2))))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_twin_has_the_same_weights_and_no_spikes(name, narrow):
+    spiking, twin = build(name), build(name, spiking=False)
+    assert [w.shape for w in twin.get_weights()] == [w.shape for w in spiking.get_weights()]
+    assert [w.name for w in twin.weights] == [w.name for w in spiking.weights]
+    spiking_layers = [layer for layer in spiking.layers if isinstance(layer, keras_dep.LIF)]
+    rectifiers = [layer for layer in twin.layers if isinstance(layer, keras.layers.ReLU)]
+    assert len(rectifiers) == len(spiking_layers)
+    assert not any(isinstance(layer, keras_dep.LIF) for layer in twin.layers)
+    assert twin.output_shape == (None, 1, CLASSES)
+
+
+def test_the_twin_is_the_network_of_rectifiers(narrow):
+    twin = build("vgg5", spiking=False)
+    draw = np.random.default_rng(1)
+    weights = [draw.uniform(0.1, 1.0, w.shape) - 0.4 * (w.ndim > 1) for w in twin.get_weights()]
+    twin.set_weights(weights)
+    x, place = images(3), 0
+    for stage in (4, "M", 6, 6, "M"):
+        if stage == "M":
+            x = x.reshape(3, len(x[0]) // 2, 2, -1, 2, x.shape[-1]).mean(axis=(2, 4))
+            continue
+        kernel, bias, gamma, beta, mean, variance = weights[place : place + 6]
+        place += 6
+        x = values(ops.conv(x, kernel.astype("float32"), padding="same")) + bias
+        x = np.maximum((x - mean) / np.sqrt(variance + 1e-5) * gamma + beta, 0).astype("float32")
+    x = values(models.pooling.PooledTo(7)(x)).reshape(3, -1)
+    expected = x @ weights[-2] + weights[-1]
+    np.testing.assert_allclose(values(twin(images(3)))[:, 0], expected, rtol=1e-4)
+
+
+def test_equal_frames_give_what_their_image_gives(narrow):
+    shown, framed = build("nf_resnet18"), build("nf_resnet18", encoder="events")
+    draw = np.random.default_rng(1)
+    weights = [w + 0.1 * draw.random(w.shape) for w in shown.get_weights()]
+    for model in (shown, framed):
+        model.set_weights(weights)
+    assert framed.input_shape == (None, T, SIZE, SIZE, 2)
+    logits = values(shown(images(3)))
+    assert np.ptp(logits) > 0
+    frames = np.repeat(images(3)[:, None], T, axis=1)
+    np.testing.assert_allclose(values(framed(frames)), logits, atol=1e-5)
+
+
+def test_frames_keep_their_steps_without_spikes(narrow):
+    twin = build("vgg5", encoder="events", spiking=False)
+    frames = images(2, T)
+    logits = values(twin(frames))
+    assert logits.shape == (2, T, CLASSES)
+    np.testing.assert_allclose(values(twin(frames[:, ::-1].copy())), logits[:, ::-1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options, kind",
+    [
+        (dict(encoder="latency"), keras_dep.LatencyEncoding),
+        (dict(encoder="rate"), keras_dep.RateEncoding),
+        (dict(normalization="tdbn"), keras_dep.ThresholdDependentBatchNormalization),
+    ],
+    ids=str,
+)
+def test_encoders_and_normalisations_are_what_they_say(options, kind, narrow):
+    model = build("vgg5", **options)
+    found = [layer for layer in model.layers if isinstance(layer, kind)]
+    assert len(found) == (1 if "encoder" in options else 3)
+    assert model(images(2)).shape == (2, T, CLASSES)
+    if "normalization" in options:
+        np.testing.assert_allclose(values(found[0].gamma), 0.2)
+
+
+def test_two_conventions_give_one_network(narrow):
+    decays, constants = [
+        build("vgg5", neuron=neuron).get_config() for neuron in ({"decay": 0.5}, {"tau": 2.0})
+    ]
+    taus = [
+        [layer["config"].get("tau") for layer in config["layers"] if layer["class_name"] == "LIF"]
+        for config in (decays, constants)
+    ]
+    assert taus[0] == taus[1] == [2.0] * 3
