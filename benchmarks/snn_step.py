@@ -58,6 +58,7 @@ def _options():
     parser.add_argument("--rounds", type=int, default=5, help="counted steps of each")
     parser.add_argument("--jit", default="auto", choices=("auto", "on", "off"))
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
+    parser.add_argument("--layout", default="last", choices=("last", "first"), help="channels")
     parser.add_argument("--memory", action="store_true", help="peak memory too, on the CPU")
     parser.add_argument("--quick", action="store_true", help="T 4 and batch 8 alone")
     parser.add_argument("--json", help="file for the rows")
@@ -126,7 +127,7 @@ def _rows(case, metric, times, options):
 
 def _memory_rows(case, name, steps, batch, options):
     sizes = (f"--models={name}", f"--timesteps={steps}", f"--batches={batch}")
-    common = (f"--backend={options.backend}", f"--jit={options.jit}")
+    common = (f"--{name}={getattr(options, name)}" for name in ("backend", "jit", "layout"))
     peaks = {}
     for contestant in ("ours", *options.peers):
         command = [sys.executable, __file__, *sizes, *common, f"--alone={contestant}"]
@@ -157,7 +158,7 @@ def _peak_memory(options):
 
 def _row(case, options, metric, ours, peer, name, ratio):
     return {
-        "case": f"{case}, {options.precision}, jit {options.jit}",
+        "case": f"{case}, {options.precision}, jit {options.jit}, channels {options.layout}",
         "backend": options.backend,
         "metric": metric,
         "ours": ours,
@@ -175,9 +176,11 @@ def _ours(name, steps, options, floor=False):
 
     keras.utils.set_random_seed(0)
     keras.mixed_precision.set_dtype_policy(options.precision)
+    keras.config.set_image_data_format(f"channels_{options.layout}")
+    first = options.layout == "first"
     model = keras_dep.models.build(
         name,
-        input_shape=(32, 32, 3),
+        input_shape=(3, 32, 32) if first else (32, 32, 3),
         num_classes=CLASSES,
         timesteps=steps,
         neuron={"tau": TAU},
@@ -198,9 +201,13 @@ def _ours(name, steps, options, floor=False):
     loss = keras_dep.MeanLogitCrossentropy()
     jit = {"auto": "auto", "on": True, "off": False}[options.jit]
     model.compile(keras.optimizers.SGD(1e-6, momentum=0.9), loss, jit_compile=jit)
+
+    def arranged(x):
+        return x.transpose(0, 3, 1, 2) if first else x
+
     return (
-        lambda x, y: float(model.train_on_batch(x, y)),
-        lambda x, y: model.predict_on_batch(x),
+        lambda x, y: float(model.train_on_batch(arranged(x), y)),
+        lambda x, y: model.predict_on_batch(arranged(x)),
     )
 
 
