@@ -4,16 +4,14 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from keras import ops
 
 from keras_dep.attacks import APGD
 from keras_dep.attacks import FGSM
 from keras_dep.attacks import PGD
-from keras_dep.attacks.adaptive import face_start
+from keras_dep.attacks.gradient import image_draws
 from keras_dep.attacks.gradient import random_offset
 from keras_dep.encoders import DirectEncoding
 from keras_dep.neurons.lif import LIF
-from keras_dep.threat import Threat
 from keras_dep.timewise import Steps
 
 if keras.backend.backend() != "torch":
@@ -49,7 +47,7 @@ def test_pgd_from_one_random_start_equals(network, monkeypatch):
     attack = PGD(**SEARCH, random_start=True, seed=3)
     ours = attack(model, images, labels)
     # The peer draws its start in place; hand it the draw that ours made.
-    draw = torch.tensor(random_offset(attack.threat, images.shape, [3, 0])).permute(0, 3, 1, 2)
+    draw = torch.tensor(random_offset(attack.threat, images, [3, 0])).permute(0, 3, 1, 2)
     monkeypatch.setattr(torch.Tensor, "uniform_", lambda *_: draw)
     peer = _peer_images(_peer_pgd(model, random_start=True), images, labels)
     _assert_equal(ours, peer, images)
@@ -63,11 +61,9 @@ def test_apgd_equals(network, loss, monkeypatch):
     model, images, labels = _problem(network)
     search = {"epsilon": 4 / 255, "steps": 40, "loss": loss, "seed": 3}
     ours = APGD(**search)(model, images, labels)
-    # The peer stretches a draw in [0, 1); hand it ours, which already touches the ball.
-    offset = ops.convert_to_numpy(
-        face_start(Threat(epsilon=1.0, bounds=(-2.0, 2.0)), ops.zeros(images.shape), [3, 0])
-    )
-    draw = torch.tensor((offset.transpose(0, 3, 1, 2) + 1) / 2)
+    # The peer stretches a draw in [0, 1); hand it ours.
+    draw = [each.uniform(-1, 1, images.shape[1:]) for each in image_draws(images, [3, 0])]
+    draw = torch.tensor((np.stack(draw).transpose(0, 3, 1, 2) + 1) / 2, dtype=torch.float32)
     monkeypatch.setattr(torch, "rand", lambda *_: draw)
     peer = torchattacks.APGD(
         _ChannelsFirst(model).eval(), eps=4 / 255, steps=40, n_restarts=1, loss=loss, seed=0
