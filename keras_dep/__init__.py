@@ -10,9 +10,16 @@ from keras_dep import settings
 from keras_dep import surrogates
 from keras_dep._version import __version__
 from keras_dep.attacks import APGD
+from keras_dep.attacks import BIM
 from keras_dep.attacks import FGSM
+from keras_dep.attacks import MIFGSM
 from keras_dep.attacks import PGD
+from keras_dep.attacks import RFGSM
 from keras_dep.attacks import SAPGD
+from keras_dep.attacks import GaussianNoise
+from keras_dep.attacks import RandomSearch
+from keras_dep.attacks import Square
+from keras_dep.attacks import Transfer
 from keras_dep.batches import Batches
 from keras_dep.batches import FollowEpoch
 from keras_dep.curvature import Hessian
@@ -40,6 +47,7 @@ __all__ = [
     "APGD",
     "attacks",
     "Batches",
+    "BIM",
     "callbacks",
     "CoupledWeightDecay",
     "datasets",
@@ -49,6 +57,7 @@ __all__ = [
     "FollowEpoch",
     "experiment",
     "Frames",
+    "GaussianNoise",
     "Hessian",
     "inference",
     "Integrator",
@@ -56,18 +65,23 @@ __all__ = [
     "mean_logits",
     "MeanLogitAccuracy",
     "MeanLogitCrossentropy",
+    "MIFGSM",
     "models",
     "PerturbedTraining",
     "PGD",
     "PLIF",
     "PoisonSchedule",
+    "RandomSearch",
     "RateEncoding",
+    "RFGSM",
     "SAPGD",
     "settings",
+    "Square",
     "Steps",
     "StepwiseBatchNormalization",
     "surrogates",
     "TemporalEfficientTraining",
     "Threat",
     "TimeSharedDropout",
+    "Transfer",
 ]

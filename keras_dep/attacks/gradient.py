@@ -111,6 +111,20 @@ class Attack:
         distance = objectives.margin(labels, outputs)
         return -distance if self.targeted else distance
 
+    def _closest(self, model, candidates, labels):
+        """Per image, the first of the candidates that succeeds, else the one closest to it."""
+        best = success = None
+        for candidate in candidates:
+            found = self._ask(model, candidate, labels)
+            if best is None:
+                best, success = candidate, found
+            else:
+                better = ops.logical_and(success <= 0, found > success)
+                best, success = choose(better, candidate, best), ops.where(better, found, success)
+            if bool(ops.all(success > 0)):
+                break
+        return best
+
     def _ask(self, model, images, labels):
         return self.success(labels, ops.convert_to_tensor(model.predict_on_batch(images)))
 
