@@ -3,6 +3,7 @@
 from keras_dep import attacks
 from keras_dep import callbacks
 from keras_dep import datasets
+from keras_dep import evaluation
 from keras_dep import experiment
 from keras_dep import inference
 from keras_dep import models
@@ -25,6 +26,7 @@ from keras_dep.batches import FollowEpoch
 from keras_dep.curvature import Hessian
 from keras_dep.encoders import DirectEncoding
 from keras_dep.encoders import RateEncoding
+from keras_dep.evaluation import evaluate
 from keras_dep.hetero import PerturbedTraining
 from keras_dep.losses import MeanLogitAccuracy
 from keras_dep.losses import MeanLogitCrossentropy
@@ -53,6 +55,8 @@ __all__ = [
     "datasets",
     "DEP",
     "DirectEncoding",
+    "evaluate",
+    "evaluation",
     "FGSM",
     "FollowEpoch",
     "experiment",

@@ -1,5 +1,6 @@
 """What the white-box attacks share: the call, the gradient, and signed gradient ascent."""
 
+import contextlib
 import weakref
 import zlib
 
@@ -86,12 +87,8 @@ class Attack:
         _check(x, y, self.threat.bounds)
         images = ops.convert_to_tensor(x, dtype="float32")
         labels = ops.convert_to_tensor(y, dtype="int32")
-        states = [(v, ops.convert_to_numpy(v)) for v in _seed_states(model)]
-        try:
+        with random_states_kept(model):
             found = self._craft(model, images, labels, self.seed if seed is None else seed)
-        finally:
-            for variable, value in states:
-                variable.assign(value)
         return ops.convert_to_numpy(found) if isinstance(x, np.ndarray) else found
 
     def get_config(self):
@@ -189,12 +186,9 @@ class GradientAttack(Attack):
 
     def gradient(self, model, x, y):
         """Gradient of the objective at images, as it is: zeros and non-finite values included."""
-        states = [(v, ops.convert_to_numpy(v)) for v in _seed_states(model)]
         images, labels = ops.convert_to_tensor(x, "float32"), ops.convert_to_tensor(y, "int32")
-        slope = ops.convert_to_numpy(self._look(model)(images, labels)[0])
-        for variable, value in states:
-            variable.assign(value)
-        return slope
+        with random_states_kept(model):
+            return ops.convert_to_numpy(self._look(model)(images, labels)[0])
 
     def objective(self, labels, outputs):
         """What the search maximises, per sample."""
@@ -212,7 +206,7 @@ class GradientAttack(Attack):
         both = _gradient_and_outputs(
             model, (self.loss, self.targeted, self.surrogate, self.width), self.objective
         )
-        states = [(v, ops.convert_to_numpy(v)) for v in _seed_states(model)]
+        states = _random_states(model)
         passes = 0
 
         def once(x, y):
@@ -260,6 +254,17 @@ class GradientAttack(Attack):
         return ascend(gradient, start, images, labels, self.threat)
 
 
+@contextlib.contextmanager
+def random_states_kept(model):
+    """Behind the block the random generators of a model stand where they stood before it."""
+    states = _random_states(model)
+    try:
+        yield
+    finally:
+        for variable, value in states:
+            variable.assign(value)
+
+
 def choose(mask, first, second):
     """Per image, that of `first` where `mask` holds, else that of `second`."""
     return ops.where(ops.reshape(mask, (-1,) + (1,) * (len(first.shape) - 1)), first, second)
@@ -289,5 +294,6 @@ def _check(x, y, bounds):
         )
 
 
-def _seed_states(model):
-    return [v for v in model.non_trainable_variables if v.path.endswith("seed_generator_state")]
+def _random_states(model):
+    found = [v for v in model.non_trainable_variables if v.path.endswith("seed_generator_state")]
+    return [(variable, ops.convert_to_numpy(variable)) for variable in found]
