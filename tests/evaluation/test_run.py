@@ -123,7 +123,7 @@ def test_the_protocol_names_what_decides_the_number(whole):
             "detach_reset": False,
             "detach_membrane": False,
             "surrogate": "triangle",
-            "width": 1.0,
+            "width": 2.0,
             "layers": 1,
         }
     ]
