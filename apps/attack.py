@@ -1,12 +1,13 @@
 """How robust is a model? Suites of attacks, sweeps, tables and figures.
 
 Takes any .keras file that maps images in [0, 1] to logits, or a folder that hetero_train left, and
-writes evaluation.json, .md and .csv, and the sweeps as .json, .csv, .png and .svg. A stopped run
-started again goes on with its evaluation.
+writes evaluation.json, .md and .csv, checklist.json and .md, and the sweeps as .json, .csv, .png
+and .svg. A stopped run started again goes on with its evaluation.
 
   python apps/attack.py --model=runs/hetero/dep
   python apps/attack.py --model=net.keras --dataset=cifar10 --suite=reliable --examples=1000
   python apps/attack.py --model=net.keras --dataset=cifar10 --sweep=both --substitutes=other.keras
+  python apps/attack.py --model=net.keras --dataset=cifar10 --examples=200 --checklist
 """
 
 import json
@@ -35,6 +36,7 @@ _define("enum", "sweep", "none", "Sweeps to add: of epsilon, of the steps of PGD
 _define("list", "epsilons", "", "Radii of the sweep in grey levels of 255; default: the paper's.")
 _define("list", "steps", "", "Numbers of steps of the sweep; default: 7 to 80, as in the paper.")
 _define("list", "substitutes", "", "Models, as in --model, to transfer images from.")
+_define("boolean", "checklist", False, "Look for signs of obfuscated gradients too.")
 _define("boolean", "early_exit", None, "Attack only what still stands; default: in reliable only.")
 _define("string", "dataset", None, "Data set; default: the one of the run's folder.")
 _define("string", "data_dir", None, "TFDS folder; default: the user's.")
@@ -108,6 +110,13 @@ def main():
         writer.text("evaluation", text, 0)
         writer.scalar("evaluation/clean", record["clean"]["accuracy"], 0)
         writer.scalar("evaluation/worst_case", record["worst_case"]["accuracy"], 0)
+        if FLAGS.checklist:
+            rows = evaluation.checklist(model, images, labels, epsilon=FLAGS.epsilon, **common)
+            text = evaluation.checklist_table(rows)
+            _write("checklist.json", json.dumps(rows, indent=1))
+            _write("checklist.md", text)
+            writer.text("checklist", text, 0)
+            print(text)
         if FLAGS.sweep in ("epsilon", "both"):
             chosen = {"epsilons": radii} if radii else {}
             rows = evaluation.epsilon_sweep(model, images, labels, **chosen, **common)

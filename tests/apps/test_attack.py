@@ -1,5 +1,6 @@
 """The attack app as a person meets it: help, mistakes, results, and the same command again."""
 
+import functools
 import json
 
 import keras
@@ -10,6 +11,7 @@ from apps import attack
 from keras_dep import LIF
 from keras_dep import DirectEncoding
 from keras_dep import Steps
+from keras_dep import evaluation
 from keras_dep.summaries import read_scalars
 
 
@@ -77,7 +79,7 @@ def test_help_lists_every_flag(launch, capsys):
     assert all(f"--{name}: " in text for name in attack.FLAGS)
 
 
-def test_results_and_the_same_command_again(launch, capsys, tmp_path, model):
+def test_results_and_the_same_command_again(launch, capsys, tmp_path, model, monkeypatch):
     arguments = (
         f"--model={model}", "--suite=paper", "--sweep=epsilon", "--epsilons=0,32",
         f"--substitutes={model}", "--batch_size=32", "--verbose=0",
@@ -98,7 +100,11 @@ def test_results_and_the_same_command_again(launch, capsys, tmp_path, model):
     ((_, worst),) = scalars["evaluation/worst_case"]
     np.testing.assert_allclose(worst, record["worst_case"]["accuracy"], rtol=1e-6)
     assert [step for step, _ in scalars["sweep_epsilon/fgsm"]] == [0, 32]
-    assert launch(*arguments[:2], *arguments[4:]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "checklist", functools.partial(evaluation.checklist, rows=[7]))
+        assert launch(*arguments[:2], *arguments[4:], "--checklist") == 0
+    assert json.loads((out / "checklist.json").read_text())[0]["number"] == 7
+    assert "gradients vanish or break" in (out / "checklist.md").read_text()
     assert json.loads((out / "evaluation.json").read_text()) == record
     assert launch(f"--model={model}", "--suite=quick") == 2
     assert "holds an evaluation with suite='paper'; received 'quick'" in capsys.readouterr().err
