@@ -3,6 +3,7 @@
 from keras_dep import attacks
 from keras_dep import callbacks
 from keras_dep import datasets
+from keras_dep import evaluation
 from keras_dep import experiment
 from keras_dep import inference
 from keras_dep import models
@@ -11,15 +12,23 @@ from keras_dep import surrogates
 from keras_dep._version import __version__
 from keras_dep.activity import ActivityProbe
 from keras_dep.attacks import APGD
+from keras_dep.attacks import BIM
 from keras_dep.attacks import FGSM
+from keras_dep.attacks import MIFGSM
 from keras_dep.attacks import PGD
+from keras_dep.attacks import RFGSM
 from keras_dep.attacks import SAPGD
+from keras_dep.attacks import GaussianNoise
+from keras_dep.attacks import RandomSearch
+from keras_dep.attacks import Square
+from keras_dep.attacks import Transfer
 from keras_dep.batches import Batches
 from keras_dep.batches import FollowEpoch
 from keras_dep.curvature import Hessian
 from keras_dep.encoders import DirectEncoding
 from keras_dep.encoders import LatencyEncoding
 from keras_dep.encoders import RateEncoding
+from keras_dep.evaluation import evaluate
 from keras_dep.hetero import PerturbedTraining
 from keras_dep.losses import MeanLogitAccuracy
 from keras_dep.losses import MeanLogitCrossentropy
@@ -45,15 +54,19 @@ __all__ = [
     "APGD",
     "attacks",
     "Batches",
+    "BIM",
     "callbacks",
     "CoupledWeightDecay",
     "datasets",
     "DEP",
     "DirectEncoding",
+    "evaluate",
+    "evaluation",
     "FGSM",
     "FollowEpoch",
     "experiment",
     "Frames",
+    "GaussianNoise",
     "Hessian",
     "inference",
     "IF",
@@ -63,14 +76,18 @@ __all__ = [
     "mean_logits",
     "MeanLogitAccuracy",
     "MeanLogitCrossentropy",
+    "MIFGSM",
     "models",
     "PerturbedTraining",
     "PGD",
     "PLIF",
     "PoisonSchedule",
+    "RandomSearch",
     "RateEncoding",
+    "RFGSM",
     "SAPGD",
     "settings",
+    "Square",
     "Steps",
     "StepwiseBatchNormalization",
     "surrogates",
@@ -78,4 +95,5 @@ __all__ = [
     "Threat",
     "ThresholdDependentBatchNormalization",
     "TimeSharedDropout",
+    "Transfer",
 ]

@@ -71,9 +71,7 @@ class PerturbedTraining(_backend.TransformedStep):
 
         def craft():
             return gradient_attack.ascend(
-                lambda candidate, labels: gradient(
-                    gradient_attack.cross_entropy, candidate, labels
-                ),
+                lambda candidate, labels: gradient(self.attack.objective, candidate, labels),
                 images + x["start"],
                 images,
                 y,
@@ -139,8 +137,9 @@ class MarkedBatches(keras.utils.PyDataset):
         adversarial = (self.base == "adversarial") != odd
         start = np.zeros_like(images)
         if adversarial and self.attack.threat.random_start:
-            seed = [self.attack.seed, epoch, index]
-            start = gradient_attack.random_offset(self.attack.threat, images.shape, seed)
+            # As in the first search of the attack itself.
+            seed = [self.attack.seed, epoch, index, 0]
+            start = gradient_attack.random_offset(self.attack.threat, images, seed)
         marks = np.full(len(images), adversarial, "float32")
         return {"image": images, "adversarial": marks, "start": start}, labels
 

@@ -13,7 +13,7 @@ FLOORS = {
     1: ("deflation", "surrogates", "losses", "threat", "spectrum", "poison", "augmentation"),
     2: ("timewise", "optimizers", "curvature", "summaries", "inference", "activity"),
     3: ("neurons", "encoders", "normalization", "attacks", "batches", "datasets"),
-    4: ("models", "callbacks", "hetero"),
+    4: ("models", "callbacks", "hetero", "evaluation"),
     5: ("settings",),
     6: ("experiment",),
 }

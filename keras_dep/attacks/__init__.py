@@ -1,8 +1,27 @@
-"""White-box attacks on images in [0, 1], one file each, one calling convention."""
+"""Attacks on images in [0, 1], one file each, one calling convention."""
 
 from keras_dep.attacks.apgd import APGD
+from keras_dep.attacks.bim import BIM
 from keras_dep.attacks.fgsm import FGSM
+from keras_dep.attacks.mifgsm import MIFGSM
+from keras_dep.attacks.noise import GaussianNoise
 from keras_dep.attacks.pgd import PGD
+from keras_dep.attacks.random_search import RandomSearch
+from keras_dep.attacks.rfgsm import RFGSM
 from keras_dep.attacks.sapgd import SAPGD
+from keras_dep.attacks.square import Square
+from keras_dep.attacks.transfer import Transfer
 
-__all__ = ["APGD", "FGSM", "PGD", "SAPGD"]
+__all__ = [
+    "APGD",
+    "BIM",
+    "FGSM",
+    "GaussianNoise",
+    "MIFGSM",
+    "PGD",
+    "RandomSearch",
+    "RFGSM",
+    "SAPGD",
+    "Square",
+    "Transfer",
+]

@@ -7,8 +7,6 @@ from keras_dep.attacks import gradient
 from keras_dep.losses import mean_logits
 from keras_dep.threat import Threat
 
-LOSSES = {"ce": gradient.cross_entropy, "dlr": gradient.logit_ratio}
-
 
 class AdaptiveAttack(gradient.GradientAttack):
     """Long searches from starts on the ball's faces, that remember what fooled the network.
@@ -19,31 +17,22 @@ class AdaptiveAttack(gradient.GradientAttack):
     Args:
         epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
         steps: gradient steps, at least 1.
-        loss: `"ce"`, the cross-entropy of the mean logits, or `"dlr"`, the difference of logits
-            ratio, for three classes or more.
         restarts: independent searches, at least 1.
-        seed: seed of the starts.
+        **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `samples`, as in
+            `GradientAttack`.
     """
 
-    def __init__(self, *, epsilon=8 / 255, steps=100, loss="ce", restarts=1, seed=0):
-        if loss not in LOSSES:
-            raise ValueError(f"loss must be one of {', '.join(LOSSES)}; received {loss!r}.")
+    def __init__(self, *, epsilon=8 / 255, steps=100, restarts=1, **gradient):
         threat = Threat(epsilon=epsilon, steps=steps, random_start=True, restarts=restarts)
-        super().__init__(threat, seed=seed)
-        self.loss = loss
-        self.objective = LOSSES[loss]
+        super().__init__(threat, **gradient)
 
     def _search(self, model, look, images, labels, seed):
-        classes = model.compute_output_shape(tuple(images.shape))[-1]
-        if self.loss == "dlr" and classes < 3:
-            raise ValueError(f"loss='dlr' needs at least 3 classes; received {classes}; use 'ce'.")
-
         def examine(candidate):
             """`(gradient, loss per image, fooled per image)` at a candidate."""
             slope, outputs = look(candidate, labels)
-            logits = mean_logits(outputs)
             slope = ops.where(ops.isfinite(slope), slope, ops.zeros_like(slope))
-            fooled = ops.cast(ops.argmax(logits, axis=-1), "int32") != labels
+            chosen = ops.cast(ops.argmax(mean_logits(outputs), axis=-1), "int32")
+            fooled = chosen == labels if self.targeted else chosen != labels
             return slope, self.objective(labels, outputs), fooled
 
         result = None
@@ -81,7 +70,8 @@ class Memory:
 
 def face_start(threat, images, seed):
     """A uniform draw stretched until it touches the ball, per image, cut to the bounds."""
-    draw = np.random.default_rng(seed).uniform(-1.0, 1.0, tuple(images.shape))
+    shape = tuple(images.shape[1:])
+    draw = np.stack([draw.uniform(-1, 1, shape) for draw in gradient.image_draws(images, seed)])
     reach = np.abs(draw).max(axis=tuple(range(1, draw.ndim)), keepdims=True)
     offset = (threat.epsilon * draw / reach).astype("float32")
     return threat.project(images + ops.convert_to_tensor(offset), images)

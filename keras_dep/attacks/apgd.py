@@ -14,12 +14,12 @@ class APGD(AdaptiveAttack):
     Args:
         epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
         steps: gradient steps, at least 1.
-        loss: `"ce"` or `"dlr"`.
         restarts: independent searches, at least 1.
-        seed: seed of the starts.
+        **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `samples`, as in
+            `keras_dep.attacks.gradient.GradientAttack`.
 
     Raises:
-        ValueError: an argument outside its limits, or `"dlr"` with fewer than three classes.
+        ValueError: an argument outside its limits, or a model that does not suit them.
 
     Source: Croce and Hein, ICML 2020.
 

@@ -9,9 +9,11 @@ class FGSM(GradientAttack):
 
     Args:
         epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
+        **gradient: `loss`, `targeted`, `surrogate`, `width`, `samples`, as in
+            `keras_dep.attacks.gradient.GradientAttack`.
 
     Raises:
-        ValueError: `epsilon` outside [0, 1].
+        ValueError: an argument outside its limits.
 
     Source: Goodfellow et al., ICLR 2015.
 
@@ -25,5 +27,5 @@ class FGSM(GradientAttack):
     True
     """
 
-    def __init__(self, *, epsilon=8 / 255):
-        super().__init__(Threat(epsilon=epsilon))
+    def __init__(self, *, epsilon=8 / 255, **gradient):
+        super().__init__(Threat(epsilon=epsilon), **gradient)

@@ -1,30 +1,20 @@
-"""What the white-box attacks share: objectives, the call, and signed gradient ascent."""
+"""What the white-box attacks share: the call, the gradient, and signed gradient ascent."""
 
+import contextlib
 import weakref
+import zlib
 
 import numpy as np
 from keras import ops
 
 from keras_dep import _backend
-from keras_dep.losses import mean_logits
+from keras_dep import surrogates
+from keras_dep.attacks import objectives
+from keras_dep.attacks.substitution import surrogate_in_place
 from keras_dep.threat import Threat
 
-
-def cross_entropy(labels, outputs):
-    """Cross-entropy of the mean logits, per sample."""
-    logits = mean_logits(outputs)
-    return ops.sparse_categorical_crossentropy(ops.cast(labels, "int32"), logits, from_logits=True)
-
-
-def logit_ratio(labels, outputs):
-    """Difference of logits ratio, per sample, of the mean logits `z` of three classes or more.
-
-    `(max of the wrong z - z_y) / (largest z - third largest z)`: unlike the cross-entropy it does
-    not vanish where the network is sure of itself.
-    """
-    logits = mean_logits(outputs)
-    largest = ops.top_k(logits, 3)[0]
-    return _margin(logits, labels) / (largest[:, 0] - largest[:, 2] + 1e-12)
+# Further apart than one pass through a model can draw.
+DRAWS_PER_LOOK = 4096
 
 
 def ascend(gradient, start, images, labels, threat):
@@ -38,30 +28,45 @@ def ascend(gradient, start, images, labels, threat):
     return candidate
 
 
-def random_offset(threat, shape, seed):
-    """Uniform draw in the L-infinity ball as float32 array; `seed` is an integer or a list."""
-    draw = np.random.default_rng(seed).uniform(-1.0, 1.0, shape)
-    return (threat.epsilon * draw).astype("float32")
+def random_offset(threat, images, seed):
+    """Uniform draws in the L-infinity ball as float32 array; see `image_draws`."""
+    shape = tuple(images.shape[1:])
+    draws = [draw.uniform(-1.0, 1.0, shape) for draw in image_draws(images, seed)]
+    return (threat.epsilon * np.stack(draws)).astype("float32")
 
 
-class GradientAttack:
-    """Base of the attacks: `attack(model, x, y) -> x_adv`.
+def image_draws(images, seed):
+    """One random generator per image, by its pixels: an image draws the same in every batch.
 
-    The gradient is that of `objective`, the cross-entropy of the mean logits unless said otherwise,
-    through every time step, with the model in inference mode. Weights, statistics, metrics, random
-    states and optimizer of the model are the same before and after. Random starts come from the
-    attack's own seed: two calls agree.
+    Args:
+        images: array or tensor `(n, ...)`.
+        seed: an integer or a list of integers.
+
+    Returns:
+        List of `numpy.random.Generator`.
+    """
+    pixels = np.ascontiguousarray(ops.convert_to_numpy(images), "float32")
+    seed = [int(part) for part in np.atleast_1d(seed)]
+    return [np.random.default_rng([zlib.crc32(image.tobytes()), *seed]) for image in pixels]
+
+
+class Attack:
+    """Base of all attacks: `attack(model, x, y) -> x_adv`.
+
+    The model is asked in inference mode. Its weights, statistics, metrics, random states and
+    optimizer are the same before and after. What an attack draws comes from its own seed and the
+    pixels of each image: two calls agree, and so do an image alone and in a batch.
 
     Args:
         threat: the `keras_dep.threat.Threat`.
-        seed: seed of the random starts.
+        seed: seed of the draws.
+        targeted: labels name the class to be reached instead of the one to be left.
     """
 
-    objective = staticmethod(cross_entropy)
-
-    def __init__(self, threat: Threat, seed=0):
+    def __init__(self, threat: Threat, *, seed=0, targeted=False):
         self.threat = threat
         self.seed = seed
+        self.targeted = targeted
 
     def __call__(self, model, x, y, seed=None):
         """Crafts adversarial images.
@@ -70,8 +75,8 @@ class GradientAttack:
             model: a built `keras.Model` from images to logits `(batch, classes)` or
                 `(batch, time, classes)`.
             x: images in the bounds of the threat, float, array or tensor.
-            y: integer labels `(batch,)`.
-            seed: replaces the attack's seed for this call.
+            y: integer labels `(batch,)`: the true classes, or the wanted ones of a targeted attack.
+            seed: replaces the attack's seed for this call, an integer or a list.
 
         Returns:
             Images like `x`: a NumPy array for a NumPy array, else a tensor.
@@ -82,12 +87,143 @@ class GradientAttack:
         _check(x, y, self.threat.bounds)
         images = ops.convert_to_tensor(x, dtype="float32")
         labels = ops.convert_to_tensor(y, dtype="int32")
-        look = _gradient_and_outputs(model, self.objective)
-        states = [(v, ops.convert_to_numpy(v)) for v in _seed_states(model)]
-        found = self._search(model, look, images, labels, self.seed if seed is None else seed)
-        for variable, value in states:
-            variable.assign(value)
+        with random_states_kept(model):
+            found = self._craft(model, images, labels, self.seed if seed is None else seed)
         return ops.convert_to_numpy(found) if isinstance(x, np.ndarray) else found
+
+    def get_config(self):
+        """What decides the attack, as a dictionary of plain values."""
+        threat = self.threat
+        return {
+            "attack": type(self).__name__,
+            "norm": "Linf",
+            "epsilon": threat.epsilon,
+            "bounds": list(threat.bounds),
+            "seed": self.seed,
+            "targeted": self.targeted,
+        }
+
+    def success(self, labels, outputs):
+        """By how much answers are what the attacker wants, per sample: fooled where positive."""
+        distance = objectives.margin(labels, outputs)
+        return -distance if self.targeted else distance
+
+    def _closest(self, model, candidates, labels):
+        """Per image, the first of the candidates that succeeds, else the one closest to it."""
+        best = success = None
+        for candidate in candidates:
+            found = self._ask(model, candidate, labels)
+            if best is None:
+                best, success = candidate, found
+            else:
+                better = ops.logical_and(success <= 0, found > success)
+                best, success = choose(better, candidate, best), ops.where(better, found, success)
+            if bool(ops.all(success > 0)):
+                break
+        return best
+
+    def _ask(self, model, images, labels):
+        return self.success(labels, ops.convert_to_tensor(model.predict_on_batch(images)))
+
+
+class GradientAttack(Attack):
+    """Base of the white-box attacks: the gradient through every time step.
+
+    Args:
+        threat: the `keras_dep.threat.Threat`.
+        seed: seed of the random starts.
+        targeted: labels name the class to be reached.
+        loss: what is maximised: `"ce"`, the cross-entropy of the mean logits; `"first_step"`, that
+            of the first step; `"tet"`, the mean of every step's; `"margin"`, the largest wrong
+            logit minus the right one; `"dlr"`, that over the spread of the logits, for three
+            classes or more.
+        surrogate: the surrogate derivative to look through, one of
+            `keras_dep.surrogates.names()`; default: the one of each layer.
+        width: its width; default: the usual one.
+        samples: passes whose gradients are averaged, for models that draw at random (expectation
+            over transformation).
+
+    Raises:
+        ValueError: an argument outside its limits; at the call, a model that does not suit them.
+    """
+
+    def __init__(
+        self,
+        threat: Threat,
+        *,
+        seed=0,
+        targeted=False,
+        loss="ce",
+        surrogate=None,
+        width=None,
+        samples=1,
+    ):
+        super().__init__(threat, seed=seed, targeted=targeted)
+        if surrogate is not None:
+            surrogates.check(surrogate, 1.0 if width is None else width)
+        elif width is not None:
+            raise ValueError(f"width={width} belongs to a surrogate; name one in surrogate=.")
+        if samples < 1:
+            raise ValueError(f"samples must be at least 1; received {samples}.")
+        self.loss = objectives.check(loss)
+        self.surrogate = surrogate
+        self.width = width
+        self.samples = samples
+
+    def get_config(self):
+        threat = self.threat
+        return {
+            **super().get_config(),
+            "steps": threat.steps,
+            "step_size": threat.step_size,
+            "random_start": threat.random_start,
+            "restarts": threat.restarts,
+            "loss": self.loss,
+            "surrogate": self.surrogate,
+            "width": self.width,
+            "samples": self.samples,
+        }
+
+    def gradient(self, model, x, y):
+        """Gradient of the objective at images, as it is: zeros and non-finite values included."""
+        images, labels = ops.convert_to_tensor(x, "float32"), ops.convert_to_tensor(y, "int32")
+        with random_states_kept(model):
+            return ops.convert_to_numpy(self._look(model)(images, labels)[0])
+
+    def objective(self, labels, outputs):
+        """What the search maximises, per sample."""
+        value = objectives.LOSSES[self.loss](labels, outputs)
+        return -value if self.targeted else value
+
+    def _craft(self, model, images, labels, seed):
+        classes = model.compute_output_shape(tuple(images.shape))[-1]
+        if self.loss == "dlr" and classes < 3:
+            raise ValueError(f"loss='dlr' needs at least 3 classes; received {classes}; use 'ce'.")
+        return self._search(model, self._look(model), images, labels, seed)
+
+    def _look(self, model):
+        """A function `(x, y) -> (gradient, outputs)`, averaged over the samples."""
+        both = _gradient_and_outputs(
+            model, (self.loss, self.targeted, self.surrogate, self.width), self.objective
+        )
+        states = _random_states(model)
+        passes = 0
+
+        def once(x, y):
+            nonlocal passes
+            # Only some backends count on by themselves between passes.
+            passes += 1
+            for variable, (seed, count) in states:
+                count = int(count) + passes * DRAWS_PER_LOOK
+                variable.assign(np.array([seed, count], variable.dtype))
+            with surrogate_in_place(model, self.surrogate, self.width):
+                return both(x, y)
+
+        def average(x, y):
+            seen = [once(x, y) for _ in range(self.samples)]
+            return [sum(parts) / self.samples for parts in zip(*seen)]
+
+        return once if self.samples == 1 else average
 
     def _search(self, model, look, images, labels, seed):
         """Adversarial images; `look(x, y)` gives the objective's gradient and the outputs."""
@@ -97,22 +233,36 @@ class GradientAttack:
             return look(x, y)[0]
 
         if not threat.random_start:
-            return ascend(gradient, images, images, labels, threat)
-        worst, worst_loss = None, None
+            return self._ascend(gradient, images, images, labels)
+        worst, worst_success = None, None
         for restart in range(threat.restarts):
-            offset = random_offset(threat, tuple(images.shape), [*np.atleast_1d(seed), restart])
+            offset = random_offset(threat, images, [*np.atleast_1d(seed), restart])
             start = images + ops.convert_to_tensor(offset)
-            found = ascend(gradient, start, images, labels, threat)
+            found = self._ascend(gradient, start, images, labels)
             if threat.restarts == 1:
                 return found
-            loss = _margin_loss(model, found, labels)
+            success = self._ask(model, found, labels)
             if worst is None:
-                worst, worst_loss = found, loss
+                worst, worst_success = found, success
                 continue
-            better = loss > worst_loss
+            better = success > worst_success
             worst = choose(better, found, worst)
-            worst_loss = ops.where(better, loss, worst_loss)
+            worst_success = ops.where(better, success, worst_success)
         return worst
+
+    def _ascend(self, gradient, start, images, labels):
+        return ascend(gradient, start, images, labels, self.threat)
+
+
+@contextlib.contextmanager
+def random_states_kept(model):
+    """Behind the block the random generators of a model stand where they stood before it."""
+    states = _random_states(model)
+    try:
+        yield
+    finally:
+        for variable, value in states:
+            variable.assign(value)
 
 
 def choose(mask, first, second):
@@ -123,24 +273,13 @@ def choose(mask, first, second):
 _COMPILED = weakref.WeakKeyDictionary()
 
 
-def _gradient_and_outputs(model, objective):
-    """Compiled once per model and objective, for all attacks."""
+def _gradient_and_outputs(model, family, objective):
+    """Compiled once per model and family of gradients, for all attacks."""
     compiled = _COMPILED.setdefault(model, {})
-    if objective not in compiled:
+    if family not in compiled:
         # The cache must not keep its own key alive.
-        compiled[objective] = _backend.gradient_and_outputs(weakref.proxy(model), objective)
-    return compiled[objective]
-
-
-def _margin_loss(model, images, labels):
-    """Largest wrong logit minus the right one: positive exactly where the image fools the model."""
-    return _margin(mean_logits(ops.convert_to_tensor(model.predict_on_batch(images))), labels)
-
-
-def _margin(logits, labels):
-    right = ops.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-    wrong = ops.max(ops.where(right > 0, -float("inf"), logits), axis=-1)
-    return wrong - ops.sum(right * logits, axis=-1)
+        compiled[family] = _backend.gradient_and_outputs(weakref.proxy(model), objective)
+    return compiled[family]
 
 
 def _check(x, y, bounds):
@@ -155,5 +294,6 @@ def _check(x, y, bounds):
         )
 
 
-def _seed_states(model):
-    return [v for v in model.non_trainable_variables if v.path.endswith("seed_generator_state")]
+def _random_states(model):
+    found = [v for v in model.non_trainable_variables if v.path.endswith("seed_generator_state")]
+    return [(variable, ops.convert_to_numpy(variable)) for variable in found]

@@ -14,7 +14,8 @@ class PGD(GradientAttack):
         random_start: start from a uniform draw in the ball.
         restarts: independent searches, at least 1; per image the one with the largest margin of a
             wrong class is kept.
-        seed: seed of the random starts.
+        **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `samples`, as in
+            `keras_dep.attacks.gradient.GradientAttack`.
 
     Raises:
         ValueError: an argument outside its limits.
@@ -38,7 +39,7 @@ class PGD(GradientAttack):
         steps=7,
         random_start=True,
         restarts=1,
-        seed=0,
+        **gradient,
     ):
         threat = Threat(
             epsilon=epsilon,
@@ -47,4 +48,4 @@ class PGD(GradientAttack):
             random_start=random_start,
             restarts=restarts,
         )
-        super().__init__(threat, seed=seed)
+        super().__init__(threat, **gradient)

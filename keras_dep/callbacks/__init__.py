@@ -7,6 +7,7 @@ from keras_dep.callbacks.collapse import CollapseWatch
 from keras_dep.callbacks.hessian import HessianSpectrum
 from keras_dep.callbacks.poison import PoisonInjection
 from keras_dep.callbacks.resume import ResumeState
+from keras_dep.callbacks.robustness import RobustnessLog
 
 __all__ = [
     "ActivityLog",
@@ -15,5 +16,6 @@ __all__ = [
     "HessianSpectrum",
     "PoisonInjection",
     "ResumeState",
+    "RobustnessLog",
     "StepClock",
 ]

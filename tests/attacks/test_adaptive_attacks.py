@@ -10,6 +10,7 @@ from keras import ops
 from keras_dep import APGD
 from keras_dep import SAPGD
 from keras_dep.attacks.adaptive import stages
+from keras_dep.attacks.gradient import image_draws
 from tests.attacks.test_gradient_attacks import CLASSES
 from tests.attacks.test_gradient_attacks import everything
 from tests.attacks.test_gradient_attacks import linear
@@ -51,7 +52,7 @@ def transcribed(start, x, y, kernel, bias, steps):
 
 
 def first_points(x, seed):
-    draw = np.random.default_rng(seed).uniform(-1, 1, x.shape)
+    draw = np.stack([each.uniform(-1, 1, x.shape[1:]) for each in image_draws(x, seed)])
     stretched = EPSILON * draw / np.abs(draw).max(axis=1, keepdims=True)
     return np.clip(x + stretched.astype("float32"), 0, 1)
 
@@ -126,7 +127,9 @@ def test_zero_and_non_finite_gradients_are_survived(attack):
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="loss must be one of ce, dlr; received 'cw'"):
+    with pytest.raises(
+        ValueError, match="loss must be one of ce, first_step, tet, margin, dlr; received 'cw'"
+    ):
         APGD(loss="cw")
     with pytest.raises(ValueError, match="steps and restarts must be at least 1"):
         SAPGD(steps=0)

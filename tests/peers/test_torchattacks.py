@@ -1,19 +1,23 @@
-"""FGSM and PGD against torchattacks': the same model and start give the same images."""
+"""Attacks against torchattacks': the same model and draws give the same images."""
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
-from keras import ops
 
 from keras_dep.attacks import APGD
+from keras_dep.attacks import BIM
 from keras_dep.attacks import FGSM
+from keras_dep.attacks import MIFGSM
 from keras_dep.attacks import PGD
-from keras_dep.attacks.adaptive import face_start
+from keras_dep.attacks import RFGSM
+from keras_dep.attacks import Square
+from keras_dep.attacks.gradient import image_draws
 from keras_dep.attacks.gradient import random_offset
+from keras_dep.attacks.square import draw_square
+from keras_dep.attacks.square import draw_stripes
 from keras_dep.encoders import DirectEncoding
 from keras_dep.neurons.lif import LIF
-from keras_dep.threat import Threat
 from keras_dep.timewise import Steps
 
 if keras.backend.backend() != "torch":
@@ -49,12 +53,72 @@ def test_pgd_from_one_random_start_equals(network, monkeypatch):
     attack = PGD(**SEARCH, random_start=True, seed=3)
     ours = attack(model, images, labels)
     # The peer draws its start in place; hand it the draw that ours made.
-    draw = torch.tensor(random_offset(attack.threat, images.shape, [3, 0])).permute(0, 3, 1, 2)
+    draw = torch.tensor(random_offset(attack.threat, images, [3, 0])).permute(0, 3, 1, 2)
     monkeypatch.setattr(torch.Tensor, "uniform_", lambda *_: draw)
     peer = _peer_images(_peer_pgd(model, random_start=True), images, labels)
     _assert_equal(ours, peer, images)
     from_the_image = PGD(**SEARCH, random_start=False)(model, images, labels)
     assert np.abs(ours - from_the_image).max() > 1e-3
+
+
+@pytest.mark.parametrize("network", ["smooth", "spiking"])
+def test_bim_equals(network):
+    model, images, labels = _problem(network)
+    ours = BIM(epsilon=8 / 255, step_size=2 / 255, steps=6)(model, images, labels)
+    peer = torchattacks.BIM(_ChannelsFirst(model), eps=8 / 255, alpha=2 / 255, steps=6)
+    _assert_equal(ours, _peer_images(peer, images, labels), images)
+
+
+@pytest.mark.parametrize("network", ["smooth", "spiking"])
+def test_mifgsm_equals(network):
+    model, images, labels = _problem(network)
+    ours = MIFGSM(epsilon=8 / 255, step_size=2 / 255, steps=6, decay=0.9)(model, images, labels)
+    peer = torchattacks.MIFGSM(
+        _ChannelsFirst(model), eps=8 / 255, alpha=2 / 255, steps=6, decay=0.9
+    )
+    _assert_equal(ours, _peer_images(peer, images, labels), images)
+
+
+@pytest.mark.parametrize("network", ["smooth", "spiking"])
+def test_one_step_behind_a_random_one_equals(network, monkeypatch):
+    model, images, labels = _problem(network)
+    ours = RFGSM(epsilon=8 / 255, step_size=3 / 255, steps=2, seed=3)(model, images, labels)
+    draws = [draw.standard_normal(images.shape[1:]) for draw in image_draws(images, 3)]
+    draws = torch.tensor(np.stack(draws).transpose(0, 3, 1, 2), dtype=torch.float32)
+    monkeypatch.setattr(torch, "randn_like", lambda *_: draws)
+    peer = torchattacks.RFGSM(_ChannelsFirst(model), eps=8 / 255, alpha=3 / 255, steps=2)
+    _assert_equal(ours, _peer_images(peer, images, labels), images)
+    # FFGSM is one long step of PGD.
+    attack = PGD(epsilon=8 / 255, step_size=10 / 255, steps=1, seed=3)
+    draw = torch.tensor(random_offset(attack.threat, images, [3, 0])).permute(0, 3, 1, 2)
+    monkeypatch.setattr(torch.Tensor, "uniform_", lambda *_: draw)
+    peer = torchattacks.FFGSM(_ChannelsFirst(model), eps=8 / 255, alpha=10 / 255)
+    ours = attack(model, images, labels)
+    _assert_equal(ours, _peer_images(peer, images, labels), images)
+
+
+@pytest.mark.parametrize("network", ["smooth", "spiking"])
+def test_square_from_the_same_draws_equals(network, monkeypatch):
+    """Image by image, since the peer paints one square on all images of a batch."""
+    model, images, _ = _problem(network)
+    labels = keras.ops.convert_to_numpy(model(images))
+    labels = (labels.mean(axis=1) if labels.ndim == 3 else labels).argmax(axis=1).astype("int32")
+    broken, queries = [], 50
+    for image, label in zip(images[:6, None], labels[:6, None]):
+        ours = Square(epsilon=8 / 255, queries=queries, seed=3)(model, image, label)
+        peer = torchattacks.Square(_ChannelsFirst(model), eps=8 / 255, n_queries=queries)
+        draws = _SquareDraws(image, seed=3)
+        monkeypatch.setattr(peer, "random_choice", draws.signs)
+        monkeypatch.setattr(peer, "random_int", draws.place)
+        found = _peer_images(peer, image, label)
+        broken.append((found != image).any())
+        # The peer hands back the clean image where it failed.
+        if broken[-1]:
+            _assert_equal(ours, found, image)
+        else:
+            scores = _ChannelsFirst(model)(torch.tensor(ours.transpose(0, 3, 1, 2)))
+            assert int(scores.argmax(dim=1)) == label[0]
+    assert any(broken)
 
 
 @pytest.mark.parametrize("loss", ["ce", "dlr"])
@@ -63,11 +127,9 @@ def test_apgd_equals(network, loss, monkeypatch):
     model, images, labels = _problem(network)
     search = {"epsilon": 4 / 255, "steps": 40, "loss": loss, "seed": 3}
     ours = APGD(**search)(model, images, labels)
-    # The peer stretches a draw in [0, 1); hand it ours, which already touches the ball.
-    offset = ops.convert_to_numpy(
-        face_start(Threat(epsilon=1.0, bounds=(-2.0, 2.0)), ops.zeros(images.shape), [3, 0])
-    )
-    draw = torch.tensor((offset.transpose(0, 3, 1, 2) + 1) / 2)
+    # The peer stretches a draw in [0, 1); hand it ours.
+    draw = [each.uniform(-1, 1, images.shape[1:]) for each in image_draws(images, [3, 0])]
+    draw = torch.tensor((np.stack(draw).transpose(0, 3, 1, 2) + 1) / 2, dtype=torch.float32)
     monkeypatch.setattr(torch, "rand", lambda *_: draw)
     peer = torchattacks.APGD(
         _ChannelsFirst(model).eval(), eps=4 / 255, steps=40, n_restarts=1, loss=loss, seed=0
@@ -78,6 +140,27 @@ def test_apgd_equals(network, loss, monkeypatch):
     # Both kinds of result are compared; nothing resists on the spiking network.
     assert not resists.all() and (resists.any() or network == "spiking")
     _assert_equal(ours, expected.detach().numpy().transpose(0, 2, 3, 1), images)
+
+
+class _SquareDraws:
+    """Our stripes and squares for a peer that asks for row, column and signs in turn."""
+
+    def __init__(self, image, seed):
+        self.draw, self.shape, self.column = image_draws(image, seed)[0], image.shape[1:], None
+
+    def signs(self, shape):
+        if len(shape) == 4:
+            return torch.tensor(draw_stripes(self.draw, self.shape).transpose(2, 0, 1)[None])
+        return torch.tensor(self.square).reshape(shape)
+
+    def place(self, low, high, shape=None):
+        if self.column is None:
+            square = draw_square(self.draw, self.shape, SIDE - high)
+            row, self.column = np.argwhere(square[:, :, 0])[0]
+            self.square = square[row, self.column]
+            return torch.tensor([row])
+        column, self.column = self.column, None
+        return torch.tensor([column])
 
 
 class _ChannelsFirst(torch.nn.Module):

@@ -1,0 +1,220 @@
+"""How robust is a model? Suites of attacks, sweeps, tables and figures.
+
+Takes any .keras file that maps images in [0, 1] to logits, or a folder that hetero_train left, and
+writes evaluation.json, .md and .csv, checklist.json and .md, and the sweeps as .json, .csv, .png
+and .svg. A stopped run started again goes on with its evaluation.
+
+  python apps/attack.py --model=runs/hetero/dep
+  python apps/attack.py --model=net.keras --dataset=cifar10 --suite=reliable --examples=1000
+  python apps/attack.py --model=net.keras --dataset=cifar10 --sweep=both --substitutes=other.keras
+  python apps/attack.py --model=net.keras --dataset=cifar10 --examples=200 --checklist
+"""
+
+import json
+import os
+import sys
+
+from absl import flags
+
+FLAGS = flags.FlagValues()
+
+
+def _define(kind, name, default, text, **limits):
+    getattr(flags, f"DEFINE_{kind}")(
+        name=name, default=default, help=text, flag_values=FLAGS, **limits
+    )
+
+
+_define("string", "model", None, "A .keras file, or the folder of a run with model.keras.")
+_define("enum", "backend", None, "Framework; default: KERAS_BACKEND, else Keras' own choice.",
+        enum_values=("torch", "tensorflow", "jax"))  # fmt: skip
+_define("enum", "suite", "quick", "Attacks to run.", enum_values=("quick", "paper", "reliable"))
+_define("float", "epsilon", 8 / 255, "Radius of the L-infinity ball in pixel units.",
+        lower_bound=0.0, upper_bound=1.0)  # fmt: skip
+_define("enum", "sweep", "none", "Sweeps to add: of epsilon, of the steps of PGD, or both.",
+        enum_values=("none", "epsilon", "steps", "both"))  # fmt: skip
+_define("list", "epsilons", "", "Radii of the sweep in grey levels of 255; default: the paper's.")
+_define("list", "steps", "", "Numbers of steps of the sweep; default: 7 to 80, as in the paper.")
+_define("list", "substitutes", "", "Models, as in --model, to transfer images from.")
+_define("boolean", "checklist", False, "Look for signs of obfuscated gradients too.")
+_define("boolean", "early_exit", None, "Attack only what still stands; default: in reliable only.")
+_define("string", "dataset", None, "Data set; default: the one of the run's folder.")
+_define("string", "data_dir", None, "TFDS folder; default: the user's.")
+_define("integer", "examples", 1000, "First n test images; fewer if there are fewer.",
+        lower_bound=1)  # fmt: skip
+_define("integer", "batch_size", 128, "Images at a time.", lower_bound=1)
+_define("integer", "seed", 0, "Seed of every attack.", lower_bound=0)
+_define("string", "out_dir", "runs/attack", "Folder of the results.")
+_define("integer", "verbose", 1, "Progress: 0 none, 1 bars, 2 lines.", lower_bound=0, upper_bound=2)
+
+
+def launch(argv):
+    """From a command line to the exit status, as `SystemExit`."""
+    if {"--help", "-help", "-h"} & set(argv[1:]):
+        print(__doc__)
+        for name in FLAGS:
+            flag = FLAGS[name]
+            default = "" if flag.default in (None, []) else f" [{flag.default_as_str}]"
+            print(f"  --{name}: {flag.help}{default}")
+        sys.exit(0)
+    try:
+        unnamed = FLAGS(argv)[1:]
+    except flags.Error as error:
+        _fail(" ".join(str(error).split()))
+    if unnamed:
+        _fail(f"no positional arguments are taken; received {' '.join(unnamed)!r}.")
+    if FLAGS.backend:
+        os.environ["KERAS_BACKEND"] = FLAGS.backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        _fail(" ".join(str(error).split()))
+    except KeyboardInterrupt:
+        _fail(f"stopped; the same command goes on with {FLAGS.out_dir}/evaluation.json.", 130)
+    sys.exit(0)
+
+
+def main():
+    if not FLAGS.model:
+        raise ValueError("model must be a .keras file or the folder of a run; received none.")
+    radii = [number / 255 for number in _numbers("epsilons", float)]
+    lengths = _numbers("steps", int)
+    model, facts = _load(FLAGS.model)
+    substitutes = [_load(path)[0] for path in FLAGS.substitutes]
+    images, labels = _data(model, facts)
+    os.makedirs(FLAGS.out_dir, exist_ok=True)
+
+    from keras_dep import evaluation
+    from keras_dep.evaluation import report
+    from keras_dep.summaries import EventWriter
+
+    common = {"batch_size": FLAGS.batch_size, "seed": FLAGS.seed, "substitutes": substitutes}
+    record = evaluation.evaluate(
+        model,
+        images,
+        labels,
+        FLAGS.suite,
+        epsilon=FLAGS.epsilon,
+        early_exit=FLAGS.early_exit,
+        file=_path("evaluation.json"),
+        facts=facts,
+        verbose=FLAGS.verbose,
+        **common,
+    )
+    text = report.markdown(record)
+    _write("evaluation.md", text)
+    _write("evaluation.csv", report.table(record["attacks"]))
+    print(text)
+    with EventWriter(FLAGS.out_dir) as writer:
+        writer.text("evaluation", text, 0)
+        writer.scalar("evaluation/clean", record["clean"]["accuracy"], 0)
+        writer.scalar("evaluation/worst_case", record["worst_case"]["accuracy"], 0)
+        if FLAGS.checklist:
+            rows = evaluation.checklist(model, images, labels, epsilon=FLAGS.epsilon, **common)
+            text = evaluation.checklist_table(rows)
+            _write("checklist.json", json.dumps(rows, indent=1))
+            _write("checklist.md", text)
+            writer.text("checklist", text, 0)
+            print(text)
+        if FLAGS.sweep in ("epsilon", "both"):
+            chosen = {"epsilons": radii} if radii else {}
+            rows = evaluation.epsilon_sweep(model, images, labels, **chosen, **common)
+            _report_sweep("epsilon", rows, model, writer, 255)
+        if FLAGS.sweep in ("steps", "both"):
+            chosen = {"steps": lengths} if lengths else {}
+            rows = evaluation.step_sweep(
+                model, images, labels, epsilon=FLAGS.epsilon, **chosen, **common
+            )
+            _report_sweep("steps", rows, model, writer, 1)
+    print(f"results in {FLAGS.out_dir}")
+
+
+def _report_sweep(axis, rows, model, writer, scale):
+    from keras_dep.evaluation import figures
+    from keras_dep.evaluation import report
+
+    name = f"sweep_{axis}"
+    _write(f"{name}.json", json.dumps(rows, indent=1))
+    _write(f"{name}.csv", report.table(rows))
+    paths = [_path(f"{name}.{ending}") for ending in ("png", "svg")]
+    figures.draw_sweep(rows, paths, chance=1 / model.output_shape[-1])
+    for row in rows:
+        writer.scalar(f"{name}/{row['attack']}", row["accuracy"], round(scale * row[axis]))
+    print(report.table(rows))
+
+
+def _load(path):
+    """A model and what its run says of it."""
+    import keras
+
+    import keras_dep  # noqa: F401  registers what the file names
+
+    facts = {"model_file": os.path.basename(os.path.normpath(path))}
+    if os.path.isdir(path):
+        result = os.path.join(path, "result.json")
+        if os.path.exists(result):
+            with open(result) as file:
+                run = json.load(file)
+            facts |= {"checkpoint": "last epoch", "trained_with": run["optimizer"]}
+            facts |= {
+                "dataset": run["settings"]["dataset"],
+                "training_seed": run["settings"]["seed"],
+            }
+            facts["training_loss"] = run["settings"]["loss"]
+        path = os.path.join(path, "model.keras")
+    if not os.path.isfile(path):
+        raise ValueError(f"model {path!r} is not there; name a .keras file or the folder of a run.")
+    return keras.saving.load_model(path, compile=False), facts
+
+
+def _data(model, facts):
+    import numpy as np
+
+    from keras_dep import datasets
+
+    name = FLAGS.dataset or facts.get("dataset")
+    if name not in datasets.names():
+        raise ValueError(
+            f"dataset must be one of {', '.join(datasets.names())}; received {name!r}; "
+            "set --dataset."
+        )
+    facts["dataset"] = name
+    data = datasets.load(name, data_dir=FLAGS.data_dir)
+    images = data.x_test[: FLAGS.examples]
+    if tuple(model.input_shape[1:]) != images.shape[1:]:
+        raise ValueError(
+            f"model takes images {tuple(model.input_shape[1:])}; {name} has {images.shape[1:]}; "
+            "set --dataset to the set it was trained on."
+        )
+    return images.astype("float32") / np.float32(255), data.y_test[: FLAGS.examples]
+
+
+def _numbers(name, kind):
+    try:
+        return [kind(part) for part in FLAGS[name].value]
+    except ValueError:
+        raise ValueError(
+            f"{name} must be numbers with commas between; received {FLAGS[name].value}."
+        ) from None
+
+
+def _path(name):
+    return os.path.join(FLAGS.out_dir, name)
+
+
+def _write(name, text):
+    from keras_dep import durable
+
+    with durable.whole_file(_path(name)) as unfinished, open(unfinished, "w") as file:
+        file.write(text)
+
+
+def _fail(message, status=2):
+    print(f"attack: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    launch(sys.argv)

@@ -1,0 +1,61 @@
+"""What an attack maximises: a loss per sample, of integer labels and a model's answers."""
+
+from keras import ops
+
+from keras_dep.losses import mean_logits
+
+
+def cross_entropy(labels, outputs):
+    """Cross-entropy of the mean logits."""
+    return _entropy(labels, mean_logits(outputs))
+
+
+def first_step(labels, outputs):
+    """Cross-entropy of the logits of the first time step, which is all that some attacks see."""
+    return _entropy(labels, outputs[:, 0] if len(outputs.shape) == 3 else mean_logits(outputs))
+
+
+def every_step(labels, outputs):
+    """Mean over time of each step's cross-entropy."""
+    if len(outputs.shape) == 2:
+        return _entropy(labels, outputs)
+    steps = range(outputs.shape[1])
+    return ops.mean(ops.stack([_entropy(labels, outputs[:, step]) for step in steps]), axis=0)
+
+
+def margin(labels, outputs):
+    """Largest wrong mean logit minus the right one: positive where the network is fooled."""
+    logits = mean_logits(outputs)
+    right = ops.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    wrong = ops.max(ops.where(right > 0, -float("inf"), logits), axis=-1)
+    return wrong - ops.sum(right * logits, axis=-1)
+
+
+def logit_ratio(labels, outputs):
+    """Difference of logits ratio, of the mean logits `z` of three classes or more.
+
+    `(max of the wrong z - z_y) / (largest z - third largest z)`: unlike the cross-entropy it does
+    not vanish where the network is sure of itself.
+    """
+    largest = ops.top_k(mean_logits(outputs), 3)[0]
+    return margin(labels, outputs) / (largest[:, 0] - largest[:, 2] + 1e-12)
+
+
+LOSSES = {
+    "ce": cross_entropy,
+    "first_step": first_step,
+    "tet": every_step,
+    "margin": margin,
+    "dlr": logit_ratio,
+}
+
+
+def check(loss):
+    """Returns `loss` when it is a name in `LOSSES`, raises `ValueError` otherwise."""
+    if loss not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(LOSSES)}; received {loss!r}.")
+    return loss
+
+
+def _entropy(labels, logits):
+    return ops.sparse_categorical_crossentropy(ops.cast(labels, "int32"), logits, from_logits=True)

@@ -1,0 +1,62 @@
+"""Brute force: many random points of the ball, the worst of them kept."""
+
+import numpy as np
+from keras import ops
+
+from keras_dep.attacks.gradient import Attack
+from keras_dep.attacks.gradient import image_draws
+from keras_dep.threat import Threat
+
+POINTS = ("corners", "uniform")
+
+
+class RandomSearch(Attack):
+    """Tries random points of the ball and keeps, per image, the first that succeeds.
+
+    Where it breaks what a gradient attack left standing, the gradient was no good. With one uniform
+    point it is uniform noise.
+
+    Args:
+        epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
+        draws: points per image, at least 1.
+        points: `"corners"`, every pixel moved by `epsilon` up or down, or `"uniform"`.
+        seed: seed of the draws.
+        targeted: labels name the class to be reached.
+
+    Raises:
+        ValueError: an argument outside its limits.
+
+    Source: Athalye et al., ICML 2018 (random search as a sign of masked gradients).
+
+    Example:
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> x = np.full((3, 4), 0.5, "float32")
+    >>> RandomSearch(epsilon=0.1, draws=5)(model, x, np.zeros(3, "int32")).shape
+    (3, 4)
+    """
+
+    def __init__(self, *, epsilon=8 / 255, draws=1000, points="corners", seed=0, targeted=False):
+        super().__init__(Threat(epsilon=epsilon), seed=seed, targeted=targeted)
+        if draws < 1:
+            raise ValueError(f"draws must be at least 1; received {draws}.")
+        if points not in POINTS:
+            raise ValueError(f"points must be one of {', '.join(POINTS)}; received {points!r}.")
+        self.draws = draws
+        self.points = points
+
+    def get_config(self):
+        return {**super().get_config(), "draws": self.draws, "points": self.points}
+
+    def _craft(self, model, images, labels, seed):
+        draws, shape = image_draws(images, seed), tuple(images.shape[1:])
+
+        def points():
+            for _ in range(self.draws):
+                offset = np.stack([draw.uniform(-1.0, 1.0, shape) for draw in draws])
+                offset = np.sign(offset) if self.points == "corners" else offset
+                offset = (self.threat.epsilon * offset).astype("float32")
+                yield self.threat.project(images + ops.convert_to_tensor(offset), images)
+
+        return self._closest(model, points(), labels)

@@ -1,0 +1,46 @@
+"""FGSM behind a random sign step."""
+
+import numpy as np
+from keras import ops
+
+from keras_dep.attacks.gradient import GradientAttack
+from keras_dep.attacks.gradient import image_draws
+from keras_dep.threat import Threat
+
+
+class RFGSM(GradientAttack):
+    """Signed gradient steps from `x + step_size * sign(N(0, 1))`, off any masked spot.
+
+    The published attack is one step of `epsilon / 2`. The result stays in the ball.
+
+    Args:
+        epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
+        step_size: length of the random step and of each gradient step; default `epsilon / 2`.
+        steps: gradient steps, at least 1.
+        **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `samples`, as in
+            `keras_dep.attacks.gradient.GradientAttack`.
+
+    Raises:
+        ValueError: an argument outside its limits.
+
+    Source: Tramèr et al., ICLR 2018.
+
+    Example:
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> x = np.full((3, 4), 0.5, "float32")
+    >>> RFGSM(epsilon=0.1)(model, x, np.zeros(3, "int32")).shape
+    (3, 4)
+    """
+
+    def __init__(self, *, epsilon=8 / 255, step_size=None, steps=1, **gradient):
+        step_size = epsilon / 2 if step_size is None else step_size
+        super().__init__(Threat(epsilon=epsilon, step_size=step_size, steps=steps), **gradient)
+
+    def _search(self, model, look, images, labels, seed):
+        shape = tuple(images.shape[1:])
+        signs = [np.sign(draw.standard_normal(shape)) for draw in image_draws(images, seed)]
+        offset = (self.threat.step_size * np.stack(signs)).astype("float32")
+        start = images + ops.convert_to_tensor(offset)
+        return self._ascend(lambda x, y: look(x, y)[0], start, images, labels)

@@ -1,0 +1,110 @@
+"""Square: random search by squares, without a gradient."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_dep.attacks.gradient import Attack
+from keras_dep.attacks.gradient import image_draws
+from keras_dep.threat import Threat
+
+# Queries of 10,000 after which the share of changed pixels halves.
+HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+
+
+class Square(Attack):
+    """Starts from stripes on the ball's corners and repaints ever smaller squares.
+
+    A square is kept where it brings the network closer to an error. It sees nothing but logits, so
+    a network that hides its gradient does not stop it. Each image draws its own squares.
+
+    Args:
+        epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
+        queries: squares to try, at least 1, after the stripes.
+        share: share of the pixels in the first squares, in (0, 1].
+        seed: seed of the draws.
+        targeted: labels name the class to be reached.
+
+    Call arguments:
+        x: images `(batch, height, width, channels)`, or as Keras' data format says.
+
+    Raises:
+        ValueError: an argument outside its limits, or images without rows and columns.
+
+    Source: Andriushchenko et al., ECCV 2020, with the schedule stretched to `queries`.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
+    >>> model.add(keras.layers.Dense(2))
+    >>> x = np.full((3, 4, 4, 1), 0.5, "float32")
+    >>> Square(epsilon=0.1, queries=5)(model, x, np.zeros(3, "int32")).shape
+    (3, 4, 4, 1)
+    """
+
+    def __init__(self, *, epsilon=8 / 255, queries=5000, share=0.8, seed=0, targeted=False):
+        super().__init__(Threat(epsilon=epsilon), seed=seed, targeted=targeted)
+        if queries < 1:
+            raise ValueError(f"queries must be at least 1; received {queries}.")
+        if not 0 < share <= 1:
+            raise ValueError(f"share must lie in (0, 1]; received {share}; the usual one is 0.8.")
+        self.queries = queries
+        self.share = share
+
+    def get_config(self):
+        return {**super().get_config(), "queries": self.queries, "share": self.share}
+
+    def _craft(self, model, images, labels, seed):
+        if len(images.shape) != 4:
+            raise ValueError(
+                "Square needs images with rows, columns and channels; received shape "
+                f"{tuple(images.shape)}; use RandomSearch."
+            )
+        first = keras.config.image_data_format() == "channels_first"
+        clean = ops.convert_to_numpy(images)
+        clean = np.moveaxis(clean, 1, -1) if first else clean
+        low, high = self.threat.bounds
+        epsilon = np.float32(self.threat.epsilon)
+        floor, ceiling = np.maximum(clean - epsilon, low), np.minimum(clean + epsilon, high)
+
+        def distance(candidate):
+            candidate = np.moveaxis(candidate, -1, 1) if first else candidate
+            return ops.convert_to_numpy(self._ask(model, candidate, labels))
+
+        draws = image_draws(clean, seed)
+        stripes = np.stack([draw_stripes(draw, clean.shape[1:]) for draw in draws])
+        best = np.clip(clean + epsilon * stripes, floor, ceiling)
+        success = distance(best)
+        for query in range(self.queries):
+            if (success > 0).all():
+                break
+            side = self._side(query, clean.shape[1:3])
+            squares = [draw_square(draw, clean.shape[1:], side) for draw in draws]
+            candidate = np.clip(best + 2 * epsilon * np.stack(squares), floor, ceiling)
+            found = distance(candidate)
+            # An image that is broken keeps what broke it.
+            better = (success <= 0) & ((found > success) | (found >= 0))
+            best[better], success[better] = candidate[better], found[better]
+        best = np.moveaxis(best, -1, 1) if first else best
+        return self.threat.project(ops.convert_to_tensor(best), images)
+
+    def _side(self, query, shape):
+        place = int(query / self.queries * 10000)
+        share = self.share / 2 ** sum(place > limit for limit in HALVINGS)
+        return min(max(round(math.sqrt(share * shape[0] * shape[1])), 1), *shape)
+
+
+def draw_stripes(draw, shape):
+    """Signs `(1, width, channels)`: one for each column and channel."""
+    return draw.choice(np.array([-1, 1], "float32"), (1, *shape[1:]))
+
+
+def draw_square(draw, shape, side):
+    """Zeros `shape` but for one square of the given side, of one sign per channel."""
+    row, column = (draw.integers(0, size - side + 1) for size in shape[:2])
+    square = np.zeros(shape, "float32")
+    signs = draw.choice(np.array([-1, 1], "float32"), shape[2])
+    square[row : row + side, column : column + side] = signs
+    return square

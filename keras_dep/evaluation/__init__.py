@@ -1,0 +1,23 @@
+"""Robustness of a model in one call, with everything that decides the number beside it."""
+
+from keras_dep.evaluation.checklist import checklist
+from keras_dep.evaluation.checklist import checklist_table
+from keras_dep.evaluation.figures import draw_sweep
+from keras_dep.evaluation.health import gradient_health
+from keras_dep.evaluation.intervals import wilson
+from keras_dep.evaluation.measure import robust_accuracy
+from keras_dep.evaluation.run import evaluate
+from keras_dep.evaluation.sweeps import epsilon_sweep
+from keras_dep.evaluation.sweeps import step_sweep
+
+__all__ = [
+    "checklist",
+    "checklist_table",
+    "draw_sweep",
+    "epsilon_sweep",
+    "evaluate",
+    "gradient_health",
+    "robust_accuracy",
+    "step_sweep",
+    "wilson",
+]

@@ -1,0 +1,34 @@
+"""Sweeps as figures."""
+
+from keras_dep import durable
+
+
+def draw_sweep(rows, paths, chance=None):
+    """Draws accuracy with its interval along the swept quantity, one curve per attack.
+
+    Args:
+        rows: what `epsilon_sweep` or `step_sweep` returned.
+        paths: files to write; their endings, for example `.png` and `.svg`, decide the format.
+        chance: accuracy of guessing, drawn as a line, or `None`.
+    """
+    from matplotlib.figure import Figure
+
+    axis = "epsilon" if "epsilon" in rows[0] else "steps"
+    scale = 255 if axis == "epsilon" else 1
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for name in dict.fromkeys(row["attack"] for row in rows):
+        curve = [row for row in rows if row["attack"] == name]
+        x = [scale * row[axis] for row in curve]
+        axes.plot(x, [100 * row["accuracy"] for row in curve], marker="o", label=name)
+        low, high = zip(*[[100 * end for end in row["interval"]] for row in curve])
+        axes.fill_between(x, low, high, alpha=0.2)
+    if chance is not None:
+        axes.axhline(100 * chance, color="grey", linestyle=":", label="guessing")
+    axes.set_xlabel("epsilon (of 255 grey levels)" if axis == "epsilon" else "PGD steps")
+    axes.set_ylabel("accuracy (%), 95 % interval")
+    axes.set_ylim(0, 100)
+    axes.legend()
+    for path in paths:
+        with durable.whole_file(path) as unfinished:
+            figure.savefig(unfinished, dpi=150)

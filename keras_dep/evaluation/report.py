@@ -1,0 +1,92 @@
+"""A measurement as tables: Markdown for readers, CSV for programs."""
+
+import csv
+import io
+
+
+def markdown(record):
+    """The result of `evaluate` as a Markdown table, with its protocol underneath.
+
+    Args:
+        record: what `evaluate` returned.
+
+    Returns:
+        String.
+    """
+    worst, clean = record["worst_case"], record["clean"]
+    lines = [
+        "| attack | accuracy | 95 % interval | broken of attacked | standing behind it |",
+        "|---|---|---|---|---|",
+        f"| none | {_percent(clean)} | {_interval(clean)} | | {clean['correct']} |",
+    ]
+    for row in record["attacks"]:
+        name = row["attack"] if row["counts"] else f"{row['attack']} (does not count)"
+        lines.append(
+            f"| {name} | {_percent(row)} | {_interval(row)} | {row['broken']} of {row['attacked']} "
+            f"| {row['standing']} |"
+        )
+    lines.append(
+        f"| **worst case per image** | **{_percent(worst)}** | {_interval(worst)} | | "
+        f"{worst['correct']} |"
+    )
+    health = record["gradients"]
+    lines += [
+        "",
+        f"Of {clean['images']} images. An attack that saw only what others left standing has no "
+        "accuracy of its own.",
+        f"Input gradient: {100 * health['zero_pixels']:.2f} % of its entries are zero, "
+        f"{100 * health['zero_images']:.2f} % of the images have no other, and "
+        f"{health['non_finite_images']} have one that is not finite.",
+        "",
+        "| protocol | |",
+        "|---|---|",
+    ]
+    for name, value in record["protocol"].items():
+        if name == "attacks":
+            continue
+        if name == "neurons":
+            value = "; ".join(", ".join(f"{k} {v}" for k, v in kind.items()) for kind in value)
+        elif isinstance(value, list):
+            value = ", ".join(map(str, value))
+        lines.append(f"| {name} | {value} |")
+    lines += ["", "| attack | settings |", "|---|---|"]
+    for name, config in record["protocol"]["attacks"].items():
+        settings = ", ".join(f"{k} {_brief(v)}" for k, v in config.items() if v is not None)
+        lines.append(f"| {name} | {settings} |")
+    return "\n".join(lines) + "\n"
+
+
+def table(rows):
+    """Rows of one kind, dictionaries, as CSV; an interval becomes two columns.
+
+    Example:
+
+    >>> table([{"attack": "fgsm", "accuracy": 0.5, "interval": [0.4, 0.6]}]).splitlines()
+    ['attack,accuracy,low,high', 'fgsm,0.5,0.4,0.6']
+    """
+    flat = []
+    for row in rows:
+        row = dict(row)
+        if "interval" in row:
+            row["low"], row["high"] = row.pop("interval") or (None, None)
+        flat.append(row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(flat[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return text.getvalue()
+
+
+def _percent(row):
+    return "" if row["accuracy"] is None else f"{100 * row['accuracy']:.2f} %"
+
+
+def _interval(row):
+    if row["interval"] is None:
+        return ""
+    low, high = row["interval"]
+    return f"{100 * low:.2f} to {100 * high:.2f} %"
+
+
+def _brief(value):
+    return f"{value:.6g}" if isinstance(value, float) else value

@@ -1,0 +1,110 @@
+"""The attack app as a person meets it: help, mistakes, results, and the same command again."""
+
+import functools
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from apps import attack
+from keras_dep import LIF
+from keras_dep import DirectEncoding
+from keras_dep import Steps
+from keras_dep import evaluation
+from keras_dep.summaries import read_scalars
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    keras.utils.set_random_seed(0)
+    body = [
+        keras.Input((8, 8, 1)),
+        keras.layers.Flatten(),
+        keras.layers.Dense(16),
+        DirectEncoding(2),
+        LIF(2),
+        keras.layers.Dense(10),
+        Steps(2),
+    ]
+    folder = tmp_path_factory.mktemp("run")
+    keras.Sequential(body).save(folder / "model.keras")
+    settings = {"dataset": "digits", "seed": 3, "loss": "mean_logit"}
+    (folder / "result.json").write_text(json.dumps({"optimizer": "dep", "settings": settings}))
+    return folder
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """Launches the app in this process; returns its exit status."""
+
+    def run(*arguments):
+        attack.FLAGS.unparse_flags()
+        for name in attack.FLAGS:
+            attack.FLAGS[name].unparse()
+        argv = ["attack.py", f"--out_dir={tmp_path / 'out'}", "--examples=24", *arguments]
+        with pytest.raises(SystemExit) as caught:
+            attack.launch(argv)
+        return caught.value.code or 0
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ([], "model must be a .keras file or the folder of a run; received none"),
+        (["--model=/nowhere"], "model '/nowhere' is not there"),
+        (["--model=MODEL", "--suite=strong"], "flag --suite=strong: value should be one of"),
+        (["--model=MODEL", "--epsilon=8"], "flag --epsilon=8"),
+        (["--model=MODEL", "--dataset=mnist"], "dataset must be one of cifar10, cifar100, digits"),
+        (["--model=MODEL/model.keras"], "received None; set --dataset"),
+        (["--model=MODEL", "--epsilons=0,a"], "epsilons must be numbers with commas between"),
+        (["--model=MODEL", "--no_such_flag"], "Unknown command line flag 'no_such_flag'"),
+        (["digits"], "no positional arguments are taken; received 'digits'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    launch, capsys, tmp_path, model, arguments, words
+):
+    assert launch(*[part.replace("MODEL", str(model)) for part in arguments]) == 2
+    message = capsys.readouterr().err.strip().splitlines()
+    assert len(message) == 1 and message[0].startswith("attack: ") and words in message[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_lists_every_flag(launch, capsys):
+    assert launch("--help") == 0
+    text = capsys.readouterr().out
+    assert all(f"--{name}: " in text for name in attack.FLAGS)
+
+
+def test_results_and_the_same_command_again(launch, capsys, tmp_path, model, monkeypatch):
+    arguments = (
+        f"--model={model}", "--suite=paper", "--sweep=epsilon", "--epsilons=0,32",
+        f"--substitutes={model}", "--batch_size=32", "--verbose=0",
+    )  # fmt: skip
+    assert launch(*arguments) == 0
+    shown, out = capsys.readouterr().out, tmp_path / "out"
+    record = json.loads((out / "evaluation.json").read_text())
+    protocol = record["protocol"]
+    assert record["finished"] and protocol["images"] == 24
+    assert (protocol["trained_with"], protocol["checkpoint"]) == ("dep", "last epoch")
+    assert f"**{100 * record['worst_case']['accuracy']:.2f} %**" in shown
+    assert (out / "evaluation.md").read_text() in shown
+    rows = json.loads((out / "sweep_epsilon.json").read_text())
+    assert len(rows) == 8 and rows[0]["accuracy"] == record["clean"]["accuracy"]
+    for name in ("evaluation.csv", "sweep_epsilon.csv", "sweep_epsilon.png", "sweep_epsilon.svg"):
+        assert (out / name).stat().st_size > 50
+    scalars = read_scalars(out)
+    ((_, worst),) = scalars["evaluation/worst_case"]
+    np.testing.assert_allclose(worst, record["worst_case"]["accuracy"], rtol=1e-6)
+    assert [step for step, _ in scalars["sweep_epsilon/fgsm"]] == [0, 32]
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "checklist", functools.partial(evaluation.checklist, rows=[7]))
+        assert launch(*arguments[:2], *arguments[4:], "--checklist") == 0
+    assert json.loads((out / "checklist.json").read_text())[0]["number"] == 7
+    assert "gradients vanish or break" in (out / "checklist.md").read_text()
+    assert json.loads((out / "evaluation.json").read_text()) == record
+    assert launch(f"--model={model}", "--suite=quick") == 2
+    assert "holds an evaluation with suite='paper'; received 'quick'" in capsys.readouterr().err
