@@ -30,6 +30,8 @@ from keras_dep.normalization import StepwiseBatchNormalization
 from keras_dep.optimizers import DEP
 from keras_dep.optimizers import CoupledWeightDecay
 from keras_dep.poison import PoisonSchedule
+from keras_dep.substitution import with_dtype
+from keras_dep.substitution import with_surrogate
 from keras_dep.threat import Threat
 from keras_dep.timewise import Frames
 from keras_dep.timewise import Steps
@@ -70,4 +72,6 @@ __all__ = [
     "TemporalEfficientTraining",
     "Threat",
     "TimeSharedDropout",
+    "with_dtype",
+    "with_surrogate",
 ]

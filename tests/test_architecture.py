@@ -11,7 +11,7 @@ ROOT = pathlib.Path(keras_dep.__file__).parent
 FLOORS = {
     0: ("_export", "_backend", "_version", "durable"),
     1: ("deflation", "surrogates", "losses", "threat", "spectrum", "poison", "augmentation"),
-    2: ("timewise", "optimizers", "curvature", "summaries", "inference"),
+    2: ("timewise", "optimizers", "curvature", "summaries", "inference", "substitution"),
     3: ("neurons", "encoders", "normalization", "attacks", "batches", "datasets"),
     4: ("models", "callbacks", "hetero"),
     5: ("settings",),

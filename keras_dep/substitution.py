@@ -1,0 +1,104 @@
+"""One network seen otherwise: under another surrogate, or in another precision."""
+
+import contextlib
+
+import keras
+
+from keras_dep import surrogates
+
+
+def with_surrogate(model, name, width=None):
+    """The same network whose spikes have another surrogate derivative.
+
+    Spikes, logits and weights are those of `model`, now and after each step of its training; only
+    derivatives differ. For measuring and attacking: save and train the model itself.
+
+    Args:
+        model: a built `keras.Model` with spiking layers: layers that hold a `surrogate` and its
+            `width`, as `keras_dep.LIF` does.
+        name: one of `keras_dep.surrogates.names()`.
+        width: width of the surrogate; default: the usual one of its name.
+
+    Returns:
+        A `keras.Model` with the variables of `model`.
+
+    Raises:
+        ValueError: an unknown surrogate, or a model without spiking layers.
+
+    Example:
+
+    >>> from keras_dep import LIF
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), LIF(timesteps=1)])
+    >>> smooth = with_surrogate(model, "arctan")
+    >>> smooth.trainable_variables[0] is model.trainable_variables[0]
+    True
+    """
+    width = surrogates.usual_width(name) if width is None else width
+    surrogates.check(name, width)
+    spiking = [layer for layer in model._flatten_layers() if _spikes(layer)]
+    if not spiking:
+        raise ValueError(
+            f"A surrogate needs a model with spiking layers; received {model.name!r} without any; "
+            "measure it as it is."
+        )
+    return _Substituted(model, spiking, name, width)
+
+
+def with_dtype(model, dtype):
+    """A copy of a model, weights included, that computes in another precision.
+
+    Args:
+        model: a built functional or sequential `keras.Model`.
+        dtype: `"float64"` or `"float32"`.
+
+    Returns:
+        A `keras.Model`; its weights do not follow those of `model`.
+
+    Raises:
+        ValueError: another dtype, float64 where JAX has not been allowed it, or a model that Keras
+            cannot rebuild layer by layer.
+    """
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"dtype must be float32 or float64; received {dtype!r}.")
+    if keras.backend.standardize_dtype(keras.ops.zeros((), dtype).dtype) != dtype:
+        raise ValueError(
+            "dtype float64 must be allowed in JAX first; received it without; set JAX_ENABLE_X64=1."
+        )
+
+    def rebuilt(layer):
+        return type(layer).from_config({**layer.get_config(), "dtype": dtype})
+
+    try:
+        copy = keras.models.clone_model(model, clone_function=rebuilt, recursive=True)
+    except ValueError as error:
+        raise ValueError(
+            f"model must be functional or sequential to be copied in {dtype}; received "
+            f"{model.name!r}; build it under keras.config.set_floatx({dtype!r}) instead."
+        ) from error
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+class _Substituted(keras.Model):
+    def __init__(self, model, spiking, surrogate, width):
+        super().__init__(name=f"{model.name}_{surrogate}")
+        self.network = model
+        self._spiking = tuple(spiking)
+        self._surrogate = surrogate, width
+        self.built = True
+
+    def call(self, inputs, training=None):
+        # Layers are told for the length of this call, or of its tracing: no second graph is built.
+        with contextlib.ExitStack() as after:
+            for layer in self._spiking:
+                after.callback(_tell, layer, layer.surrogate, layer.width)
+                _tell(layer, *self._surrogate)
+            return self.network(inputs, training=training)
+
+
+def _spikes(layer):
+    return hasattr(layer, "surrogate") and hasattr(layer, "width")
+
+
+def _tell(layer, surrogate, width):
+    layer.surrogate, layer.width = surrogate, width
