@@ -7,6 +7,7 @@ from keras_dep import experiment
 from keras_dep import inference
 from keras_dep import models
 from keras_dep import settings
+from keras_dep import spectrum
 from keras_dep import surrogates
 from keras_dep._version import __version__
 from keras_dep.attacks import APGD
@@ -15,6 +16,7 @@ from keras_dep.attacks import PGD
 from keras_dep.attacks import SAPGD
 from keras_dep.batches import Batches
 from keras_dep.batches import FollowEpoch
+from keras_dep.curvature import GaussNewton
 from keras_dep.curvature import Hessian
 from keras_dep.encoders import DirectEncoding
 from keras_dep.encoders import RateEncoding
@@ -51,6 +53,7 @@ __all__ = [
     "FollowEpoch",
     "experiment",
     "Frames",
+    "GaussNewton",
     "Hessian",
     "inference",
     "Integrator",
@@ -66,6 +69,7 @@ __all__ = [
     "RateEncoding",
     "SAPGD",
     "settings",
+    "spectrum",
     "Steps",
     "StepwiseBatchNormalization",
     "surrogates",

@@ -55,14 +55,15 @@ def with_dtype(model, dtype):
         A `keras.Model`; its weights do not follow those of `model`.
 
     Raises:
-        ValueError: another dtype, float64 where JAX has not been allowed it, or a model that Keras
-            cannot rebuild layer by layer.
+        ValueError: another dtype, float64 where Keras rounds it, or a model that Keras cannot
+            rebuild layer by layer.
     """
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype must be float32 or float64; received {dtype!r}.")
-    if keras.backend.standardize_dtype(keras.ops.zeros((), dtype).dtype) != dtype:
+    if dtype == "float64" and keras.backend.result_type(dtype, dtype) != dtype:
         raise ValueError(
-            "dtype float64 must be allowed in JAX first; received it without; set JAX_ENABLE_X64=1."
+            "dtype float64 needs a backend on which Keras multiplies in double precision, as on "
+            "TensorFlow; received it on another, where products are rounded to float32."
         )
 
     def rebuilt(layer):

@@ -11,8 +11,8 @@ ROOT = pathlib.Path(keras_dep.__file__).parent
 FLOORS = {
     0: ("_export", "_backend", "_version", "durable"),
     1: ("deflation", "surrogates", "losses", "threat", "spectrum", "poison", "augmentation"),
-    2: ("timewise", "optimizers", "curvature", "summaries", "inference", "substitution"),
-    3: ("neurons", "encoders", "normalization", "attacks", "batches", "datasets"),
+    2: ("timewise", "optimizers", "summaries", "inference", "substitution"),
+    3: ("neurons", "encoders", "normalization", "attacks", "batches", "curvature", "datasets"),
     4: ("models", "callbacks", "hetero"),
     5: ("settings",),
     6: ("experiment",),
