@@ -1,5 +1,6 @@
 """Spiking neural networks that stay up, and honest measurements of whether they do."""
 
+from keras_dep import alignment
 from keras_dep import attacks
 from keras_dep import callbacks
 from keras_dep import datasets
@@ -41,6 +42,7 @@ from keras_dep.timewise import TimeSharedDropout
 
 __all__ = [
     "__version__",
+    "alignment",
     "APGD",
     "attacks",
     "Batches",

@@ -23,10 +23,10 @@ class _Curvature:
             )
         self._source = model
         self._model = model if dtype is None else substitution.with_dtype(model, dtype)
-        weights = self._model.trainable_variables
-        self.dtype = np.result_type(*(_numpy_dtype(w) for w in weights)).name
-        self.shapes = {weight.path: tuple(weight.shape) for weight in model.trainable_variables}
-        self.dimension = sum(int(np.prod(weight.shape)) for weight in weights)
+        self.weights = self._model.trainable_variables
+        self.dtype = np.result_type(*(_numpy_dtype(weight) for weight in self.weights)).name
+        self.shapes = {weight.path: tuple(weight.shape) for weight in self.weights}
+        self.dimension = sum(int(np.prod(shape)) for shape in self.shapes.values())
         self._is_sum = getattr(loss, "reduction", None) == "sum"
         scalar = _scalar(loss, dtype)
         self._bind = self._operator(self._model, scalar)
@@ -162,7 +162,8 @@ class Hessian(_Curvature):
     Attributes:
         dimension: number of weights.
         dtype: dtype of the vectors.
-        shapes: shapes of the weights by their paths, in the order of the flat vectors.
+        weights: the weights, in the order of the flat vectors.
+        shapes: their shapes by their paths, in that order.
 
     Raises:
         ValueError: the model has no trainable weights, or cannot be copied in that dtype.
