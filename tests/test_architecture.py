@@ -25,6 +25,7 @@ FLOORS = {
     4: ("models", "callbacks", "hetero"),
     5: ("settings",),
     6: ("experiment",),
+    7: ("curvature_study",),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 HOMES = {

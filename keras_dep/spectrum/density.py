@@ -13,8 +13,8 @@ class Density:
     """A density of eigenvalues as weighted points, one set per random vector.
 
     Attributes:
-        nodes: list of float64 arrays, the points.
-        weights: list of float64 arrays, their weights, which sum to 1.
+        nodes: list of sequences, the points.
+        weights: list of sequences, their weights, which sum to 1.
         dimension: size of the operator.
     """
 
@@ -24,20 +24,22 @@ class Density:
 
     def moment(self, power):
         """Mean over the eigenvalues of their `power`: 1 gives the trace over the dimension."""
-        return float(np.mean([np.sum(w * n**power) for n, w in zip(self.nodes, self.weights)]))
+        return float(
+            np.mean([np.dot(w, np.power(n, power)) for n, w in zip(self.nodes, self.weights)])
+        )
 
     def at(self, points, width):
         """The density at some points, every node widened to a Gaussian of that deviation."""
         total = np.zeros(len(points))
         for nodes, weights in zip(self.nodes, self.weights):
-            distance = (np.asarray(points)[:, None] - nodes) / width
+            distance = (np.asarray(points)[:, None] - np.asarray(nodes)) / width
             bells = np.exp(-0.5 * distance**2) / (width * (2 * np.pi) ** 0.5)
             total += bells @ weights
         return total / len(self.nodes)
 
     def limits(self):
         """The least and the largest node."""
-        return min(n.min() for n in self.nodes), max(n.max() for n in self.nodes)
+        return min(map(min, self.nodes)), max(map(max, self.nodes))
 
 
 def spectral_density(product, dimension, vectors=4, steps=40, seed=0, dtype="float32"):
