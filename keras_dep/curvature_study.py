@@ -13,6 +13,7 @@ from keras_dep import alignment
 from keras_dep import attacks
 from keras_dep import experiment
 from keras_dep import spectrum
+from keras_dep import surrogates
 from keras_dep.curvature import Hessian
 from keras_dep.losses import MeanLogitCrossentropy
 from keras_dep.optimizers import DEP
@@ -69,8 +70,12 @@ class Protocol:
             raise ValueError(
                 f"method must be one of {', '.join(METHODS)}; received {self.method!r}."
             )
-        if unknown := [kind for kind in self.kinds if kind not in KINDS]:
-            raise ValueError(f"kinds must be among {', '.join(KINDS)}; received {unknown[0]!r}.")
+        for name, known in (("kinds", KINDS), ("surrogates", (TRAINING, *surrogates.names()))):
+            given = getattr(self, name)
+            if not given or set(given) - set(known):
+                raise ValueError(
+                    f"{name} must be among {', '.join(known)}; received {', '.join(given)!r}."
+                )
 
 
 class Run:
@@ -147,7 +152,7 @@ def measure(run, images, labels, protocol, writer=None, report=lambda line: None
         for kind in protocol.kinds:
             x = _craft(run, kind, images[part], y, index)
             for name, hessian in hessians.items():
-                aligned = kind == "clean" and hessian is first
+                aligned = kind == "clean" and hessian is first and protocol.method == "lanczos"
                 record, values = _spectrum(hessian, x, y, protocol, vectors=aligned)
                 found["spectra"][name][kind].append(record)
                 report(
@@ -206,6 +211,8 @@ def markdown(measured):
                 row = [surrogate, kind, name, *cells, f"{worst:.2g}"]
                 lines.append(f"| {' | '.join(row)} |")
     lines += ["", "Mean (deviation), median over the batches.", ""]
+    if not any(run["alignment"] for run in measured.values()):
+        return "\n".join(lines[:-1])
     fields = [f.name for f in dataclasses.fields(alignment.Alignment) if f.name != "layers"]
     lines += [
         f"| alignment on clean images | {' | '.join(names)} |",
@@ -218,12 +225,12 @@ def markdown(measured):
 
 
 def plot_training(results, path):
-    """Draws the spectral radius along training from results by name; `False` if none holds one."""
+    """Draws the spectral radius along training, where the results, by name, hold one."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     if not any(result["hessian_history"] for result in results.values()):
-        return False
+        return
     figure = Figure(figsize=(6, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -234,7 +241,6 @@ def plot_training(results, path):
     axes.set(xlabel="training step", ylabel="spectral radius of the Hessian", yscale="log")
     axes.legend()
     figure.savefig(path)
-    return True
 
 
 def _seen_under(model, surrogate):
