@@ -135,6 +135,10 @@ def _table(results):
         ("collapsed / recovered", _fate),
         ("Hessian spectral radius", lambda r: _number(r["hessian"], "spectral_radius")),
         ("lambda_1 share of top five", lambda r: _number(r["hessian"], "leading_share")),
+        ("gradient energy in top five", lambda r: _aligned(r, "gradient_energy_in_top", "{:.2%}")),
+        ("curvature along gradient", lambda r: _aligned(r, "curvature_along_gradient", "{:.4g}")),
+        ("curvature along DEP's step", lambda r: _aligned(r, "curvature_along_step", "{:.4g}")),
+        ("|cos| of removed to sharpest", lambda r: _aligned(r, "cosine", "{:.4f}")),
         ("seconds per step", lambda r: _seconds(r["seconds_per_step"])),
     ]
     lines = [_row("", [name.upper() for name in results])]
@@ -156,6 +160,10 @@ def _percent(share):
 
 def _number(record, name):
     return "-" if record is None else f"{record[name]:.4g}"
+
+
+def _aligned(result, name, form):
+    return "-" if result["hessian"] is None else form.format(result["hessian"]["alignment"][name])
 
 
 def _seconds(value):

@@ -1,5 +1,6 @@
 """Spiking neural networks that stay up, and honest measurements of whether they do."""
 
+from keras_dep import alignment
 from keras_dep import attacks
 from keras_dep import callbacks
 from keras_dep import datasets
@@ -8,6 +9,7 @@ from keras_dep import experiment
 from keras_dep import inference
 from keras_dep import models
 from keras_dep import settings
+from keras_dep import spectrum
 from keras_dep import surrogates
 from keras_dep._version import __version__
 from keras_dep.activity import ActivityProbe
@@ -24,6 +26,7 @@ from keras_dep.attacks import Square
 from keras_dep.attacks import Transfer
 from keras_dep.batches import Batches
 from keras_dep.batches import FollowEpoch
+from keras_dep.curvature import GaussNewton
 from keras_dep.curvature import Hessian
 from keras_dep.encoders import DirectEncoding
 from keras_dep.encoders import LatencyEncoding
@@ -43,6 +46,8 @@ from keras_dep.normalization import ThresholdDependentBatchNormalization
 from keras_dep.optimizers import DEP
 from keras_dep.optimizers import CoupledWeightDecay
 from keras_dep.poison import PoisonSchedule
+from keras_dep.substitution import with_dtype
+from keras_dep.substitution import with_surrogate
 from keras_dep.threat import Threat
 from keras_dep.timewise import Frames
 from keras_dep.timewise import Steps
@@ -51,6 +56,7 @@ from keras_dep.timewise import TimeSharedDropout
 __all__ = [
     "__version__",
     "ActivityProbe",
+    "alignment",
     "APGD",
     "attacks",
     "Batches",
@@ -67,6 +73,7 @@ __all__ = [
     "experiment",
     "Frames",
     "GaussianNoise",
+    "GaussNewton",
     "Hessian",
     "inference",
     "IF",
@@ -88,6 +95,7 @@ __all__ = [
     "SAPGD",
     "settings",
     "Square",
+    "spectrum",
     "Steps",
     "StepwiseBatchNormalization",
     "surrogates",
@@ -96,4 +104,6 @@ __all__ = [
     "ThresholdDependentBatchNormalization",
     "TimeSharedDropout",
     "Transfer",
+    "with_dtype",
+    "with_surrogate",
 ]

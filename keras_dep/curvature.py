@@ -1,26 +1,172 @@
-"""Curvature of a model's loss: its Hessian as an operator, and that operator's spectrum."""
+"""Curvature of a model's loss: Hessian and Gauss-Newton matrix as operators, and their spectra."""
+
+import re
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_dep import _backend
 from keras_dep import spectrum
+from keras_dep import substitution
 
 
-class Hessian:
+class _Curvature:
+    """A symmetric matrix in a model's trainable weights, known through its products."""
+
+    _operator = None
+
+    def __init__(self, model, loss, dtype=None):
+        if not model.trainable_variables:
+            raise ValueError(
+                f"The model {model.name!r} has no trainable weights; build it, or unfreeze a layer."
+            )
+        self._source = model
+        self._model = model if dtype is None else substitution.with_dtype(model, dtype)
+        self.weights = self._model.trainable_variables
+        self.dtype = np.result_type(*(_numpy_dtype(weight) for weight in self.weights)).name
+        self.shapes = {weight.path: tuple(weight.shape) for weight in self.weights}
+        self.dimension = sum(int(np.prod(shape)) for shape in self.shapes.values())
+        self._is_sum = getattr(loss, "reduction", None) == "sum"
+        scalar = _scalar(loss, dtype)
+        self._bind = self._operator(self._model, scalar)
+        self._gradient = _backend.loss_gradient(self._model, scalar)
+
+    def at(self, x, y, batch_size=None):
+        """The product function of a flat vector, on these data and the present weights.
+
+        Args:
+            x: inputs `(n, ...)`, or a structure of them.
+            y: targets `(n, ...)`, or a structure of them.
+            batch_size: largest number of examples looked at together; default: all. The product is
+                that of all of them, each part weighted by its size.
+
+        Returns:
+            A function from a tensor `(dimension,)` of the operator's dtype to one like it.
+        """
+        parts = self._parts(x, y, batch_size)
+        if len(parts) == 1:
+            return self._bind(*parts[0][1:])
+        # Bound anew for each vector: no more than one part is held in memory.
+        return lambda vector: sum(share * self._bind(x, y)(vector) for share, x, y in parts)
+
+    def gradient(self, x, y, batch_size=None):
+        """The loss' flat gradient `(dimension,)` in the same weights; arguments as for `at`."""
+        return sum(share * self._gradient(x, y) for share, x, y in self._parts(x, y, batch_size))
+
+    def spectrum(
+        self,
+        x,
+        y,
+        count=5,
+        tolerance=1e-3,
+        max_steps=80,
+        seed=0,
+        which="magnitude",
+        vectors=False,
+        batch_size=None,
+        within=None,
+    ):
+        """Extreme eigenvalues on these data; see `keras_dep.spectrum.lanczos`.
+
+        Args:
+            x: see `at`.
+            y: see `at`.
+            count: how many.
+            tolerance: residual at which they count as found, relative to the spectral radius.
+            max_steps: limit of products.
+            seed: seed of the start vector.
+            which: `"magnitude"`, `"largest"` or `"smallest"`.
+            vectors: whether eigenvectors are kept.
+            batch_size: see `at`.
+            within: regular expression searched in the weights' paths: the spectrum is then that of
+                the diagonal block of these weights.
+        """
+        product, dimension = self.at(x, y, batch_size), self.dimension
+        if within is not None:
+            product, dimension = self.block(product, within)
+        return spectrum.lanczos(
+            product, dimension, count, tolerance, max_steps, seed, which, vectors, self.dtype
+        )
+
+    def block(self, product, within):
+        """Product and dimension of the diagonal block of the weights whose path `within` finds.
+
+        Raises:
+            ValueError: no path is found.
+        """
+        chosen = [bool(re.search(within, path)) for path in self.shapes]
+        if not any(chosen):
+            raise ValueError(
+                f"within must be found in a weight's path; received {within!r} for "
+                f"{', '.join(self.shapes)}."
+            )
+        sizes = [int(np.prod(shape)) for shape in self.shapes.values()]
+
+        def within_block(vector):
+            parts, start = [], 0
+            for size, is_chosen in zip(sizes, chosen):
+                parts.append(vector[start : start + size] if is_chosen else _zeros(size, vector))
+                start += size * is_chosen
+            columns = self._split(product(ops.concatenate(parts)), sizes)
+            return ops.concatenate([column for column, chose in zip(columns, chosen) if chose])
+
+        return within_block, sum(size for size, chose in zip(sizes, chosen) if chose)
+
+    def by_weight(self, vector):
+        """A flat vector as tensors in the weights' shapes, by path."""
+        sizes = [int(np.prod(shape)) for shape in self.shapes.values()]
+        parts = self._split(vector, sizes)
+        return {p: ops.reshape(part, self.shapes[p]) for p, part in zip(self.shapes, parts)}
+
+    def _split(self, vector, sizes):
+        ends = np.cumsum(sizes).tolist()
+        return [vector[end - size : end] for size, end in zip(sizes, ends)]
+
+    def _parts(self, x, y, batch_size):
+        """`(share of the whole, x, y)` of each part."""
+        if self._model is not self._source:
+            self._model.set_weights(self._source.get_weights())
+        total = len(keras.tree.flatten(x)[0])
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, or None; received {batch_size}.")
+        if total == 0:
+            raise ValueError("x must hold at least one example; received none.")
+        parts = []
+        for start in range(0, total, batch_size or total):
+            part = slice(start, min(start + (batch_size or total), total))
+            tensors = keras.tree.map_structure(
+                lambda array: ops.convert_to_tensor(array[part]),  # noqa: B023
+                (x, y),
+            )
+            share = 1.0 if self._is_sum else (part.stop - part.start) / total
+            parts.append((share, *tensors))
+        return parts
+
+
+class Hessian(_Curvature):
     """Products of vectors with the Hessian of a loss in a model's trainable weights.
 
     The model runs in inference mode (frozen normalisation statistics, no dropout). For a spiking
     network the derivatives are those of the surrogate program: symmetric, but not the Hessian of
-    the piecewise constant loss, so compare networks under one surrogate only. Compiled once and
-    kept; weights are read afresh at each `at`.
+    the piecewise constant loss, so compare networks under one surrogate only
+    (`keras_dep.with_surrogate`). Compiled once and kept; weights are read afresh at each `at`.
 
     Args:
-        model: a built `keras.Model` with trainable weights.
-        loss: a `keras.losses.Loss` with a mean reduction, or any function `(y, outputs) -> scalar`.
+        model: a built `keras.Model` with trainable weights; frozen ones count as constants.
+        loss: a `keras.losses.Loss`, its string name, or any function `(y, outputs)` of one number
+            or one per example; the mean of several numbers is taken.
+        dtype: `"float64"` to compute on a copy of the model in double precision, where Keras has
+            it (`keras_dep.with_dtype`); `"float32"` to measure a model of mixed precision in full.
+
+    Attributes:
+        dimension: number of weights.
+        dtype: dtype of the vectors.
+        weights: the weights, in the order of the flat vectors.
+        shapes: their shapes by their paths, in that order.
 
     Raises:
-        ValueError: the model has no trainable weights.
+        ValueError: the model has no trainable weights, or cannot be copied in that dtype.
 
     Example:
 
@@ -31,18 +177,45 @@ class Hessian:
     [10.0]
     """
 
-    def __init__(self, model, loss):
-        if not model.trainable_variables:
-            raise ValueError(
-                f"The model {model.name!r} has no trainable weights; build it, or unfreeze a layer."
-            )
-        self.dimension = sum(int(np.prod(w.shape)) for w in model.trainable_variables)
-        self._bind = _backend.hessian_product(model, loss)
+    _operator = staticmethod(_backend.hessian_product)
 
-    def at(self, x, y):
-        """The product function of a flat float32 vector, on one batch and the present weights."""
-        return self._bind(keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(y))
 
-    def spectrum(self, x, y, count=5, tolerance=1e-3, max_steps=80, seed=0):
-        """Eigenvalues of largest magnitude on one batch; see `keras_dep.spectrum.lanczos`."""
-        return spectrum.lanczos(self.at(x, y), self.dimension, count, tolerance, max_steps, seed)
+class GaussNewton(_Curvature):
+    """Products with the generalised Gauss-Newton matrix `J^T H J` of a loss.
+
+    `J` is the Jacobian of the outputs in the weights and `H` the Hessian of the loss in the
+    outputs: what is left of the Hessian when the network is linearised. For a convex loss it is
+    positive semi-definite, and no second derivative of a surrogate enters.
+
+    Arguments and attributes as for `Hessian`; the model has one output.
+
+    Source: Schraudolph 2002.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    >>> gauss_newton = GaussNewton(model, "mse")
+    >>> x, y = np.array([[1.0], [3.0]], "float32"), np.zeros((2, 1), "float32")
+    >>> gauss_newton.spectrum(x, y, count=1).eigenvalues.round(3).tolist()
+    [10.0]
+    """
+
+    _operator = staticmethod(_backend.gauss_newton_product)
+
+
+def _scalar(loss, dtype):
+    loss = keras.losses.get(loss)
+    if dtype and isinstance(loss, keras.losses.Loss):
+        # A loss casts outputs to a dtype of its own.
+        loss = type(loss).from_config({**loss.get_config(), "dtype": dtype})
+    return lambda y, outputs: ops.mean(loss(y, outputs))
+
+
+def _numpy_dtype(weight):
+    # NumPy has no bfloat16; the vectors are single precision then.
+    dtype = keras.backend.standardize_dtype(weight.dtype)
+    return dtype if dtype == "float64" else "float32"
+
+
+def _zeros(size, like):
+    return ops.zeros((size,), like.dtype)

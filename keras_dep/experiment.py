@@ -214,6 +214,8 @@ class _Run:
             *self.probe,
             loss=losses.MeanLogitCrossentropy(),
             every=settings.hessian_every or "epoch",
+            align=True,
+            max_share=settings.hessian_share,
             network=self.network,
         )
         self.clock = callbacks.StepClock()

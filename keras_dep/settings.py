@@ -172,6 +172,11 @@ class Settings:
     hessian_every: int = _field(
         0, "measurement", "Steps between Hessians; 0: at each epoch's end.", limits=(0, ANY)
     )
+    hessian_share: float = _field(
+        0.5, "measurement",
+        "Largest share of the training time for Hessians; past it only the last is taken.",
+        limits=(0, ANY),
+    )  # fmt: skip
 
     def __post_init__(self):
         for field in dataclasses.fields(self):

@@ -11,11 +11,21 @@ ROOT = pathlib.Path(keras_dep.__file__).parent
 FLOORS = {
     0: ("_export", "_backend", "_version", "durable", "prepared"),
     1: ("deflation", "surrogates", "losses", "threat", "spectrum", "poison", "augmentation"),
-    2: ("timewise", "optimizers", "curvature", "summaries", "inference", "activity"),
-    3: ("neurons", "encoders", "normalization", "attacks", "batches", "datasets"),
+    2: ("timewise", "optimizers", "summaries", "inference", "activity", "substitution"),
+    3: (
+        "neurons",
+        "encoders",
+        "normalization",
+        "attacks",
+        "batches",
+        "curvature",
+        "datasets",
+        "alignment",
+    ),
     4: ("models", "callbacks", "hetero", "evaluation"),
     5: ("settings",),
     6: ("experiment",),
+    7: ("curvature_study",),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 HOMES = {

@@ -1,64 +1,212 @@
-"""Hessian products against closed forms and against the dense matrix they make up."""
+"""Curvature against closed forms, finite differences in NumPy float64, and dense matrices."""
 
 import keras
 import numpy as np
 import pytest
+from keras import layers
 from keras import ops
 
 from keras_dep import LIF
+from keras_dep import GaussNewton
 from keras_dep import Hessian
 from keras_dep import MeanLogitCrossentropy
 
+FEATURES, HIDDEN, CLASSES, EXAMPLES = 3, 4, 3, 10
 
-def dense_matrix(hessian, x, y):
-    product = hessian.at(x, y)
-    unit = np.eye(hessian.dimension, dtype="float32")
+
+def dense_matrix(product, dimension, dtype="float32"):
+    unit = np.eye(dimension, dtype=dtype)
     return np.stack([ops.convert_to_numpy(product(ops.convert_to_tensor(row))) for row in unit])
 
 
-def softmax_regression():
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, use_bias=False)])
-    draw = np.random.default_rng(0)
-    return model, draw.standard_normal((6, 4)).astype("float32"), draw.integers(0, 3, 6)
+def data():
+    draw = np.random.default_rng(1)
+    x = draw.standard_normal((EXAMPLES, FEATURES)).astype("float32")
+    return x, draw.integers(0, CLASSES, EXAMPLES).astype("int32")
 
 
-def test_softmax_regression_has_the_closed_form():
-    model, x, y = softmax_regression()
-    found = dense_matrix(Hessian(model, MeanLogitCrossentropy()), x, y.astype("int32"))
-    weights = model.get_weights()[0].astype("float64")
-    logits = x @ weights
-    p = np.exp(logits - logits.max(1, keepdims=True))
-    p /= p.sum(1, keepdims=True)
-    expected = np.zeros((12, 12))
-    for row, q in zip(x.astype("float64"), p):
-        expected += np.kron(np.outer(row, row), np.diag(q) - np.outer(q, q)) / len(x)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+def smooth_network():
+    keras.utils.set_random_seed(2)
+    body = [layers.Dense(HIDDEN, activation="tanh"), layers.Dense(CLASSES)]
+    return keras.Sequential([keras.Input((FEATURES,)), *body])
+
+
+@pytest.fixture(scope="module")
+def smooth():
+    model = smooth_network()
+    loss = MeanLogitCrossentropy()
+    return model, Hessian(model, loss), GaussNewton(model, loss)
+
+
+def logits(flat, x):
+    """The smooth network written out."""
+    first, second = FEATURES * HIDDEN, FEATURES * HIDDEN + HIDDEN
+    third = second + HIDDEN * CLASSES
+    hidden = np.tanh(x @ flat[:first].reshape(FEATURES, HIDDEN) + flat[first:second])
+    return hidden @ flat[second:third].reshape(HIDDEN, CLASSES) + flat[third:]
+
+
+def probabilities(outputs):
+    p = np.exp(outputs - outputs.max(1, keepdims=True))
+    return p / p.sum(1, keepdims=True)
+
+
+def differences(function, at, step=1e-4):
+    """Central differences, along a new last axis."""
+    moves = step * np.eye(len(at))
+    return np.stack([(function(at + m) - function(at - m)) / (2 * step) for m in moves], axis=-1)
+
+
+def expected(model):
+    """`(gradient, Hessian, Gauss-Newton)` of the smooth network by differences alone."""
+    x, y = data()
+    x = x.astype("float64")
+    flat = np.concatenate([weight.ravel() for weight in model.get_weights()]).astype("float64")
+
+    def value(flat):
+        return -np.mean(np.log(probabilities(logits(flat, x))[np.arange(EXAMPLES), y]))
+
+    def gradient(flat):
+        return differences(value, flat)
+
+    jacobian = differences(lambda flat: logits(flat, x), flat)
+    p = probabilities(logits(flat, x))
+    bends = np.eye(CLASSES) * p[:, None] - p[:, :, None] * p[:, None]
+    gauss_newton = np.einsum("ncw,ncd,ndv->wv", jacobian, bends, jacobian) / EXAMPLES
+    return gradient(flat), differences(gradient, flat), gauss_newton
+
+
+def test_all_eigenvalues_equal_those_by_finite_differences(smooth):
+    model, *operators = smooth
+    gradient, *matrices = expected(model)
+    x, y = data()
+    found = ops.convert_to_numpy(operators[0].gradient(x, y))
+    np.testing.assert_allclose(found, gradient, atol=1e-5)
+    for operator, matrix in zip(operators, matrices):
+        found = dense_matrix(operator.at(x, y), operator.dimension)
+        np.testing.assert_allclose(found, matrix, atol=1e-4 * np.abs(matrix).max())
+        values = np.linalg.eigvalsh(matrix)
+        np.testing.assert_allclose(
+            np.linalg.eigvalsh(found.astype("float64")), values, atol=1e-4 * np.abs(values).max()
+        )
+        largest = operator.spectrum(x, y, count=5, tolerance=1e-5)
+        wanted = values[np.argsort(-np.abs(values))][:5]
+        np.testing.assert_allclose(largest.eigenvalues, wanted, rtol=1e-3)
+    assert np.abs(matrices[0] - matrices[1]).max() > 1e-2
+
+
+def test_parts_weigh_by_their_size(smooth):
+    x, y = data()
+    for operator in smooth[1:]:
+        vector = ops.convert_to_tensor(np.linspace(-1, 1, operator.dimension, dtype="float32"))
+        whole, parted = operator.at(x, y)(vector), operator.at(x, y, batch_size=4)(vector)
+        np.testing.assert_allclose(*map(ops.convert_to_numpy, (whole, parted)), atol=1e-5)
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(operator.gradient(x, y)),
+            ops.convert_to_numpy(operator.gradient(x, y, batch_size=4)),
+            atol=1e-6,
+        )
+
+
+def test_parts_of_a_sum_add_up():
+    model = keras.Sequential([keras.Input((1,)), layers.Dense(1, use_bias=False)])
+    loss = keras.losses.MeanSquaredError(reduction="sum")
+    x, y = np.array([[1.0], [2.0], [3.0]], "float32"), np.zeros((3, 1), "float32")
+    found = Hessian(model, loss).spectrum(x, y, batch_size=2)
+    assert found.eigenvalues == pytest.approx([28.0])
+
+
+def test_blocks_and_weights(smooth):
+    model, hessian, _ = smooth
+    x, y = data()
+    matrix = dense_matrix(hessian.at(x, y), hessian.dimension)
+    paths = list(hessian.shapes)
+    kernels = [index for index, path in enumerate(paths) if "kernel" in path]
+    ends = np.cumsum([0, *(int(np.prod(shape)) for shape in hessian.shapes.values())])
+    inside = np.concatenate([np.arange(ends[i], ends[i + 1]) for i in kernels])
+    product, dimension = hessian.block(hessian.at(x, y), "kernel")
+    assert dimension == len(inside)
+    found = dense_matrix(product, dimension)
+    np.testing.assert_allclose(found, matrix[np.ix_(inside, inside)], atol=1e-6)
+    values = np.linalg.eigvalsh(found.astype("float64"))
+    top = hessian.spectrum(x, y, count=1, tolerance=1e-5, within="kernel")
+    assert top.radius == pytest.approx(np.abs(values).max(), rel=1e-4)
+    flat = ops.convert_to_tensor(np.concatenate([w.ravel() for w in model.get_weights()]))
+    for part, weight in zip(hessian.by_weight(flat).values(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(part), weight)
+    with pytest.raises(ValueError, match="within must be found in a weight's path; received 'conv"):
+        hessian.block(product, "conv")
+
+
+def test_double_precision(smooth):
+    model, hessian, _ = smooth
+    if keras.backend.backend() != "tensorflow":
+        with pytest.raises(ValueError, match="products are rounded to float32"):
+            Hessian(model, MeanLogitCrossentropy(), dtype="float64")
+        return
+    x, y = data()
+    double = Hessian(model, MeanLogitCrossentropy(), dtype="float64")
+    found = dense_matrix(double.at(x, y), double.dimension, "float64")
+    np.testing.assert_allclose(found, found.T, atol=1e-14)
+    np.testing.assert_allclose(found, expected(model)[1], atol=1e-6)
+    assert double.spectrum(x, y, count=3, tolerance=1e-12).residuals.max() < 1e-11
+    # Its copy follows the weights.
+    weights = model.get_weights()
+    model.set_weights([weight / 2 for weight in weights])
+    halved = double.spectrum(x, y, count=1).radius
+    assert halved == pytest.approx(hessian.spectrum(x, y, count=1).radius, rel=1e-2)
+    model.set_weights(weights)
+    assert abs(halved - double.spectrum(x, y, count=1).radius) > 0.01
 
 
 def test_spiking_network_is_symmetric_and_lanczos_finds_its_extremes():
-    model = keras.Sequential(
-        [
-            keras.Input((4,)),
-            keras.layers.Dense(6),
-            LIF(2, surrogate="arctan"),
-            keras.layers.Dense(3),
-        ]
-    )
-    draw = np.random.default_rng(1)
-    x, y = draw.standard_normal((10, 4)).astype("float32"), draw.integers(0, 3, 10).astype("int32")
+    body = [layers.Dense(6), LIF(2, surrogate="arctan"), layers.Dense(CLASSES)]
+    model = keras.Sequential([keras.Input((FEATURES,)), *body])
+    x, y = data()
     before = model.get_weights()
     hessian = Hessian(model, MeanLogitCrossentropy())
-    matrix = dense_matrix(hessian, x, y)
+    matrix = dense_matrix(hessian.at(x, y), hessian.dimension)
     np.testing.assert_allclose(matrix, matrix.T, atol=1e-5)
     values = np.linalg.eigvalsh(matrix.astype("float64"))
-    expected = values[np.argsort(-np.abs(values))][:3]
+    wanted = values[np.argsort(-np.abs(values))][:3]
     found = hessian.spectrum(x, y, count=3, tolerance=1e-4)
-    np.testing.assert_allclose(found.eigenvalues, expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found.eigenvalues, wanted, rtol=1e-3, atol=1e-4)
     for one, other in zip(before, model.get_weights()):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_model_without_weights_is_refused():
-    model = keras.Sequential([keras.Input((4,)), keras.layers.ReLU()], name="bare")
+@pytest.mark.parametrize("kind", [Hessian, GaussNewton])
+def test_a_loss_without_curvature(kind):
+    """A linear network under a linear loss."""
+    model = keras.Sequential([keras.Input((FEATURES,)), layers.Dense(2)])
+    x, y = data()
+    operator = kind(model, lambda y, outputs: ops.mean(outputs))
+    assert operator.spectrum(x, y).eigenvalues.tolist() == [0.0] * 5
+    assert operator.spectrum(x, y).leading_share == 0
+
+
+@pytest.mark.parametrize("kind", [Hessian, GaussNewton])
+def test_single_weight_and_frozen_layer(kind):
+    frozen = layers.Dense(1, use_bias=False, kernel_initializer=keras.initializers.Constant(3.0))
+    frozen.trainable = False
+    free = layers.Dense(1, use_bias=False)
+    model = keras.Sequential([keras.Input((1,)), free, frozen])
+    x, y = np.array([[1.0], [2.0]], "float32"), np.ones((2, 1), "float32")
+    operator = kind(model, "mse")
+    assert operator.dimension == 1
+    # Twice the mean of (3 x)^2.
+    assert operator.spectrum(x, y).eigenvalues == pytest.approx([45.0])
+
+
+def test_bad_input(smooth):
+    _, hessian, _ = smooth
+    x, y = data()
+    with pytest.raises(ValueError, match="not finite"):
+        hessian.spectrum(np.full_like(x, np.nan), y)
+    with pytest.raises(ValueError, match="batch_size must be at least 1, or None; received 0"):
+        hessian.at(x, y, batch_size=0)
+    with pytest.raises(ValueError, match="at least one example"):
+        hessian.at(x[:0], y[:0])
+    bare = keras.Sequential([keras.Input((4,)), layers.ReLU()], name="bare")
     with pytest.raises(ValueError, match="'bare' has no trainable weights"):
-        Hessian(model, MeanLogitCrossentropy())
+        Hessian(bare, MeanLogitCrossentropy())

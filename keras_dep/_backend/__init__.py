@@ -4,9 +4,12 @@ Each file defines:
 
 - `gradient_and_outputs(model, objective)`: a function `(x, y) -> (gradient, outputs)`, the gradient
   that of the summed `objective(y, outputs)` in the input, in inference mode, weights untouched;
+- `loss_gradient(model, loss)`: a function `(x, y) -> gradient`, that of the scalar
+  `loss(y, outputs)` in all trainable weights, flattened in order, in inference mode;
 - `hessian_product(model, loss)`: a function `(x, y) -> product`, where `product(vector)` is the
-  Hessian of `loss(y, outputs)` in all trainable weights, flattened in order, times a flat vector,
-  in inference mode;
+  Hessian of that loss in those weights times a flat vector;
+- `gauss_newton_product(model, loss)`: the same for `J^T H J`, with `J` the Jacobian of the outputs
+  in the weights and `H` the Hessian of the loss in the outputs;
 - `compiled(function)`: the function of tensors, in full precision, compiled once for each of their
   shapes, also where the caller runs eagerly; as it is where a framework runs eagerly at full speed;
 - `with_derivative(program, forward, backward)`: the function `program` of one tensor, run as
@@ -30,7 +33,9 @@ import keras
 _framework = importlib.import_module(f"keras_dep._backend.{keras.backend.backend()}")
 
 gradient_and_outputs = _framework.gradient_and_outputs
+loss_gradient = _framework.loss_gradient
 hessian_product = _framework.hessian_product
+gauss_newton_product = _framework.gauss_newton_product
 compiled = _framework.compiled
 with_derivative = _framework.with_derivative
 branches_freely = _framework.branches_freely

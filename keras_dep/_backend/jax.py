@@ -15,22 +15,35 @@ def gradient_and_outputs(model, objective):
     return lambda x, y: both(*_state(model), x, y)
 
 
+def loss_gradient(model, loss):
+    @jax.jit
+    def gradient(trainable, non_trainable, x, y):
+        flat, answer = _in_flat_weights(model, trainable, non_trainable, x)
+        return jax.grad(lambda flat: loss(y, answer(flat)))(flat)
+
+    return lambda x, y: gradient(*_state(model), x, y)
+
+
 def hessian_product(model, loss):
     @jax.jit
     def product(trainable, non_trainable, x, y, vector):
-        flat, restore = ravel_pytree(trainable)
+        flat, answer = _in_flat_weights(model, trainable, non_trainable, x)
+        gradient = jax.grad(lambda flat: loss(y, answer(flat)))
+        return jax.jvp(gradient, (flat,), (vector,))[1]
 
-        def value(flat):
-            outputs, _ = model.stateless_call(restore(flat), non_trainable, x, training=False)
-            return loss(y, outputs)
+    return _bound(model, product)
 
-        return jax.jvp(jax.grad(value), (flat,), (vector,))[1]
 
-    def bind(x, y):
-        trainable, non_trainable = _state(model)
-        return lambda vector: product(trainable, non_trainable, x, y, vector)
+def gauss_newton_product(model, loss):
+    @jax.jit
+    def product(trainable, non_trainable, x, y, vector):
+        flat, answer = _in_flat_weights(model, trainable, non_trainable, x)
+        outputs, pushed = jax.jvp(answer, (flat,), (vector,))
+        slope = jax.grad(lambda outputs: loss(y, outputs))
+        bent = jax.jvp(slope, (outputs,), (pushed,))[1]
+        return jax.vjp(answer, flat)[1](bent)[0]
 
-    return bind
+    return _bound(model, product)
 
 
 def compiled(function):
@@ -94,3 +107,21 @@ def _state(model):
         [variable.value for variable in model.trainable_variables],
         [variable.value for variable in model.non_trainable_variables],
     )
+
+
+def _in_flat_weights(model, trainable, non_trainable, x):
+    """The flat weights, and the model's answer to `x` as a function of them."""
+    flat, restore = ravel_pytree(trainable)
+
+    def answer(flat):
+        return model.stateless_call(restore(flat), non_trainable, x, training=False)[0]
+
+    return flat, answer
+
+
+def _bound(model, product):
+    def bind(x, y):
+        trainable, non_trainable = _state(model)
+        return lambda vector: product(trainable, non_trainable, x, y, vector)
+
+    return bind

@@ -12,27 +12,58 @@ def gradient_and_outputs(model, objective):
     return lambda x, y: both(tf.convert_to_tensor(x), tf.convert_to_tensor(y))
 
 
+def loss_gradient(model, loss):
+    weights = [variable.value for variable in model.trainable_variables]
+
+    @tf.function(reduce_retracing=True)
+    def gradient(x, y):
+        with tf.GradientTape() as tape:
+            value = loss(y, model(x, training=False))
+        return _flat(tape.gradient(value, weights, unconnected_gradients="zero"))
+
+    return gradient
+
+
 def hessian_product(model, loss):
     weights = [variable.value for variable in model.trainable_variables]
-    sizes = [weight.shape.num_elements() for weight in weights]
 
     @tf.function(reduce_retracing=True)
     def product(x, y, vector):
-        parts = tf.split(vector, sizes)
-        parts = [tf.reshape(part, weight.shape) for part, weight in zip(parts, weights)]
         with tf.GradientTape() as outer:
             with tf.GradientTape() as inner:
                 value = loss(y, model(x, training=False))
             gradients = inner.gradient(value, weights, unconnected_gradients="zero")
-            slope = tf.add_n([tf.reduce_sum(g * p) for g, p in zip(gradients, parts)])
-        columns = outer.gradient(slope, weights, unconnected_gradients="zero")
-        return tf.concat([tf.reshape(column, [-1]) for column in columns], axis=0)
+            slope = _inner(gradients, _like(weights, vector))
+        return _flat(outer.gradient(slope, weights, unconnected_gradients="zero"))
 
-    def bind(x, y):
-        x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
-        return lambda vector: product(x, y, vector)
+    return _bound(product)
 
-    return bind
+
+def gauss_newton_product(model, loss):
+    weights = [variable.value for variable in model.trainable_variables]
+
+    @tf.function(reduce_retracing=True)
+    def product(x, y, vector):
+        with tf.GradientTape(persistent=True) as back:
+            outputs = model(x, training=False)
+        # Linear in the cotangent, whose own gradient is then the product with the Jacobian.
+        cotangent = tf.zeros_like(outputs)
+        with tf.GradientTape() as forth:
+            forth.watch(cotangent)
+            pulled = back.gradient(outputs, weights, cotangent, unconnected_gradients="zero")
+            slope = _inner(pulled, _like(weights, vector))
+        pushed = forth.gradient(slope, cotangent, unconnected_gradients="zero")
+        leaf = tf.stop_gradient(outputs)
+        with tf.GradientTape() as outer:
+            outer.watch(leaf)
+            with tf.GradientTape() as inner:
+                inner.watch(leaf)
+                value = loss(y, leaf)
+            slope = inner.gradient(value, leaf, unconnected_gradients="zero")
+        bent = outer.gradient(slope, leaf, pushed, unconnected_gradients="zero")
+        return _flat(back.gradient(outputs, weights, bent, unconnected_gradients="zero"))
+
+    return _bound(product)
 
 
 def compiled(function):
@@ -81,3 +112,20 @@ def _gradient_and_outputs(model, objective, x, y):
         total = tf.reduce_sum(objective(y, outputs))
     # A model that rounds its input away has a gradient too: zero.
     return tape.gradient(total, x, unconnected_gradients="zero"), outputs
+
+
+def _bound(product):
+    return lambda x, y: lambda vector: product(x, y, vector)
+
+
+def _like(weights, vector):
+    parts = tf.split(vector, [weight.shape.num_elements() for weight in weights])
+    return [tf.reshape(part, weight.shape) for part, weight in zip(parts, weights)]
+
+
+def _inner(one, other):
+    return tf.add_n([tf.reduce_sum(a * b) for a, b in zip(one, other)])
+
+
+def _flat(tensors):
+    return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)

@@ -16,20 +16,47 @@ def gradient_and_outputs(model, objective):
     return both
 
 
-def hessian_product(model, loss):
-    def bind(x, y):
-        weights = [variable.value for variable in model.trainable_variables]
+def loss_gradient(model, loss):
+    def gradient(x, y):
+        weights = _weights(model)
         with torch.enable_grad():
             value = loss(y, model(x, training=False))
-            gradients = torch.autograd.grad(value, weights, create_graph=True)
-            flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+            return _flat(_gradients(value, weights)).detach()
+
+    return gradient
+
+
+def hessian_product(model, loss):
+    def bind(x, y):
+        weights = _weights(model)
+        with torch.enable_grad():
+            value = loss(y, model(x, training=False))
+            gradient = _flat(_gradients(value, weights, create_graph=True))
 
         def product(vector):
             # The graph of the gradient serves every vector.
-            columns = torch.autograd.grad(
-                flat, weights, vector, retain_graph=True, materialize_grads=True
-            )
-            return torch.cat([column.reshape(-1) for column in columns]).detach()
+            return _flat(_gradients(gradient, weights, vector, retain_graph=True)).detach()
+
+        return product
+
+    return bind
+
+
+def gauss_newton_product(model, loss):
+    def bind(x, y):
+        weights = _weights(model)
+        with torch.enable_grad():
+            outputs = model(x, training=False)
+            leaf = outputs.detach().requires_grad_(True)
+            (slope,) = _gradients(loss(y, leaf), [leaf], create_graph=True)
+            # Linear in the cotangent, whose own gradient is then the product with the Jacobian.
+            cotangent = torch.zeros_like(leaf, requires_grad=True)
+            pulled = _flat(_gradients(outputs, weights, cotangent, create_graph=True))
+
+        def product(vector):
+            (pushed,) = _gradients(pulled, [cotangent], vector, retain_graph=True)
+            (bent,) = _gradients(slope, [leaf], pushed, retain_graph=True)
+            return _flat(_gradients(outputs, weights, bent, retain_graph=True)).detach()
 
         return product
 
@@ -92,3 +119,18 @@ class TransformedStep(keras.Model):
 
         x, y = self.transform_batch(x, y, gradient)
         return super().train_step((x, y, sample_weight))
+
+
+def _weights(model):
+    return [variable.value for variable in model.trainable_variables]
+
+
+def _gradients(outputs, inputs, cotangent=None, **options):
+    """`torch.autograd.grad`, zero where nothing depends on the inputs."""
+    if not outputs.requires_grad:
+        return [torch.zeros_like(tensor) for tensor in inputs]
+    return torch.autograd.grad(outputs, inputs, cotangent, materialize_grads=True, **options)
+
+
+def _flat(tensors):
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])

@@ -10,7 +10,7 @@ from keras import ops
 from keras_dep import _backend
 from keras_dep import surrogates
 from keras_dep.attacks import objectives
-from keras_dep.attacks.substitution import surrogate_in_place
+from keras_dep.substitution import surrogate_in_place
 from keras_dep.threat import Threat
 
 # Further apart than one pass through a model can draw.

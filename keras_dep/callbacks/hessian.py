@@ -1,11 +1,16 @@
 """The callback that follows the Hessian's spectrum during training."""
 
+import dataclasses
 import time
 import warnings
 
 import keras
 
+from keras_dep import alignment
 from keras_dep.curvature import Hessian
+
+# What of an alignment is a number for all weights together.
+ALIGNED = tuple(f.name for f in dataclasses.fields(alignment.Alignment) if f.name != "layers")
 
 
 class HessianSpectrum(keras.callbacks.Callback):
@@ -16,23 +21,32 @@ class HessianSpectrum(keras.callbacks.Callback):
     and `hessian/seconds`, its own cost. Training is not disturbed. A batch on which the loss is not
     finite is reported and skipped.
 
+    With `align`, also the fields of `keras_dep.alignment.Alignment`, as `hessian/<field>`, and
+    `hessian/cosine/<path>` of each weight that `DEP` projects, or would.
+
     Args:
         x: inputs of the batch.
         y: labels of the batch.
         loss: the loss; default that of `model.compile`, which must then be a loss object.
         every: `"epoch"`, or a number of training steps, counted on from epoch to epoch.
-        count: number of eigenvalues.
+        count: number of eigenvalues, at least 1.
         tolerance: residual, relative to the spectral radius, at which they count as found.
         max_steps: limit of Hessian-vector products a time.
+        batch_size: largest number of examples looked at together; default: all.
+        align: whether to compare the gradient with the eigenvectors too.
+        max_share: largest share of the training time to spend here, by the clock; `None`: no limit.
+            A measurement that would exceed it, going by the last one, is left out; the first such
+            is reported, and the last one due is made up for when training ends.
         writer: a `keras_dep.summaries.EventWriter`, or `None`.
         network: the model to measure where it is not the one in `fit`.
 
     Attributes:
-        history: list of dictionaries `iteration`, `eigenvalues`, `spectral_radius`,
-            `leading_share`, `seconds`.
+        history: list of dictionaries `iteration`, `eigenvalues`, `residuals`, `spectral_radius`,
+            `leading_share`, `printed_ratio`, `seconds`, and `alignment` on request.
+        left_out: iterations at which a measurement was too expensive.
 
     Raises:
-        ValueError: `every` is neither `"epoch"` nor a positive integer.
+        ValueError: `every` is neither `"epoch"` nor a positive integer, or a negative share.
 
     Source: arXiv 2505.11134, Table 2, which uses power iteration.
     """
@@ -46,12 +60,17 @@ class HessianSpectrum(keras.callbacks.Callback):
         count=5,
         tolerance=1e-2,
         max_steps=60,
+        batch_size=None,
+        align=False,
+        max_share=None,
         writer=None,
         network=None,
     ):
         super().__init__()
         if every != "epoch" and (type(every) is not int or every < 1):
             raise ValueError(f'every must be "epoch" or a number of steps; received {every!r}.')
+        if max_share is not None and not max_share >= 0:
+            raise ValueError(f"max_share must be at least 0, or None; received {max_share}.")
         self.x = x
         self.y = y
         self.loss = loss
@@ -59,12 +78,27 @@ class HessianSpectrum(keras.callbacks.Callback):
         self.count = count
         self.tolerance = tolerance
         self.max_steps = max_steps
+        self.batch_size = batch_size
+        self.align = align
+        self.max_share = max_share
         self.writer = writer
         self.network = network
         self.history = []
+        self.left_out = []
         self._hessian = None
         self._steps = 0
         self._last_batch = -1
+        self._began = None
+        self._spent = 0.0
+        self._cost = 0.0
+
+    def on_train_begin(self, logs=None):
+        self._began, self._spent = time.perf_counter(), 0.0
+
+    def on_train_end(self, logs=None):
+        measured = self.history[-1]["iteration"] if self.history else 0
+        if self.left_out and self.left_out[-1] > measured:
+            self.measure()
 
     def on_epoch_begin(self, epoch, logs=None):
         self._last_batch = -1
@@ -74,43 +108,82 @@ class HessianSpectrum(keras.callbacks.Callback):
         before, self._steps = self._steps, self._steps + batch - self._last_batch
         self._last_batch = batch
         if self.every != "epoch" and self._steps // self.every > before // self.every:
-            self.measure()
+            self._measure_if_affordable()
 
     def on_epoch_end(self, epoch, logs=None):
         if self.every == "epoch":
-            self.measure()
+            self._measure_if_affordable()
 
     def measure(self):
         """Computes and logs the spectrum now; returns its record, or `None` if it was skipped."""
-        model = self.model
         if self._hessian is None:
-            self._hessian = Hessian(self.network or model, self.loss or model.loss)
+            self._hessian = Hessian(self.network or self.model, self.loss or self.model.loss)
         started = time.perf_counter()
         try:
-            spectrum = self._hessian.spectrum(
-                self.x, self.y, self.count, self.tolerance, self.max_steps
-            )
+            record = self._record()
         except ValueError as error:
             warnings.warn(f"Hessian spectrum skipped: {error}", stacklevel=2)
             return None
-        record = {
-            "iteration": int(model.optimizer.iterations),
-            "eigenvalues": [float(value) for value in spectrum.eigenvalues],
-            "spectral_radius": spectrum.radius,
-            "leading_share": spectrum.leading_share,
-            "seconds": time.perf_counter() - started,
-        }
+        finally:
+            self._cost = time.perf_counter() - started
+            self._spent += self._cost
+        record["seconds"] = self._cost
         self.history.append(record)
         if self.writer is not None:
             self._write(record)
         return record
 
     def get_state(self):
-        return {"history": self.history, "steps": self._steps}
+        return {
+            "history": self.history,
+            "left_out": self.left_out,
+            "steps": self._steps,
+            "cost": self._cost,
+        }
 
     def set_state(self, state):
         self.history = list(state["history"])
+        self.left_out = list(state["left_out"])
         self._steps = state["steps"]
+        self._cost = state["cost"]
+
+    def _measure_if_affordable(self):
+        training = time.perf_counter() - self._began - self._spent
+        if self.max_share is None or self._spent + self._cost <= self.max_share * training:
+            self.measure()
+            return
+        if not self.left_out:
+            warnings.warn(
+                f"Hessian spectrum left out where it would take more than {self.max_share:g} of "
+                f"the training time: {self._cost:.3g} s each; see left_out.",
+                stacklevel=3,
+            )
+        self.left_out.append(int(self.model.optimizer.iterations))
+
+    def _record(self):
+        spectrum = self._hessian.spectrum(
+            self.x,
+            self.y,
+            self.count,
+            self.tolerance,
+            self.max_steps,
+            vectors=self.align,
+            batch_size=self.batch_size,
+        )
+        record = {
+            "iteration": int(self.model.optimizer.iterations),
+            "eigenvalues": spectrum.eigenvalues.tolist(),
+            "residuals": spectrum.residuals.tolist(),
+            "spectral_radius": spectrum.radius,
+            "leading_share": spectrum.leading_share,
+            "printed_ratio": spectrum.printed_ratio,
+        }
+        if self.align:
+            found = alignment.measure(
+                self._hessian, self.x, self.y, spectrum, self.model.optimizer, self.batch_size
+            )
+            record["alignment"] = dataclasses.asdict(found)
+        return record
 
     def _write(self, record):
         step = record["iteration"]
@@ -118,3 +191,8 @@ class HessianSpectrum(keras.callbacks.Callback):
             self.writer.scalar(f"hessian/lambda_{rank}", value, step)
         for name in ("spectral_radius", "leading_share", "seconds"):
             self.writer.scalar(f"hessian/{name}", record[name], step)
+        if self.align:
+            for name in ALIGNED:
+                self.writer.scalar(f"hessian/{name}", record["alignment"][name], step)
+            for path, layer in record["alignment"]["layers"].items():
+                self.writer.scalar(f"hessian/cosine/{path}", layer["cosine"], step)

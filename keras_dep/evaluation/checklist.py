@@ -11,10 +11,10 @@ import numpy as np
 from keras_dep import attacks
 from keras_dep import surrogates
 from keras_dep.attacks.random_search import POINTS
-from keras_dep.attacks.substitution import spiking_layers
 from keras_dep.evaluation import measure
 from keras_dep.evaluation.health import gradient_health
 from keras_dep.evaluation.run import is_random
+from keras_dep.substitution import spiking_layers
 
 LEVELS = (0, 1, 2, 4, 8, 16, 32, 64, 128)
 

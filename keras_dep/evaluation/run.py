@@ -9,11 +9,11 @@ import numpy as np
 
 from keras_dep import durable
 from keras_dep.attacks.gradient import random_states_kept
-from keras_dep.attacks.substitution import spiking_layers
 from keras_dep.evaluation import measure
 from keras_dep.evaluation import protocol
 from keras_dep.evaluation import suites
 from keras_dep.evaluation.health import gradient_health
+from keras_dep.substitution import spiking_layers
 
 SAMPLES_OF_RANDOM_MODELS = 10
 

@@ -1,6 +1,7 @@
 """The logged spectrum against `Hessian` and a dense matrix, and that logging changes nothing."""
 
 import json
+import time
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from keras import ops
 
 from keras_dep import Hessian
 from keras_dep import PerturbedTraining
+from keras_dep import alignment
 from keras_dep.attacks import FGSM
 from keras_dep.callbacks import HessianSpectrum
 from keras_dep.summaries import EventWriter
@@ -189,9 +191,64 @@ def test_another_network_and_loss_can_be_measured():
     np.testing.assert_allclose(spectrum.history[0]["eigenvalues"], values, rtol=1e-4)
 
 
+def test_alignment_is_recorded_and_logged(tmp_path):
+    x, y = probe()
+    model = build()
+    with EventWriter(tmp_path) as writer:
+        spectrum = HessianSpectrum(x, y, count=2, align=True, batch_size=10, writer=writer)
+        fit(model, spectrum, epochs=1)
+    hessian = Hessian(model, model.loss)
+    expected = alignment.measure(
+        hessian, x, y, hessian.spectrum(x, y, count=2, tolerance=1e-2, vectors=True)
+    )
+    (record,) = spectrum.history
+    scalars = read_scalars(tmp_path)
+    for name, value in record["alignment"].items():
+        if name == "layers":
+            for path, layer in value.items():
+                assert layer == pytest.approx(expected.layers[path], rel=0.02, abs=1e-3)
+                assert scalars[f"hessian/cosine/{path}"] == [(5, pytest.approx(layer["cosine"]))]
+        else:
+            assert value == pytest.approx(getattr(expected, name), rel=0.02, abs=1e-3)
+            assert scalars[f"hessian/{name}"] == [(5, pytest.approx(value))]
+    assert len(record["alignment"]["layers"]) == 2
+    json.dumps(record)
+
+
+def test_what_would_cost_too_much_is_left_out_but_for_the_last(monkeypatch):
+    """By a clock on which a step takes one second and a measurement ten."""
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    record = HessianSpectrum._record
+
+    class Slow(HessianSpectrum):
+        def _record(self):
+            now[0] += 10
+            return record(self)
+
+        def on_train_batch_end(self, batch, logs=None):
+            now[0] += 1
+            super().on_train_batch_end(batch, logs)
+
+    x, y, _ = linear_problem()
+    model = linear(keras.losses.MeanSquaredError())
+    spectrum = Slow(x, y, count=1, max_share=0.5)
+    with pytest.warns(UserWarning, match="left out where it would take more than 0.5 of") as caught:
+        model.fit(x, y, batch_size=1, epochs=7, verbose=0, callbacks=[spectrum])
+    assert len([w for w in caught if "left out" in str(w.message)]) == 1
+    # Ten steps an epoch: due at 10, 20, ...; 10 s are half of 20 s, 20 s of 40, 30 s of 60.
+    assert [r["iteration"] for r in spectrum.history] == [10, 40, 60, 70]
+    assert spectrum.left_out == [20, 30, 50, 70]
+    resumed = Slow(x, y, count=1, max_share=0.5)
+    resumed.set_state(json.loads(json.dumps(spectrum.get_state())))
+    assert resumed.left_out == spectrum.left_out and resumed._cost == 10
+
+
 @pytest.mark.parametrize("every", ["step", 0, -1, 2.0, None, True], ids=repr)
 def test_bad_input(every):
     message = 'every must be "epoch" or a number of steps; received'
     with pytest.raises(ValueError, match=message) as raised:
         HessianSpectrum(*probe(), every=every)
     assert "\n" not in str(raised.value)
+    with pytest.raises(ValueError, match="max_share must be at least 0"):
+        HessianSpectrum(*probe(), max_share=-1)

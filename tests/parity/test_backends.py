@@ -51,6 +51,13 @@ def test_first_loss_and_weights_after_five_steps(runs, backend):
         np.testing.assert_allclose(mine[name], reference[name], atol=1e-3, err_msg=name)
 
 
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+@pytest.mark.parametrize("kind", ["Hessian", "GaussNewton"])
+def test_eigenvalues_of_a_spiking_network(runs, backend, kind):
+    _, _, found = runs
+    np.testing.assert_allclose(found[backend][kind], found["torch"][kind], rtol=1e-3)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_file_saved_elsewhere_gives_the_same_logits(runs, backend):
     folder, x, found = runs

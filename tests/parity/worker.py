@@ -12,6 +12,27 @@ def network():
     return keras_dep.models.build("vgg5", input_shape=(8, 8, 1), num_classes=10)
 
 
+def small_spiking_network():
+    """Its weights are drawn by NumPy, so every backend has the same."""
+    body = [
+        keras_dep.DirectEncoding(4),
+        keras.layers.Flatten(),
+        keras.layers.Dense(12),
+        keras_dep.LIF(4, surrogate="arctan"),
+        keras.layers.Dense(10),
+        keras_dep.Steps(4),
+    ]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *body])
+    draw = np.random.default_rng(5)
+    model.set_weights([draw.normal(0.05, 0.3, w.shape) for w in model.get_weights()])
+    return model
+
+
+def eigenvalues(kind, x, y):
+    curvature = kind(small_spiking_network(), keras_dep.MeanLogitCrossentropy())
+    return curvature.spectrum(x, y, count=5, tolerance=1e-4, batch_size=12).eigenvalues
+
+
 def main(source, target, saved):
     given = np.load(source)
     model = network()
@@ -22,7 +43,11 @@ def main(source, target, saved):
     weights = {f"weight_{i}": value for i, value in enumerate(model.get_weights())}
     model.save(saved)
     logits = keras_dep.inference.logits(model, given["x"])
-    np.savez(target, losses=losses, logits=logits, **weights)
+    curvature = {
+        kind.__name__: eigenvalues(kind, given["x"], given["y"])
+        for kind in (keras_dep.Hessian, keras_dep.GaussNewton)
+    }
+    np.savez(target, losses=losses, logits=logits, **weights, **curvature)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,133 @@
+"""Curvature of the networks that apps/hetero_train.py has trained: Table 2 of the paper, remade.
+
+Reads the finished runs in --run_dir (sgd and dep), attacks the same test images under each, and
+reports the Hessian's spectral radius, the paper's ratio, the proportion it meant, both ends of the
+spectrum with error bounds, and whether the component that DEP removes is the sharp direction.
+Leaves hessian.json, hessian.md, density and training curves (with matplotlib), and event files.
+
+  python apps/hessian.py --run_dir=runs/hetero --batches=4 --batch_size=32
+  python apps/hessian.py --run_dir=runs/paper --data_dir=~/tensorflow_datasets --method=power
+"""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import sys
+
+from absl import flags
+
+FLAGS = flags.FlagValues()
+
+
+def _define(kind, name, default, text, **limits):
+    define = getattr(flags, f"DEFINE_{kind}")
+    define(name=name, default=default, help=text, flag_values=FLAGS, **limits)
+
+
+_define("enum", "backend", None, "Framework; default: KERAS_BACKEND, else Keras' own choice.",
+        enum_values=("torch", "tensorflow", "jax"))  # fmt: skip
+_define("string", "run_dir", "runs/hetero", "Folder of the finished runs.")
+_define("list", "runs", "sgd,dep", "Names of the runs in it, the baseline first.")
+_define("string", "out_dir", None, "Folder of the results; default: curvature in --run_dir.")
+_define("string", "data_dir", None, "TFDS folder; default: the user's.")
+_define("integer", "batches", 20, "Batches of test images, from the first on.")
+_define("integer", "batch_size", 128, "Images per batch.")
+_define("integer", "together", None, "Images looked at together, where memory is short.",
+        lower_bound=1)  # fmt: skip
+_define("list", "kinds", "clean,fgsm,pgd", "Images to measure on.")
+_define("list", "surrogates", "training,arctan",
+        "Surrogates to take derivatives with; training: each run's own.")  # fmt: skip
+_define("string", "method", "lanczos", "lanczos, or power: PyHessian's iteration and its limits.")
+_define("integer", "count", 5, "Eigenvalues.")
+_define("float", "tolerance", 1e-2, "Residual for lanczos, relative to the spectral radius.")
+_define("integer", "max_steps", 80, "Limit of products of one spectrum, for lanczos.")
+_define("integer", "density_vectors", 1, "Random vectors of the spectral density; 0: none.",
+        lower_bound=0)  # fmt: skip
+_define("integer", "trace_products", 15, "Products for the trace, 3 or more; 0: none.",
+        lower_bound=0)  # fmt: skip
+
+
+def launch(argv):
+    """From a command line to the exit status, as `SystemExit`."""
+    if {"--help", "-help", "-h"} & set(argv[1:]):
+        print(__doc__)
+        for name in FLAGS:
+            default = "" if FLAGS[name].default is None else f" [{FLAGS[name].default_as_str}]"
+            print(f"  --{name}: {FLAGS[name].help}{default}")
+        sys.exit(0)
+    try:
+        unnamed = FLAGS(argv)[1:]
+    except flags.Error as error:
+        _fail(error)
+    if unnamed:
+        _fail(f"no positional arguments are taken; received {' '.join(unnamed)!r}.")
+    if FLAGS.backend:
+        os.environ["KERAS_BACKEND"] = FLAGS.backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        _fail("stopped; only event files were left.", 130)
+    sys.exit(0)
+
+
+def main():
+    from keras_dep import curvature_study
+    from keras_dep.summaries import EventWriter
+
+    protocol = _protocol()
+    run_dir = os.path.expanduser(FLAGS.run_dir)
+    out_dir = os.path.expanduser(FLAGS.out_dir or os.path.join(run_dir, "curvature"))
+    data_dir = os.path.expanduser(FLAGS.data_dir) if FLAGS.data_dir else None
+    runs = {name: curvature_study.Run(os.path.join(run_dir, name)) for name in FLAGS.runs}
+    measured = {}
+    for name, run in runs.items():
+        images, labels = curvature_study.load_images(run, protocol, data_dir)
+        print(f"\n{name.upper()}", flush=True)
+        with EventWriter(os.path.join(out_dir, name)) as writer:
+            measured[name] = curvature_study.measure(
+                run, images, labels, protocol, writer, lambda line: print(line, flush=True)
+            )
+    table = curvature_study.markdown(measured)
+    with open(os.path.join(out_dir, "hessian.json"), "w") as file:
+        json.dump({"protocol": dataclasses.asdict(protocol), "runs": measured}, file, indent=2)
+    with open(os.path.join(out_dir, "hessian.md"), "w") as file:
+        file.write(table + "\n")
+    _draw(out_dir, measured, {name: run.result for name, run in runs.items()})
+    print(f"\n{table}\n\ntensorboard --logdir {out_dir}")
+
+
+def _protocol():
+    from keras_dep.curvature_study import Protocol
+
+    values = {field.name: FLAGS[field.name].value for field in dataclasses.fields(Protocol)}
+    values = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+    return Protocol(**values)
+
+
+def _draw(out_dir, measured, results):
+    from keras_dep import curvature_study
+    from keras_dep.spectrum import Density
+    from keras_dep.spectrum import density
+
+    if not importlib.util.find_spec("matplotlib"):
+        print("no figures: pip install matplotlib draws them.")
+        return
+    densities = {n: Density(**m["density"]) for n, m in measured.items() if "density" in m}
+    for ending in ("png", "svg"):
+        curvature_study.plot_training(results, os.path.join(out_dir, f"training.{ending}"))
+        if densities:
+            density.plot(densities, os.path.join(out_dir, f"density.{ending}"))
+
+
+def _fail(message, status=2):
+    print(f"hessian: {' '.join(str(message).split())}", file=sys.stderr)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    launch(sys.argv)

@@ -1,0 +1,46 @@
+"""Flat vectors: seeded draws, inner products as float64 numbers, projection."""
+
+import numpy as np
+from keras import ops
+
+
+def direction(generator, dimension, dtype):
+    """A uniformly drawn unit vector, the same on every backend."""
+    draw = generator.standard_normal(dimension).astype("float32")
+    return ops.convert_to_tensor(draw / np.linalg.norm(draw), dtype=dtype)
+
+
+def signs(generator, dimension, dtype):
+    """A draw of entries 1 and -1."""
+    return ops.convert_to_tensor(2.0 * generator.integers(0, 2, dimension) - 1, dtype=dtype)
+
+
+def inner(one, other):
+    """Inner product as a number.
+
+    Raises:
+        ValueError: it is not finite.
+    """
+    value = float(ops.sum(one * other))
+    if not np.isfinite(value):
+        raise ValueError(
+            f"The operator's product is not finite (received {value}); "
+            "check the model for non-finite weights, inputs or loss."
+        )
+    return value
+
+
+def norm(vector):
+    return inner(vector, vector) ** 0.5
+
+
+def without(vector, basis):
+    """The vector less its projection on an orthonormal basis, to the last bits."""
+    # One at a time, and no number leaves the device: a growing stack would be compiled anew.
+    for earlier in basis + basis:
+        vector = vector - ops.sum(vector * earlier) * earlier
+    return vector
+
+
+def combination(weights, basis):
+    return sum(float(weight) * vector for weight, vector in zip(weights, basis))

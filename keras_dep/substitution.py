@@ -1,0 +1,121 @@
+"""One network seen otherwise: under another surrogate, or in another precision."""
+
+import contextlib
+
+import keras
+
+from keras_dep import surrogates
+
+
+def with_surrogate(model, name, width=None):
+    """The same network whose spikes have another surrogate derivative.
+
+    Spikes, logits and weights are those of `model`, now and after each step of its training; only
+    derivatives differ. For measuring and attacking: save and train the model itself.
+
+    Args:
+        model: a built `keras.Model` with spiking layers: layers that hold a `surrogate` and its
+            `width`, as `keras_dep.LIF` does.
+        name: one of `keras_dep.surrogates.names()`.
+        width: width of the surrogate; default: the usual one of its name.
+
+    Returns:
+        A `keras.Model` with the variables of `model`.
+
+    Raises:
+        ValueError: an unknown surrogate, or a model without spiking layers.
+
+    Example:
+
+    >>> from keras_dep import LIF
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), LIF(timesteps=1)])
+    >>> smooth = with_surrogate(model, "arctan")
+    >>> smooth.trainable_variables[0] is model.trainable_variables[0]
+    True
+    """
+    with surrogate_in_place(model, name, width):
+        return _Substituted(model, name, width)
+
+
+@contextlib.contextmanager
+def surrogate_in_place(model, name, width=None):
+    """Within the block every spiking layer of a model differentiates by another surrogate.
+
+    A function compiled within the block keeps it. Arguments and errors are those of
+    `with_surrogate`, but that a `name` of `None` changes nothing.
+    """
+    changed = spiking_layers(model) if name is not None else []
+    if name is not None:
+        width = surrogates.usual_width(name) if width is None else width
+        surrogates.check(name, width)
+        if not changed:
+            raise ValueError(
+                f"surrogate {name!r} needs a model with spiking layers; received {model.name!r}, "
+                "which has none; leave the surrogate out."
+            )
+    trained = [(layer, layer.surrogate, layer.width) for layer in changed]
+    try:
+        for layer in changed:
+            layer.surrogate, layer.width = name, width
+        yield
+    finally:
+        for layer, surrogate, usual in trained:
+            layer.surrogate, layer.width = surrogate, usual
+
+
+def spiking_layers(model):
+    """The layers of a model, at any depth, that fire with a surrogate derivative."""
+    return [
+        layer
+        for layer in model._flatten_layers()
+        if hasattr(layer, "surrogate") and hasattr(layer, "width")
+    ]
+
+
+def with_dtype(model, dtype):
+    """A copy of a model, weights included, that computes in another precision.
+
+    Args:
+        model: a built functional or sequential `keras.Model`.
+        dtype: `"float64"` or `"float32"`.
+
+    Returns:
+        A `keras.Model`; its weights do not follow those of `model`.
+
+    Raises:
+        ValueError: another dtype, float64 where Keras rounds it, or a model that Keras cannot
+            rebuild layer by layer.
+    """
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"dtype must be float32 or float64; received {dtype!r}.")
+    if dtype == "float64" and keras.backend.result_type(dtype, dtype) != dtype:
+        raise ValueError(
+            "dtype float64 needs a backend on which Keras multiplies in double precision, as on "
+            "TensorFlow; received it on another, where products are rounded to float32."
+        )
+
+    def rebuilt(layer):
+        return type(layer).from_config({**layer.get_config(), "dtype": dtype})
+
+    try:
+        copy = keras.models.clone_model(model, clone_function=rebuilt, recursive=True)
+    except ValueError as error:
+        raise ValueError(
+            f"model must be functional or sequential to be copied in {dtype}; received "
+            f"{model.name!r}; build it under keras.config.set_floatx({dtype!r}) instead."
+        ) from error
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+class _Substituted(keras.Model):
+    def __init__(self, model, surrogate, width):
+        super().__init__(name=f"{model.name}_{surrogate}")
+        self.network = model
+        self._surrogate = surrogate, width
+        self.built = True
+
+    def call(self, inputs, training=None):
+        # For the length of this call, or of its tracing: no second graph is built.
+        with surrogate_in_place(self.network, *self._surrogate):
+            return self.network(inputs, training=training)

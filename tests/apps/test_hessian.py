@@ -1,0 +1,131 @@
+"""The hessian app as a person meets it: mistakes, and the files it leaves of two small runs."""
+
+import json
+import statistics
+
+import keras
+import numpy as np
+import pytest
+
+import keras_dep
+from apps import hessian
+from keras_dep.settings import Settings
+from keras_dep.summaries import read_scalars
+
+BATCHES, SIZE, KINDS, SURROGATES = 2, 6, ("clean", "fgsm"), ("training", "arctan")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """What two finished runs leave, of a network without training."""
+    folder = tmp_path_factory.mktemp("runs")
+    for seed, name in enumerate(("sgd", "dep")):
+        keras.utils.set_random_seed(seed)
+        body = [
+            keras.Input((8, 8, 1)),
+            keras.layers.Flatten(),
+            keras_dep.DirectEncoding(2),
+            keras.layers.Dense(8),
+            keras_dep.LIF(2),
+            keras.layers.Dense(10),
+            keras_dep.Steps(2),
+        ]
+        (folder / name).mkdir()
+        keras.Sequential(body).save(folder / name / "model.keras")
+        settings = {"dataset": "digits", "timesteps": 2, "eval_steps": 2}
+        history = [{"iteration": 5, "spectral_radius": 3.0}]
+        result = {"optimizer": name, "settings": settings, "hessian_history": history}
+        (folder / name / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+@pytest.fixture
+def launch(runs, tmp_path):
+    """Launches the app in this process; returns its exit status."""
+
+    def run(*arguments):
+        hessian.FLAGS.unparse_flags()
+        for name in hessian.FLAGS:
+            hessian.FLAGS[name].unparse()
+        argv = ["hessian.py", f"--run_dir={runs}", f"--out_dir={tmp_path / 'out'}", *arguments]
+        with pytest.raises(SystemExit) as caught:
+            hessian.launch(argv)
+        return caught.value.code or 0
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--run_dir=/nowhere"], "must hold the result.json and model.keras of a finished run"),
+        (["--batches=0"], "batches must be at least 1; received 0"),
+        (["--batches=1000"], "test_examples must be a whole number from 1 to 297"),
+        (["--kinds=clean,noise"], "kinds must be among clean, fgsm, pgd; received 'clean, noise'"),
+        (["--surrogates=step"], "surrogates must be among training, triangle"),
+        (["--method=qr"], "method must be one of lanczos, power; received 'qr'"),
+        (["--backend=mxnet"], "flag --backend=mxnet: value should be one of"),
+        (["sgd"], "no positional arguments are taken; received 'sgd'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line(launch, capsys, arguments, words):
+    assert launch(*arguments) == 2
+    message = capsys.readouterr().err.strip().splitlines()
+    assert len(message) == 1 and message[0].startswith("hessian: ") and words in message[0]
+
+
+def test_help_lists_every_flag(launch, capsys):
+    assert launch("--help") == 0
+    text = capsys.readouterr().out
+    assert all(f"--{name}: " in text for name in hessian.FLAGS)
+
+
+def test_table_files_and_figures(launch, runs, capsys, tmp_path):
+    status = launch(
+        f"--batches={BATCHES}",
+        f"--batch_size={SIZE}",
+        f"--kinds={','.join(KINDS)}",
+        f"--surrogates={','.join(SURROGATES)}",
+        "--tolerance=1e-3",
+    )
+    assert status == 0
+    out = tmp_path / "out"
+    found = json.loads((out / "hessian.json").read_text())
+    table = (out / "hessian.md").read_text()
+    assert table.strip() in capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    for name in ("sgd", "dep"):
+        run, scalars = found["runs"][name], read_scalars(out / name)
+        assert len(run["alignment"]) == BATCHES and run["trace"]["products"] == 15
+        for surrogate in SURROGATES:
+            for kind in KINDS:
+                radii = [r["spectral_radius"] for r in run["spectra"][surrogate][kind]]
+                logged = scalars[f"curvature_{kind}/{surrogate}/spectral_radius"]
+                assert logged == [(index, pytest.approx(r)) for index, r in enumerate(radii)]
+                (row,) = [row for row in rows if row[:3] == [surrogate, kind, name]]
+                mean, spread = statistics.fmean(radii), statistics.stdev(radii)
+                assert row[3] == f"{mean:.4g} ({spread:.3g}), {statistics.median(radii):.4g}"
+    # One of them by hand: the second batch, attacked through the run's own surrogate.
+    model = keras.saving.load_model(runs / "dep" / "model.keras")
+    data = keras_dep.datasets.load("digits", test_examples=BATCHES * SIZE)
+    x, y = data.x_test[SIZE:].astype("float32") / 255, data.y_test[SIZE:]
+    attacked = keras_dep.FGSM(epsilon=Settings().eval_epsilon)(model, x, y)
+    seen = keras_dep.Hessian(
+        keras_dep.with_surrogate(model, "arctan"), keras_dep.MeanLogitCrossentropy()
+    )
+    expected = seen.spectrum(attacked, y, tolerance=1e-3)
+    record = found["runs"]["dep"]["spectra"]["arctan"]["fgsm"][1]
+    np.testing.assert_allclose(record["eigenvalues"], expected.eigenvalues, rtol=1e-3)
+    for figure in ("density", "training"):
+        assert (out / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+        assert (out / f"{figure}.svg").stat().st_size > 5000
+
+
+def test_pyhessians_iteration(launch, tmp_path):
+    options = ("--batches=1", "--kinds=clean", "--surrogates=training", "--method=power")
+    assert launch(*options, "--batch_size=6", "--density_vectors=0", "--trace_products=0") == 0
+    found = json.loads((tmp_path / "out/hessian.json").read_text())["runs"]["sgd"]
+    (record,) = found["spectra"]["training"]["clean"]
+    assert len(record["eigenvalues"]) == 5 and np.isfinite(record["residual"])
+    assert set(found) == {"spectra", "alignment"} and found["alignment"] == []

@@ -1,0 +1,91 @@
+"""A network under another surrogate or precision against one built so from the start."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_dep import LIF
+from keras_dep import PLIF
+from keras_dep import Steps
+from keras_dep.attacks.objectives import cross_entropy
+from keras_dep.substitution import with_dtype
+from keras_dep.substitution import with_surrogate
+
+
+def network(surrogate, width=None):
+    """Nested, and with a neuron that has a weight of its own."""
+    keras.utils.set_random_seed(3)
+    inner = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(6), LIF(2, surrogate=surrogate, width=width)]
+    )
+    return keras.Sequential(
+        [
+            keras.Input((4,)),
+            inner,
+            keras.layers.Dense(6),
+            PLIF(2, surrogate=surrogate, width=width),
+            keras.layers.Dense(3),
+            Steps(2),
+        ]
+    )
+
+
+def data():
+    draw = np.random.default_rng(1)
+    return draw.normal(0, 2, (10, 4)).astype("float32"), draw.integers(0, 3, 5).astype("int32")
+
+
+def input_gradient(model):
+    from keras_dep import _backend
+
+    x, y = (ops.convert_to_tensor(array) for array in data())
+    return ops.convert_to_numpy(_backend.input_gradient(model, cross_entropy)(x, y))
+
+
+@pytest.mark.parametrize("name, width", [("arctan", None), ("sigmoid", 0.7)])
+def test_derivatives_are_those_of_a_network_built_so(name, width):
+    model = network("triangle")
+    before = input_gradient(model)
+    substituted = with_surrogate(model, name, width)
+    found = input_gradient(substituted)
+    np.testing.assert_allclose(found, input_gradient(network(name, width)), atol=1e-6)
+    assert np.abs(found - before).max() > 1e-3
+    np.testing.assert_array_equal(input_gradient(model), before)
+    x, _ = data()
+    np.testing.assert_array_equal(substituted.predict_on_batch(x), model.predict_on_batch(x))
+
+
+def test_weights_are_shared_also_after_a_step():
+    model = network("triangle")
+    substituted = with_surrogate(model, "arctan")
+    x, _ = data()
+    first = substituted.predict_on_batch(x)
+    model.set_weights([weight + 0.3 for weight in model.get_weights()])
+    second = substituted.predict_on_batch(x)
+    assert np.abs(first - second).max() > 1e-3
+    np.testing.assert_array_equal(second, model.predict_on_batch(x))
+    assert len(substituted.trainable_variables) == len(model.trainable_variables)
+
+
+def test_single_precision_copy_of_half_precision():
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    model = network("triangle")
+    keras.mixed_precision.set_dtype_policy("float32")
+    x, _ = data()
+    copy, expected = with_dtype(model, "float32"), network("triangle")
+    np.testing.assert_array_equal(copy.predict_on_batch(x), expected.predict_on_batch(x))
+    assert {layer.compute_dtype for layer in copy._flatten_layers()} == {"float32"}
+    assert np.abs(model.predict_on_batch(x) - expected.predict_on_batch(x)).max() > 1e-4
+
+
+def test_bad_input():
+    plain = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name="plain")
+    with pytest.raises(ValueError, match="spiking layers; received 'plain'"):
+        with_surrogate(plain, "arctan")
+    with pytest.raises(ValueError, match="surrogate must be one of"):
+        with_surrogate(network("triangle"), "step")
+    with pytest.raises(ValueError, match="dtype must be float32 or float64; received 'float16'"):
+        with_dtype(plain, "float16")
+    with pytest.raises(ValueError, match="must be functional or sequential"):
+        with_dtype(with_surrogate(network("triangle"), "arctan"), "float32")
