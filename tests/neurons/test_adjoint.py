@@ -49,7 +49,8 @@ def test_second_derivatives_are_the_programs(monkeypatch):
         model = keras.Sequential([keras.Input((3,)), *layers, LIF(3, surrogate=name, width=0.5)])
         kernel = np.random.default_rng(1).normal(0.5, 0.5, (3, 4))
         model.set_weights([kernel, np.zeros(4)])
-        product = Hessian(model, lambda y, s: ops.mean(ops.square(s - y))).at(x, np.float32(0.3))
+        wanted = np.full((6, 4), 0.3, "float32")
+        product = Hessian(model, lambda y, s: ops.mean(ops.square(s - y))).at(x, wanted)
         vector = np.random.default_rng(2).standard_normal(16).astype("float32")
         products.append(ops.convert_to_numpy(product(ops.convert_to_tensor(vector))))
     assert np.abs(products[0]).max() > 0.1
