@@ -52,6 +52,8 @@ class PLIF(LIF):
     2.0
     """
 
+    learns = True
+
     def __init__(
         self,
         timesteps,
