@@ -95,9 +95,6 @@ class LIF(keras.layers.Layer):
     [0.0, 1.0, 0.0, 1.0]
     """
 
-    # Whether decay or threshold are weights.
-    learns = False
-
     def __init__(
         self,
         timesteps,
@@ -164,7 +161,8 @@ class LIF(keras.layers.Layer):
         def program(currents):
             return ops.stack([fired for _, fired in self._steps(currents)])
 
-        if derivative is None or self.learns:
+        # Subclasses may charge and reset otherwise, or learn what is a number here.
+        if derivative is None or type(self) not in (LIF, IF):
             return program
         decay, threshold = self.decay_and_threshold("float32")
         soft = self.reset == "soft"

@@ -52,8 +52,6 @@ class PLIF(LIF):
     2.0
     """
 
-    learns = True
-
     def __init__(
         self,
         timesteps,
