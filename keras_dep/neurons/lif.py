@@ -73,6 +73,8 @@ class LIF(keras.layers.Layer):
             code of the paper does, which leaves no gradient through time.
         surrogate: name of the surrogate derivative, one of `keras_dep.surrogates.names()`.
         width: width of the surrogate in units of the potential; default: the usual one of its name.
+        recompute: keep the currents alone for the gradient and run through the steps again, for
+            long sequences. On TensorFlow it leaves no second derivative.
         **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
 
     Call arguments:
@@ -104,6 +106,7 @@ class LIF(keras.layers.Layer):
         surrogate="triangle",
         width=None,
         decay=None,
+        recompute=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -121,33 +124,15 @@ class LIF(keras.layers.Layer):
         self.detach_membrane = detach_membrane
         self.width = surrogates.usual_width(surrogate) if width is None else width
         self.surrogate = surrogates.check(surrogate, self.width)
+        self.recompute = recompute
         self.supports_masking = True
         self.built = True
 
     def call(self, inputs):
-        currents, decay, threshold = self._charging(inputs)
-        derivative = surrogates.derivative(self.surrogate, self.width)
-
-        def program(currents):
-            steps = self._steps(currents, decay, threshold)
-            return ops.stack([fired for _, fired in steps])
-
-        if isinstance(decay, float) and derivative is not None:
-            soft = self.reset == "soft"
-            program = _backend.with_derivative(
-                program,
-                lambda currents: adjoint.forward(currents, decay, threshold, soft),
-                lambda gradient, potentials: adjoint.backward(
-                    gradient,
-                    potentials,
-                    0.0 if self.detach_membrane else decay,
-                    threshold,
-                    soft,
-                    derivative,
-                    attached=not self.detach_reset,
-                ),
-            )
-        return ops.cast(timewise.fold(program(currents)), self.compute_dtype)
+        program = self._program()
+        if self.recompute:
+            program = keras.remat(program)
+        return ops.cast(timewise.fold(program(self._currents(inputs))), self.compute_dtype)
 
     def distances(self, inputs):
         """Membrane potential minus threshold at every step, ahead of the reset.
@@ -158,21 +143,41 @@ class LIF(keras.layers.Layer):
         Returns:
             Tensor like `inputs`, in float32 at least; a neuron fires where it is not negative.
         """
-        steps = self._steps(*self._charging(inputs))
+        steps = self._steps(self._currents(inputs))
         return timewise.fold(ops.stack([distance for distance, _ in steps]))
-
-    def _charging(self, inputs):
-        """Currents `(T, batch, ...)`, decay and threshold."""
-        dtype = "float64" if self.compute_dtype == "float64" else "float32"
-        currents = timewise.unfold(ops.cast(inputs, dtype), self.timesteps)
-        return currents, *self.decay_and_threshold(dtype)
 
     def decay_and_threshold(self, dtype):
         """What the membrane keeps from step to step, and the threshold: numbers, or tensors."""
         return 1.0 - 1.0 / self.tau, self.threshold
 
-    def _steps(self, currents, decay, threshold):
+    def _currents(self, inputs):
+        dtype = "float64" if self.compute_dtype == "float64" else "float32"
+        return timewise.unfold(ops.cast(inputs, dtype), self.timesteps)
+
+    def _program(self):
+        """The function from currents `(T, batch, ...)` to spikes."""
+        derivative = surrogates.derivative(self.surrogate, self.width)
+
+        def program(currents):
+            return ops.stack([fired for _, fired in self._steps(currents)])
+
+        # Subclasses may charge and reset otherwise, or learn what is a number here.
+        if derivative is None or type(self) not in (LIF, IF):
+            return program
+        decay, threshold = self.decay_and_threshold("float32")
+        soft = self.reset == "soft"
+        passed = 0.0 if self.detach_membrane else decay
+        return _backend.with_derivative(
+            program,
+            lambda currents: adjoint.forward(currents, decay, threshold, soft),
+            lambda gradient, potentials: adjoint.backward(
+                gradient, potentials, passed, threshold, soft, derivative, not self.detach_reset
+            ),
+        )
+
+    def _steps(self, currents):
         """Of each step in turn, the potentials minus the threshold, and the spikes."""
+        decay, threshold = self.decay_and_threshold(currents.dtype)
         potential = fired = None
         for current in ops.unstack(currents):
             if potential is not None:
@@ -206,6 +211,7 @@ class LIF(keras.layers.Layer):
             "detach_membrane": self.detach_membrane,
             "surrogate": self.surrogate,
             "width": self.width,
+            "recompute": self.recompute,
         }
 
 
