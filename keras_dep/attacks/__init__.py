@@ -3,6 +3,7 @@
 from keras_dep.attacks.apgd import APGD
 from keras_dep.attacks.bim import BIM
 from keras_dep.attacks.fgsm import FGSM
+from keras_dep.attacks.interoperability import channels_first
 from keras_dep.attacks.mifgsm import MIFGSM
 from keras_dep.attacks.noise import GaussianNoise
 from keras_dep.attacks.pgd import PGD
@@ -15,6 +16,7 @@ from keras_dep.attacks.transfer import Transfer
 __all__ = [
     "APGD",
     "BIM",
+    "channels_first",
     "FGSM",
     "GaussianNoise",
     "MIFGSM",
