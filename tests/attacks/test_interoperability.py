@@ -1,5 +1,6 @@
 """The adapter for other libraries: the same logits and weights, another layout."""
 
+import keras
 import numpy as np
 import pytest
 
