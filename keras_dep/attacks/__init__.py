@@ -8,6 +8,7 @@ from keras_dep.attacks.mifgsm import MIFGSM
 from keras_dep.attacks.noise import GaussianNoise
 from keras_dep.attacks.pgd import PGD
 from keras_dep.attacks.random_search import RandomSearch
+from keras_dep.attacks.released import Released
 from keras_dep.attacks.rfgsm import RFGSM
 from keras_dep.attacks.sapgd import SAPGD
 from keras_dep.attacks.square import Square
@@ -22,6 +23,7 @@ __all__ = [
     "MIFGSM",
     "PGD",
     "RandomSearch",
+    "Released",
     "RFGSM",
     "SAPGD",
     "Square",
