@@ -66,6 +66,7 @@ class Released(Attack):
         if self._behind[0] is not model:
             inputs = keras.Input(model.input_shape[1:])
             self._behind = model, keras.Model(inputs, model(inputs * std + mean))
+        mean, std = ops.convert_to_tensor(mean), ops.convert_to_tensor(std)
         found = self.attack._craft(self._behind[1], (images - mean) / std, labels, seed)
         return ops.clip(found * std + mean, *self.threat.bounds)
 
