@@ -366,7 +366,7 @@ def _training_attack(settings):
 
 def _in_batches(attack, model, images, labels, size):
     parts = [
-        attack(model, images[i : i + size], labels[i : i + size], seed=[attack.seed, i])
+        attack(model, images[i : i + size], labels[i : i + size])
         for i in range(0, len(images), size)
     ]
     return np.concatenate(parts)

@@ -72,7 +72,7 @@ class PerturbedTraining(_backend.TransformedStep):
         def craft():
             return gradient_attack.ascend(
                 lambda candidate, labels: gradient(self.attack.objective, candidate, labels),
-                images + x["start"],
+                self.attack.threat.project(images + x["start"], images),
                 images,
                 y,
                 self.attack.threat,

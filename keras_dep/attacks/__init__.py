@@ -3,10 +3,12 @@
 from keras_dep.attacks.apgd import APGD
 from keras_dep.attacks.bim import BIM
 from keras_dep.attacks.fgsm import FGSM
+from keras_dep.attacks.interoperability import channels_first
 from keras_dep.attacks.mifgsm import MIFGSM
 from keras_dep.attacks.noise import GaussianNoise
 from keras_dep.attacks.pgd import PGD
 from keras_dep.attacks.random_search import RandomSearch
+from keras_dep.attacks.released import Released
 from keras_dep.attacks.rfgsm import RFGSM
 from keras_dep.attacks.sapgd import SAPGD
 from keras_dep.attacks.square import Square
@@ -15,11 +17,13 @@ from keras_dep.attacks.transfer import Transfer
 __all__ = [
     "APGD",
     "BIM",
+    "channels_first",
     "FGSM",
     "GaussianNoise",
     "MIFGSM",
     "PGD",
     "RandomSearch",
+    "Released",
     "RFGSM",
     "SAPGD",
     "Square",

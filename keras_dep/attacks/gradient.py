@@ -18,11 +18,11 @@ DRAWS_PER_LOOK = 4096
 
 
 def ascend(gradient, start, images, labels, threat):
-    """Signed ascent from `start`; `gradient(x, y)` is that of the summed objective.
+    """Signed ascent from `start` in the ball; `gradient(x, y)` is that of the summed objective.
 
     Pure: runs as well inside a compiled train step as outside of one.
     """
-    candidate = threat.project(start, images)
+    candidate = start
     for _ in range(threat.steps):
         candidate = threat.ascend(candidate, images, gradient(candidate, labels))
     return candidate
@@ -237,7 +237,7 @@ class GradientAttack(Attack):
         worst, worst_success = None, None
         for restart in range(threat.restarts):
             offset = random_offset(threat, images, [*np.atleast_1d(seed), restart])
-            start = images + ops.convert_to_tensor(offset)
+            start = threat.project(images + ops.convert_to_tensor(offset), images)
             found = self._ascend(gradient, start, images, labels)
             if threat.restarts == 1:
                 return found

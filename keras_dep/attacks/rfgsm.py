@@ -42,5 +42,5 @@ class RFGSM(GradientAttack):
         shape = tuple(images.shape[1:])
         signs = [np.sign(draw.standard_normal(shape)) for draw in image_draws(images, seed)]
         offset = (self.threat.step_size * np.stack(signs)).astype("float32")
-        start = images + ops.convert_to_tensor(offset)
+        start = self.threat.project(images + ops.convert_to_tensor(offset), images)
         return self._ascend(lambda x, y: look(x, y)[0], start, images, labels)

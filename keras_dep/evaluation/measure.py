@@ -51,6 +51,7 @@ def robust_accuracy(model, attack, images, labels, batch_size=128):
 
     Example:
 
+    >>> import keras
     >>> from keras_dep import attacks
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     >>> x, y = np.full((6, 4), 0.5, "float32"), np.zeros(6, "int32")

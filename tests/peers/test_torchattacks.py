@@ -12,6 +12,7 @@ from keras_dep.attacks import MIFGSM
 from keras_dep.attacks import PGD
 from keras_dep.attacks import RFGSM
 from keras_dep.attacks import Square
+from keras_dep.attacks import channels_first
 from keras_dep.attacks.gradient import image_draws
 from keras_dep.attacks.gradient import random_offset
 from keras_dep.attacks.square import draw_square
@@ -28,6 +29,13 @@ torchattacks = pytest.importorskip("torchattacks")
 
 CLASSES, SIDE, TIMESTEPS = 5, 8, 4
 SEARCH = {"epsilon": 8 / 255, "step_size": 0.01, "steps": 7}
+
+
+def test_the_adapted_model_is_one_for_the_peer():
+    model, images, labels = _problem("spiking")
+    peer = torchattacks.BIM(channels_first(model), eps=8 / 255, alpha=2 / 255, steps=3)
+    ours = BIM(epsilon=8 / 255, step_size=2 / 255, steps=3)(model, images, labels)
+    _assert_equal(ours, _peer_images(peer, images, labels), images)
 
 
 @pytest.mark.parametrize("network", ["smooth", "spiking"])
