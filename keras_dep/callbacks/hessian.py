@@ -116,11 +116,13 @@ class HessianSpectrum(keras.callbacks.Callback):
 
     def measure(self):
         """Computes and logs the spectrum now; returns its record, or `None` if it was skipped."""
+        # Reading it brings weights back that a JAX epoch keeps to itself.
+        model = self.model
         if self._hessian is None:
-            self._hessian = Hessian(self.network or self.model, self.loss or self.model.loss)
+            self._hessian = Hessian(self.network or model, self.loss or model.loss)
         started = time.perf_counter()
         try:
-            record = self._record()
+            record = self._record(model)
         except ValueError as error:
             warnings.warn(f"Hessian spectrum skipped: {error}", stacklevel=2)
             return None
@@ -160,7 +162,7 @@ class HessianSpectrum(keras.callbacks.Callback):
             )
         self.left_out.append(int(self.model.optimizer.iterations))
 
-    def _record(self):
+    def _record(self, model):
         spectrum = self._hessian.spectrum(
             self.x,
             self.y,
@@ -171,7 +173,7 @@ class HessianSpectrum(keras.callbacks.Callback):
             batch_size=self.batch_size,
         )
         record = {
-            "iteration": int(self.model.optimizer.iterations),
+            "iteration": int(model.optimizer.iterations),
             "eigenvalues": spectrum.eigenvalues.tolist(),
             "residuals": spectrum.residuals.tolist(),
             "spectral_radius": spectrum.radius,
@@ -180,7 +182,7 @@ class HessianSpectrum(keras.callbacks.Callback):
         }
         if self.align:
             found = alignment.measure(
-                self._hessian, self.x, self.y, spectrum, self.model.optimizer, self.batch_size
+                self._hessian, self.x, self.y, spectrum, model.optimizer, self.batch_size
             )
             record["alignment"] = dataclasses.asdict(found)
         return record
