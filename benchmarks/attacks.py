@@ -7,19 +7,16 @@ backend, elsewhere ours is measured alone. Medians.
   python benchmarks/attacks.py --backend=jax --quick
 """
 
-import argparse
-import json
-import os
 import statistics
 import time
+
+import conventions
 
 CASES = ("fgsm", "pgd-7", "pgd-50", "apgd-100")
 
 
 def main():
     options = _options()
-    os.environ["KERAS_BACKEND"] = options.backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     model, images, labels = _problem(options)
     rows = []
     print(f"{'case':<12}{'ours, images/s':>16}{'least to most':>20}{'peer':>10}{'ratio':>8}")
@@ -43,37 +40,19 @@ def main():
         spread = f"{min(speeds['ours']):.4g} to {max(speeds['ours']):.4g}"
         shown = [f"{value:.4g}" if value else "-" for value in (peer, ratio)]
         print(f"{case:<12}{ours:>16.4g}{spread:>20}{shown[0]:>10}{shown[1]:>8}", flush=True)
-        rows.append(
-            {
-                "case": f"{options.model}, {case}",
-                "backend": options.backend,
-                "metric": "images per second",
-                "ours": ours,
-                "peer": peer,
-                "peer_name": "torchattacks 3.5.1" if peer else None,
-                "ratio": ratio,
-            }
-        )
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(rows, file, indent=2)
+        name = "torchattacks 3.5.1" if peer else None
+        case = f"{options.model}, {case}"
+        rows.append(conventions.row(options, case, "images per second", ours, peer, name, ratio))
+    conventions.save(rows, options)
 
 
 def _options():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    chosen = os.environ.get("KERAS_BACKEND", "torch")
-    parser.add_argument("--backend", default=chosen, choices=("torch", "tensorflow", "jax"))
+    parser = conventions.parser(__doc__, "vgg5 and two cases", "counted calls of each kind")
     parser.add_argument("--cases", help="a list with commas between; default all, quick the first")
     parser.add_argument("--batch", type=int, help="images per call; default 64, quick 8")
-    parser.add_argument("--rounds", type=int, default=5, help="counted calls of each kind")
-    parser.add_argument("--quick", action="store_true", help="vgg5 and two cases")
-    parser.add_argument("--json", help="file for the rows")
-    options = parser.parse_args()
-    options.cases = (
-        options.cases.split(",") if options.cases else CASES[: 2 if options.quick else 4]
-    )
-    if unknown := set(options.cases) - set(CASES):
-        parser.error(f"cases must be among {', '.join(CASES)}; received {', '.join(unknown)}.")
+    options = conventions.parsed(parser)
+    options.cases = options.cases or ",".join(CASES[: 2 if options.quick else 4])
+    conventions.listed(parser, options, "cases", CASES)
     options.batch = options.batch or (8 if options.quick else 64)
     options.model = "vgg5" if options.quick else "vgg11"
     return options

@@ -12,7 +12,6 @@ above the start, ours against one training step, each in a process of its own.
 """
 
 import argparse
-import json
 import os
 import resource
 import statistics
@@ -20,11 +19,11 @@ import subprocess
 import sys
 import time
 
+import conventions
+
 
 def main():
     options = _options()
-    os.environ["KERAS_BACKEND"] = options.backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if options.memory_of:
         print(_peak(options))
         return
@@ -39,52 +38,37 @@ def main():
             f"{max(seconds):>10.3f}{products:>10}{residual:>11.2e}"
         )
     rows = [
-        _row(case, options.backend, "seconds", times["ours"], seconds, name)
+        _row(options, case, "seconds", times["ours"], seconds, name)
         for name, seconds in times.items()
         if name != "ours"
     ]
     if options.memory:
         ours, step = (_peak_elsewhere(options, kind) for kind in ("spectrum", "step"))
         print(f"peak memory: {ours / 1e6:.0f} MB, a training step {step / 1e6:.0f} MB")
-        rows.append(_row(case, options.backend, "bytes", [ours], [step], "training step"))
+        rows.append(_row(options, case, "bytes", [ours], [step], "training step"))
     for row in rows:
         print(f"{row['metric']}: {row['ratio']:.3f} of {row['peer_name']}")
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(rows, file, indent=2)
+    conventions.save(rows, options)
 
 
 def _options():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    chosen = os.environ.get("KERAS_BACKEND", "torch")
-    parser.add_argument("--backend", default=chosen, choices=("torch", "tensorflow", "jax"))
+    parser = conventions.parser(__doc__, "a small network and batch")
     parser.add_argument("--model", help="default vgg11, quick vgg5")
     parser.add_argument("--batch", type=int, help="images; default 128, quick 4")
     parser.add_argument("--together", type=int, help="images looked at together by ours")
-    parser.add_argument("--rounds", type=int, default=5, help="counted rounds")
     parser.add_argument("--tolerance", type=float, default=1e-2, help="relative residual")
     parser.add_argument("--memory", action="store_true", help="peak memory too")
-    parser.add_argument("--quick", action="store_true", help="a small network and batch")
-    parser.add_argument("--json", help="file for the rows")
     parser.add_argument("--memory_of", choices=("spectrum", "step"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = conventions.parsed(parser)
     options.model = options.model or ("vgg5" if options.quick else "vgg11")
     options.batch = options.batch or (4 if options.quick else 128)
     options.size = 8 if options.quick else 32
     return options
 
 
-def _row(case, backend, metric, ours, peer, peer_name):
+def _row(options, case, metric, ours, peer, peer_name):
     ours, peer = statistics.median(ours), statistics.median(peer)
-    return {
-        "case": case,
-        "backend": backend,
-        "metric": metric,
-        "ours": ours,
-        "peer": peer,
-        "peer_name": peer_name,
-        "ratio": ours / peer,
-    }
+    return conventions.row(options, case, metric, ours, peer, peer_name, ours / peer)
 
 
 def _problem(options):

@@ -10,19 +10,16 @@ largest resident memory of a process that takes nothing but such steps.
   python benchmarks/dep_overhead.py --backend=jax --cases=vgg11,mlp --quick
 """
 
-import argparse
-import json
 import multiprocessing
-import os
 import resource
 import statistics
 import time
 
+import conventions
+
 
 def main():
     options = _options()
-    os.environ["KERAS_BACKEND"] = options.backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     rows = []
     print(
         f"{'case':<10}{'seconds of':<16}{'median':>10}{'least':>10}{'most':>10}{'of SGD step':>14}"
@@ -42,43 +39,26 @@ def main():
                 flush=True,
             )
             if kind != "SGD step":
-                rows.append(_row(name, options.backend, kind, "seconds", middle, plain, ratio))
+                rows.append(_row(options, f"{name}, {kind}", "seconds", middle, plain, ratio))
         if options.memory:
             rows.append(_memory_row(name, options))
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(rows, file, indent=2)
+    conventions.save(rows, options)
 
 
 def _options():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    chosen = os.environ.get("KERAS_BACKEND", "torch")
-    parser.add_argument("--backend", default=chosen, choices=("torch", "tensorflow", "jax"))
+    parser = conventions.parser(__doc__, "small batches, no full SVD", "counted steps of each kind")
     parser.add_argument("--cases", default=",".join(CASES), help="a list with commas between")
     parser.add_argument("--batch", type=int, help="images per step; default 128, quick 16")
-    parser.add_argument("--rounds", type=int, default=5, help="counted steps of each kind")
     parser.add_argument("--jit", default="auto", choices=("auto", "on", "off"))
     parser.add_argument("--memory", action="store_true", help="peak memory too")
-    parser.add_argument("--quick", action="store_true", help="small batches, no full SVD")
-    parser.add_argument("--json", help="file for the rows")
-    options = parser.parse_args()
-    options.cases = options.cases.split(",")
-    if unknown := set(options.cases) - set(CASES):
-        parser.error(f"cases must be among {', '.join(CASES)}; received {', '.join(unknown)}.")
+    options = conventions.parsed(parser)
+    conventions.listed(parser, options, "cases", CASES)
     options.batch = options.batch or (16 if options.quick else 128)
     return options
 
 
-def _row(case, backend, kind, metric, ours, peer, ratio):
-    return {
-        "case": f"{case}, {kind}",
-        "backend": backend,
-        "metric": metric,
-        "ours": ours,
-        "peer": peer,
-        "peer_name": "SGD step",
-        "ratio": ratio,
-    }
+def _row(options, case, metric, ours, plain, ratio):
+    return conventions.row(options, case, metric, ours, plain, "SGD step", ratio)
 
 
 def _measure(name, options):
@@ -143,7 +123,7 @@ def _memory_row(name, options):
             peaks[kind] = pool.apply(_peak_megabytes, (name, options, kind))
         print(f"{name:<10}{f'{kind} peak MB':<16}{peaks[kind]:>10.0f}", flush=True)
     ratio = peaks["DEP"] / peaks["SGD"]
-    return _row(name, options.backend, "peak", "megabytes", peaks["DEP"], peaks["SGD"], ratio)
+    return _row(options, f"{name}, peak", "megabytes", peaks["DEP"], peaks["SGD"], ratio)
 
 
 def _peak_megabytes(name, options, kind):

@@ -15,12 +15,13 @@ runs each contestant in a process of its own for its peak.
 import argparse
 import itertools
 import json
-import os
 import resource
 import statistics
 import subprocess
 import sys
 import time
+
+import conventions
 
 TAU = 1.1
 CLASSES = 10
@@ -28,8 +29,6 @@ CLASSES = 10
 
 def main():
     options = _options()
-    os.environ["KERAS_BACKEND"] = options.backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if options.alone:
         print(json.dumps(_peak_memory(options)))
         return
@@ -42,37 +41,27 @@ def main():
             rows += _rows(case, metric, times, options)
         if options.memory:
             rows += _memory_rows(case, name, steps, batch, options)
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(rows, file, indent=2)
+    conventions.save(rows, options)
 
 
 def _options():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    chosen = os.environ.get("KERAS_BACKEND", "torch")
-    parser.add_argument("--backend", default=chosen, choices=("torch", "tensorflow", "jax"))
+    parser = conventions.parser(__doc__, "T 4 and batch 8 alone", "counted steps of each")
     parser.add_argument("--models", default="vgg11,resnet18", help="a list with commas between")
     parser.add_argument("--timesteps", help="a list; default 4,16, quick 4")
     parser.add_argument("--batches", help="a list; default 32,128, quick 8")
     parser.add_argument("--peers", default=",".join(NEURONS), help="a list")
-    parser.add_argument("--rounds", type=int, default=5, help="counted steps of each")
     parser.add_argument("--jit", default="auto", choices=("auto", "on", "off"))
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
     parser.add_argument("--layout", default="last", choices=("last", "first"), help="channels")
     parser.add_argument("--memory", action="store_true", help="peak memory too, on the CPU")
-    parser.add_argument("--quick", action="store_true", help="T 4 and batch 8 alone")
-    parser.add_argument("--json", help="file for the rows")
     parser.add_argument("--alone", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = conventions.parsed(parser)
     for name, value in (("timesteps", "4" if options.quick else "4,16"),
                         ("batches", "8" if options.quick else "32,128")):  # fmt: skip
         numbers = (getattr(options, name) or value).split(",")
         setattr(options, name, [int(number) for number in numbers])
     for name, known in (("models", NETWORKS), ("peers", NEURONS)):
-        chosen = [item for item in getattr(options, name).split(",") if item]
-        setattr(options, name, chosen)
-        if unknown := set(chosen) - set(known):
-            parser.error(f"{name} must be among {', '.join(known)}; received {', '.join(unknown)}.")
+        conventions.listed(parser, options, name, known)
     return options
 
 
@@ -157,15 +146,8 @@ def _peak_memory(options):
 
 
 def _row(case, options, metric, ours, peer, name, ratio):
-    return {
-        "case": f"{case}, {options.precision}, jit {options.jit}, channels {options.layout}",
-        "backend": options.backend,
-        "metric": metric,
-        "ours": ours,
-        "peer": peer,
-        "peer_name": name,
-        "ratio": ratio,
-    }
+    case = f"{case}, {options.precision}, jit {options.jit}, channels {options.layout}"
+    return conventions.row(options, case, metric, ours, peer, name, ratio)
 
 
 def _ours(name, steps, options, floor=False):

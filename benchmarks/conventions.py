@@ -1,0 +1,52 @@
+"""What every benchmark here shares: options, the form of a row, and the file they go to."""
+
+import argparse
+import json
+import os
+
+
+def parser(description, quick, rounds="counted rounds"):
+    """Options of all benchmarks; `quick` and `rounds` say what those two mean."""
+    options = argparse.ArgumentParser(description=description.splitlines()[0])
+    chosen = os.environ.get("KERAS_BACKEND", "torch")
+    options.add_argument("--backend", default=chosen, choices=("torch", "tensorflow", "jax"))
+    options.add_argument("--rounds", type=int, default=5, help=rounds)
+    options.add_argument("--quick", action="store_true", help=quick)
+    options.add_argument("--json", help="file for the rows")
+    return options
+
+
+def parsed(parser):
+    """The options, with the backend chosen ahead of Keras' import."""
+    options = parser.parse_args()
+    os.environ["KERAS_BACKEND"] = options.backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    return options
+
+
+def listed(parser, options, name, known):
+    """Turns an option of names with commas between into a list, and refuses unknown ones."""
+    chosen = [item for item in getattr(options, name).split(",") if item]
+    if unknown := set(chosen) - set(known):
+        parser.error(f"{name} must be among {', '.join(known)}; received {', '.join(unknown)}.")
+    setattr(options, name, chosen)
+
+
+def row(options, case, metric, ours, peer, peer_name, ratio):
+    """One comparison; `ratio` is ours over the peer's."""
+    return {
+        "case": case,
+        "backend": options.backend,
+        "metric": metric,
+        "ours": ours,
+        "peer": peer,
+        "peer_name": peer_name,
+        "ratio": ratio,
+    }
+
+
+def save(rows, options):
+    """Writes the rows where `--json` says."""
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(rows, file, indent=2)
