@@ -79,6 +79,10 @@ def _problem(options):
 
     keras.utils.set_random_seed(0)
     shape = (options.size, options.size, 3)
+    if options.backend == "torch":
+        # The peer's products cannot pass torch's channels-last convolution.
+        keras.config.set_image_data_format("channels_first")
+        shape = (3, options.size, options.size)
     model = keras_dep.models.build(options.model, input_shape=shape, num_classes=10)
     draw = np.random.default_rng(0)
     x = draw.uniform(0, 1, (options.batch, *shape)).astype("float32")
