@@ -50,29 +50,12 @@ _define("integer", "verbose", 1, "Progress: 0 none, 1 bars, 2 lines.", lower_bou
 
 def launch(argv):
     """From a command line to the exit status, as `SystemExit`."""
-    if {"--help", "-help", "-h"} & set(argv[1:]):
-        print(__doc__)
-        for name in FLAGS:
-            flag = FLAGS[name]
-            default = "" if flag.default in (None, []) else f" [{flag.default_as_str}]"
-            print(f"  --{name}: {flag.help}{default}")
-        sys.exit(0)
-    try:
-        unnamed = FLAGS(argv)[1:]
-    except flags.Error as error:
-        _fail(" ".join(str(error).split()))
-    if unnamed:
-        _fail(f"no positional arguments are taken; received {' '.join(unnamed)!r}.")
-    if FLAGS.backend:
-        os.environ["KERAS_BACKEND"] = FLAGS.backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        _fail(" ".join(str(error).split()))
-    except KeyboardInterrupt:
-        _fail(f"stopped; the same command goes on with {FLAGS.out_dir}/evaluation.json.", 130)
-    sys.exit(0)
+    from apps import command
+
+    def stopped():
+        return f"the same command goes on with {FLAGS.out_dir}/evaluation.json."
+
+    command.launch(argv, "attack", __doc__, FLAGS, main, stopped)
 
 
 def main():
@@ -208,11 +191,6 @@ def _write(name, text):
 
     with durable.whole_file(_path(name)) as unfinished, open(unfinished, "w") as file:
         file.write(text)
-
-
-def _fail(message, status=2):
-    print(f"attack: {message}", file=sys.stderr)
-    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -50,28 +50,9 @@ _define("integer", "trace_products", 15, "Products for the trace, 3 or more; 0: 
 
 def launch(argv):
     """From a command line to the exit status, as `SystemExit`."""
-    if {"--help", "-help", "-h"} & set(argv[1:]):
-        print(__doc__)
-        for name in FLAGS:
-            default = "" if FLAGS[name].default is None else f" [{FLAGS[name].default_as_str}]"
-            print(f"  --{name}: {FLAGS[name].help}{default}")
-        sys.exit(0)
-    try:
-        unnamed = FLAGS(argv)[1:]
-    except flags.Error as error:
-        _fail(error)
-    if unnamed:
-        _fail(f"no positional arguments are taken; received {' '.join(unnamed)!r}.")
-    if FLAGS.backend:
-        os.environ["KERAS_BACKEND"] = FLAGS.backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        _fail(error)
-    except KeyboardInterrupt:
-        _fail("stopped; only event files were left.", 130)
-    sys.exit(0)
+    from apps import command
+
+    command.launch(argv, "hessian", __doc__, FLAGS, main, lambda: "only event files were left.")
 
 
 def main():
@@ -121,11 +102,6 @@ def _draw(out_dir, measured, results):
         curvature_study.plot_training(results, os.path.join(out_dir, f"training.{ending}"))
         if densities:
             density.plot(densities, os.path.join(out_dir, f"density.{ending}"))
-
-
-def _fail(message, status=2):
-    print(f"hessian: {' '.join(str(message).split())}", file=sys.stderr)
-    sys.exit(status)
 
 
 if __name__ == "__main__":

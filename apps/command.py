@@ -1,0 +1,47 @@
+"""From a command line to the exit status: what the apps share."""
+
+import os
+import sys
+
+from absl import flags
+
+
+def launch(argv, name, about, flag_values, main, stopped):
+    """Parses, chooses the backend, runs `main()`, and ends in `SystemExit`.
+
+    Args:
+        argv: the command line.
+        name: the app's name, in front of its errors.
+        about: text above the flags that `--help` lists.
+        flag_values: the app's flags, `--backend` among them.
+        main: function without arguments; its `ValueError` and `OSError` become one line.
+        stopped: function that says what an interrupt has left.
+    """
+    if {"--help", "-help", "-h"} & set(argv[1:]):
+        print(about)
+        for flag in (flag_values[key] for key in flag_values):
+            default = "" if flag.default in (None, []) else f" [{flag.default_as_str}]"
+            print(f"  --{flag.name}: {flag.help}{default}")
+        sys.exit(0)
+    try:
+        unnamed = flag_values(argv)[1:]
+    except flags.Error as error:
+        fail(name, error)
+    if unnamed:
+        fail(name, f"no positional arguments are taken; received {' '.join(unnamed)!r}.")
+    if flag_values.backend:
+        os.environ["KERAS_BACKEND"] = flag_values.backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        fail(name, error)
+    except KeyboardInterrupt:
+        fail(name, f"stopped; {stopped()}", 130)
+    sys.exit(0)
+
+
+def fail(name, message, status=2):
+    """One line to the error output, and the end."""
+    print(f"{name}: {' '.join(str(message).split())}", file=sys.stderr)
+    sys.exit(status)
