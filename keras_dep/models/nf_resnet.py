@@ -28,12 +28,11 @@ def nf_resnet(name, input_shape, num_classes, **options):
     Args:
         name: `"nf_resnet18"` or `"nf_resnet34"`.
         input_shape: `(height, width, channels)`, or `(channels, height, width)` where Keras is
-            configured to `channels_first`; the stem, which quarters
-            the map, is made for 224 x 224.
+            configured to `channels_first`; the stem, which quarters the map, is made for 224 x 224.
         num_classes: number of classes, at least 2.
         **options: `timesteps`, `neuron`, `encoder`, `normalization`, `dropout`, `spiking`, `mean`
-            and `std`, as in `keras_dep.models.cells.Cells`; dropout acts before the dense
-            layer, and there is nothing to normalise.
+            and `std`, as in `keras_dep.models.cells.Cells`; dropout acts before the dense layer,
+            and there is nothing to normalise.
 
     Returns:
         A `keras.Model` from pixels in [0, 1] to logits `(batch, timesteps, num_classes)`.

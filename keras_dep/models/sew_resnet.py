@@ -19,12 +19,10 @@ def sew_resnet(name, input_shape, num_classes, **options):
     Args:
         name: `"sew_resnet18"`.
         input_shape: `(height, width, channels)`, or `(channels, height, width)` where Keras is
-            configured to `channels_first`; the stem, which quarters
-            the map, is made for 224 x 224.
+            configured to `channels_first`; the stem, which quarters the map, is made for 224 x 224.
         num_classes: number of classes, at least 2.
         **options: `timesteps`, `neuron`, `encoder`, `normalization`, `dropout`, `spiking`, `mean`
-            and `std`, as in `keras_dep.models.cells.Cells`; dropout acts before the dense
-            layer.
+            and `std`, as in `keras_dep.models.cells.Cells`; dropout acts before the dense layer.
 
     Returns:
         A `keras.Model` from pixels in [0, 1] to logits `(batch, timesteps, num_classes)`.
