@@ -173,7 +173,7 @@ class Settings:
         0, "measurement", "Steps between Hessians; 0: at each epoch's end.", limits=(0, ANY)
     )
     hessian_share: float = _field(
-        0.5, "measurement",
+        1.0, "measurement",
         "Largest share of the training time for Hessians; past it only the last is taken.",
         limits=(0, ANY),
     )  # fmt: skip

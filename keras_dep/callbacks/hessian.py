@@ -36,7 +36,8 @@ class HessianSpectrum(keras.callbacks.Callback):
         align: whether to compare the gradient with the eigenvectors too.
         max_share: largest share of the training time to spend here, by the clock; `None`: no limit.
             A measurement that would exceed it, going by the last one, is left out; the first such
-            is reported, and the last one due is made up for when training ends.
+            is reported, and the last one due is made up for when training ends. The first one of
+            all, which compiles, does not count.
         writer: a `keras_dep.summaries.EventWriter`, or `None`.
         network: the model to measure where it is not the one in `fit`.
 
@@ -89,11 +90,12 @@ class HessianSpectrum(keras.callbacks.Callback):
         self._steps = 0
         self._last_batch = -1
         self._began = None
+        self._paused = 0.0
         self._spent = 0.0
         self._cost = 0.0
 
     def on_train_begin(self, logs=None):
-        self._began, self._spent = time.perf_counter(), 0.0
+        self._began, self._paused, self._spent = time.perf_counter(), 0.0, 0.0
 
     def on_train_end(self, logs=None):
         measured = self.history[-1]["iteration"] if self.history else 0
@@ -118,7 +120,8 @@ class HessianSpectrum(keras.callbacks.Callback):
         """Computes and logs the spectrum now; returns its record, or `None` if it was skipped."""
         # Reading it brings weights back that a JAX epoch keeps to itself.
         model = self.model
-        if self._hessian is None:
+        compiles = self._hessian is None
+        if compiles:
             self._hessian = Hessian(self.network or model, self.loss or model.loss)
         started = time.perf_counter()
         try:
@@ -127,9 +130,12 @@ class HessianSpectrum(keras.callbacks.Callback):
             warnings.warn(f"Hessian spectrum skipped: {error}", stacklevel=2)
             return None
         finally:
-            self._cost = time.perf_counter() - started
-            self._spent += self._cost
-        record["seconds"] = self._cost
+            seconds = time.perf_counter() - started
+            self._paused += seconds
+            if not compiles:
+                self._cost = seconds
+                self._spent += seconds
+        record["seconds"] = seconds
         self.history.append(record)
         if self.writer is not None:
             self._write(record)
@@ -150,7 +156,7 @@ class HessianSpectrum(keras.callbacks.Callback):
         self._cost = state["cost"]
 
     def _measure_if_affordable(self):
-        training = time.perf_counter() - self._began - self._spent
+        training = time.perf_counter() - self._began - self._paused
         if self.max_share is None or self._spent + self._cost <= self.max_share * training:
             self.measure()
             return

@@ -236,9 +236,9 @@ def test_what_would_cost_too_much_is_left_out_but_for_the_last(monkeypatch):
     with pytest.warns(UserWarning, match="left out where it would take more than 0.5 of") as caught:
         model.fit(x, y, batch_size=1, epochs=7, verbose=0, callbacks=[spectrum])
     assert len([w for w in caught if "left out" in str(w.message)]) == 1
-    # Ten steps an epoch: due at 10, 20, ...; 10 s are half of 20 s, 20 s of 40, 30 s of 60.
-    assert [r["iteration"] for r in spectrum.history] == [10, 40, 60, 70]
-    assert spectrum.left_out == [20, 30, 50, 70]
+    # Ten steps an epoch: due at 10, which does not count, 20, ...; 20 s are half of 40, 30 of 60.
+    assert [r["iteration"] for r in spectrum.history] == [10, 20, 40, 60, 70]
+    assert spectrum.left_out == [30, 50, 70]
     resumed = Slow(x, y, count=1, max_share=0.5)
     resumed.set_state(json.loads(json.dumps(spectrum.get_state())))
     assert resumed.left_out == spectrum.left_out and resumed._cost == 10
