@@ -35,6 +35,7 @@ class Batches(keras.utils.PyDataset):
 
     Example:
 
+    >>> from keras_dep.datasets import load
     >>> data = load("digits")
     >>> batches = Batches(data.x_train, data.y_train, batch_size=100, augment="standard")
     >>> batches[0][0].shape, len(batches)

@@ -98,7 +98,7 @@ def deflate(gradient, output_axes=1):
     Example:
 
     >>> deflated, removed = deflate(ops.diag(ops.array([3.0, 1.0])))
-    >>> ops.convert_to_numpy(deflated).round(4).tolist(), round(float(removed), 4)
+    >>> ops.convert_to_numpy(ops.abs(deflated)).round(4).tolist(), round(float(removed), 4)
     ([[0.0, 0.0], [0.0, 1.0]], 0.9)
     """
     ((deflated, removed, _),) = deflate_all([gradient], [output_axes])
