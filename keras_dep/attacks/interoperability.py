@@ -9,8 +9,8 @@ from keras_dep.losses import mean_logits
 def channels_first(model):
     """The same network from images `(batch, channels, height, width)` to logits `(batch, classes)`.
 
-    On the torch backend a Keras model is a `torch.nn.Module`; in this form torchattacks, Foolbox,
-    ART and AutoAttack take it as they take any other. Weights are shared, time is averaged.
+    On the torch backend a Keras model is a `torch.nn.Module`, and in this form what libraries of
+    attacks for torch expect; torchattacks is tested. Weights are shared, time is averaged.
 
     Args:
         model: a `keras.Model` from images `(batch, height, width, channels)` in [0, 1] to logits

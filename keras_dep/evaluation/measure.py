@@ -25,7 +25,7 @@ def under_attack(model, attack, images, labels, batch_size=128):
         batch_size: images at a time.
 
     Yields:
-        Per batch `(right, change, seconds)`: whether each adversarial image is still classified
+        Per batch `(right, change)`: whether each adversarial image is still classified
         right, and the largest change of any pixel of it.
     """
     images, labels = np.asarray(images), np.asarray(labels)
