@@ -3,14 +3,13 @@
 Reads the finished runs in --run_dir (sgd and dep), attacks the same test images under each, and
 reports the Hessian's spectral radius, the paper's ratio, the proportion it meant, both ends of the
 spectrum with error bounds, and whether the component that DEP removes is the sharp direction.
-Leaves hessian.json, hessian.md, density and training curves (with matplotlib), and event files.
+Leaves hessian.json, hessian.md, density and training curves, and event files.
 
   python apps/hessian.py --run_dir=runs/hetero --batches=4 --batch_size=32
   python apps/hessian.py --run_dir=runs/paper --data_dir=~/tensorflow_datasets --method=power
 """
 
 import dataclasses
-import importlib.util
 import json
 import os
 import sys
@@ -57,6 +56,7 @@ def launch(argv):
 
 def main():
     from keras_dep import curvature_study
+    from keras_dep import durable
     from keras_dep.summaries import EventWriter
 
     protocol = _protocol()
@@ -73,10 +73,11 @@ def main():
                 run, images, labels, protocol, writer, lambda line: print(line, flush=True)
             )
     table = curvature_study.markdown(measured)
-    with open(os.path.join(out_dir, "hessian.json"), "w") as file:
-        json.dump({"protocol": dataclasses.asdict(protocol), "runs": measured}, file, indent=2)
-    with open(os.path.join(out_dir, "hessian.md"), "w") as file:
-        file.write(table + "\n")
+    record = {"protocol": dataclasses.asdict(protocol), "runs": measured}
+    for name, text in (("hessian.json", json.dumps(record, indent=2)), ("hessian.md", table)):
+        with durable.whole_file(os.path.join(out_dir, name)) as unfinished:
+            with open(unfinished, "w") as file:
+                file.write(text + "\n")
     _draw(out_dir, measured, {name: run.result for name, run in runs.items()})
     print(f"\n{table}\n\ntensorboard --logdir {out_dir}")
 
@@ -94,9 +95,6 @@ def _draw(out_dir, measured, results):
     from keras_dep.spectrum import Density
     from keras_dep.spectrum import density
 
-    if not importlib.util.find_spec("matplotlib"):
-        print("no figures: pip install matplotlib draws them.")
-        return
     densities = {n: Density(**m["density"]) for n, m in measured.items() if "density" in m}
     for ending in ("png", "svg"):
         curvature_study.plot_training(results, os.path.join(out_dir, f"training.{ending}"))
