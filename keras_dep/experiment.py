@@ -18,6 +18,7 @@ from keras_dep import hetero
 from keras_dep import inference
 from keras_dep import losses
 from keras_dep import models
+from keras_dep.neurons.lif import CONSTANTS
 from keras_dep.optimizers import DEP
 from keras_dep.optimizers import CoupledWeightDecay
 from keras_dep.settings import Settings
@@ -76,18 +77,7 @@ def build_network(settings, data):
         input_shape=data.image_shape,
         num_classes=data.num_classes,
         timesteps=settings.timesteps,
-        neuron={
-            name: getattr(settings, name)
-            for name in (
-                "tau",
-                "threshold",
-                "reset",
-                "detach_reset",
-                "detach_membrane",
-                "surrogate",
-                "width",
-            )
-        },
+        neuron={name: getattr(settings, name) for name in CONSTANTS},
         encoder=settings.encoder,
         normalization=settings.normalization,
         dropout=settings.dropout,

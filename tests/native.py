@@ -1,7 +1,9 @@
-"""The compiler of the backend under test."""
+"""The compiler of the backend under test, and its gradients."""
 
 import keras
 import pytest
+
+from keras_dep import _backend
 
 # Values of `jit_compile` to test a train step with.
 JIT = [
@@ -28,3 +30,9 @@ def compiled(function):
 
         return tf.function(function)
     return function
+
+
+def input_gradient(model, objective):
+    """A function `(x, y)`: the gradient in `x` of the summed `objective(y, outputs)`."""
+    both = _backend.gradient_and_outputs(model, objective)
+    return lambda x, y: both(x, y)[0]

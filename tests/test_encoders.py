@@ -8,7 +8,7 @@ from keras import ops
 from keras_dep import DirectEncoding
 from keras_dep import LatencyEncoding
 from keras_dep import RateEncoding
-from keras_dep import _backend
+from tests import native
 
 T = 4
 
@@ -27,7 +27,7 @@ def test_direct_repeats_time_major(shape):
 def test_direct_gradient_sums_over_steps():
     model = keras.Sequential([keras.Input((5,)), DirectEncoding(T)])
     scale = np.random.default_rng(1).standard_normal((T * 3, 5)).astype("float32")
-    gradient = _backend.input_gradient(model, lambda y, s: s * ops.convert_to_tensor(scale))
+    gradient = native.input_gradient(model, lambda y, s: s * ops.convert_to_tensor(scale))
     found = gradient(ops.convert_to_tensor(images(3, 5)), ops.zeros(1))
     wanted = scale.reshape(T, 3, 5).sum(axis=0)
     np.testing.assert_allclose(ops.convert_to_numpy(found), wanted, atol=1e-5)
@@ -76,7 +76,7 @@ def test_values_outside_the_range_act_as_the_nearer_bound():
 def test_rate_gradient_is_one_per_spike():
     model = keras.Sequential([keras.Input((5,)), RateEncoding(T, seed=0)])
     scale = np.random.default_rng(1).standard_normal((T * 3, 5)).astype("float32")
-    gradient = _backend.input_gradient(model, lambda y, s: s * ops.convert_to_tensor(scale))
+    gradient = native.input_gradient(model, lambda y, s: s * ops.convert_to_tensor(scale))
     found = gradient(ops.convert_to_tensor(images(3, 5)), ops.zeros(1))
     wanted = scale.reshape(T, 3, 5).sum(axis=0)
     np.testing.assert_allclose(ops.convert_to_numpy(found), wanted, atol=1e-5)
@@ -96,7 +96,7 @@ def test_latency_gradient_moves_the_spike_to_the_neighbouring_step():
     x = np.array([[0.0, 0.2, 0.5, 0.9, 1.0]], "float32")
     model = keras.Sequential([keras.Input((5,)), LatencyEncoding(T)])
     weights = np.random.default_rng(1).standard_normal((T, 5)).astype("float32")
-    gradient = _backend.input_gradient(model, lambda y, s: s * ops.convert_to_tensor(weights))
+    gradient = native.input_gradient(model, lambda y, s: s * ops.convert_to_tensor(weights))
     found = ops.convert_to_numpy(gradient(ops.convert_to_tensor(x), ops.zeros(1)))[0]
     times = (T - 1) * (1 - x[0].astype("float64"))
     before, after = np.maximum(times - 1e-5, 0), np.minimum(times + 1e-5, T - 1)

@@ -11,6 +11,7 @@ from keras_dep import Steps
 from keras_dep.attacks.objectives import cross_entropy
 from keras_dep.substitution import with_dtype
 from keras_dep.substitution import with_surrogate
+from tests import native
 
 
 def network(surrogate, width=None):
@@ -37,10 +38,9 @@ def data():
 
 
 def input_gradient(model):
-    from keras_dep import _backend
 
     x, y = (ops.convert_to_tensor(array) for array in data())
-    return ops.convert_to_numpy(_backend.input_gradient(model, cross_entropy)(x, y))
+    return ops.convert_to_numpy(native.input_gradient(model, cross_entropy)(x, y))
 
 
 @pytest.mark.parametrize("name, width", [("arctan", None), ("sigmoid", 0.7)])

@@ -6,9 +6,9 @@ import pytest
 from keras import ops
 
 import keras_dep
-from keras_dep import _backend
 from keras_dep import surrogates
 from keras_dep.curvature import Hessian
+from tests import native
 
 POINTS = np.array([-3.0, -0.7, -0.3, -0.01, 0.01, 0.2, 0.45, 0.9, 2.0], "float32")
 
@@ -71,7 +71,7 @@ def test_forward_is_exactly_the_step(name, dtype):
 @pytest.mark.parametrize("width", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("name", surrogates.names())
 def test_first_derivative(name, width):
-    gradient = _backend.input_gradient(_model(name, width), lambda y, s: 2 * s + ops.square(s) / 2)
+    gradient = native.input_gradient(_model(name, width), lambda y, s: 2 * s + ops.square(s) / 2)
     x = POINTS[None]
     found = ops.convert_to_numpy(gradient(ops.convert_to_tensor(x), ops.zeros((1,))))[0]
     fired = (POINTS >= 0).astype(float)
@@ -98,7 +98,7 @@ def test_second_derivative(name):
 @pytest.mark.parametrize("name", surrogates.names())
 def test_derivatives_are_finite_far_out(name):
     model = keras.Sequential([keras.Input((6,)), Spikes(name, 1.0)])
-    gradient = _backend.input_gradient(model, lambda y, s: s)
+    gradient = native.input_gradient(model, lambda y, s: s)
     x = np.array([[0.0, 1e-38, 88.0, -88.0, 3e38, -3e38]], "float32")
     found = ops.convert_to_numpy(gradient(ops.convert_to_tensor(x), ops.zeros((1,))))
     assert np.isfinite(found).all()
@@ -107,7 +107,7 @@ def test_derivatives_are_finite_far_out(name):
 @pytest.mark.parametrize("name", surrogates.names())
 def test_derivative_at_the_threshold_itself(name):
     model = keras.Sequential([keras.Input((1,)), Spikes(name, 0.5)])
-    gradient = _backend.input_gradient(model, lambda y, s: s)
+    gradient = native.input_gradient(model, lambda y, s: s)
     found = ops.convert_to_numpy(gradient(ops.zeros((1, 1)), ops.zeros((1,))))
     np.testing.assert_allclose(found, [[2 * FIRST[name](0.0)]], atol=1e-6)
 

@@ -42,9 +42,3 @@ branches_freely = _framework.branches_freely
 either = _framework.either
 on_reduced = _framework.on_reduced
 TransformedStep = _framework.TransformedStep
-
-
-def input_gradient(model, objective):
-    """`gradient_and_outputs` without the outputs."""
-    both = gradient_and_outputs(model, objective)
-    return lambda x, y: both(x, y)[0]

@@ -6,16 +6,9 @@ import platform
 import keras
 import numpy as np
 
-NEURON = (
-    "timesteps",
-    "tau",
-    "threshold",
-    "reset",
-    "detach_reset",
-    "detach_membrane",
-    "surrogate",
-    "width",
-)
+from keras_dep.neurons.lif import CONSTANTS
+
+NEURON = ("timesteps", *CONSTANTS)
 
 
 def describe(model):

@@ -12,6 +12,16 @@ from keras_dep._export import export
 from keras_dep.neurons import adjoint
 
 RESETS = ("soft", "hard")
+# What tells one layer of neurons from another, as arguments and as attributes.
+CONSTANTS = (
+    "tau",
+    "threshold",
+    "reset",
+    "detach_reset",
+    "detach_membrane",
+    "surrogate",
+    "width",
+)
 
 
 def check_tau(tau):

@@ -8,7 +8,7 @@ from keras import ops
 from keras_dep import IF
 from keras_dep import LIF
 from keras_dep import PLIF
-from keras_dep import _backend
+from tests import native
 
 T, BATCH, UNITS = 5, 3, 4
 VARIANTS = [
@@ -71,7 +71,7 @@ def test_forward_and_gradient_equal_the_loop(variant, tau, threshold):
     spikes = ops.convert_to_numpy(net(flat, training=False)).reshape(x.shape)
     np.testing.assert_array_equal(spikes, expected)
     scale = ops.convert_to_tensor(weights.reshape(-1, UNITS).astype("float32"))
-    gradient = _backend.input_gradient(net, lambda y, s: s * scale)(flat, ops.zeros(1))
+    gradient = native.input_gradient(net, lambda y, s: s * scale)(flat, ops.zeros(1))
     expected_gradient = np.einsum("tbu,tkbu->kbu", weights, jacobian)
     found = ops.convert_to_numpy(gradient).reshape(x.shape)
     np.testing.assert_allclose(found, expected_gradient, atol=2e-5)
@@ -115,7 +115,7 @@ def test_detached_membrane_leaves_no_gradient_through_time():
     net = model(detach_membrane=True)
     only_last = np.zeros((T * BATCH, UNITS), "float32")
     only_last[-BATCH:] = 1
-    gradient = _backend.input_gradient(net, lambda y, s: s * ops.convert_to_tensor(only_last))
+    gradient = native.input_gradient(net, lambda y, s: s * ops.convert_to_tensor(only_last))
     x = ops.convert_to_tensor(currents().reshape(-1, UNITS).astype("float32"))
     found = ops.convert_to_numpy(gradient(x, ops.zeros(1))).reshape(T, BATCH, UNITS)
     assert not found[:-1].any() and found[-1].any()
