@@ -219,6 +219,22 @@ def test_conversion_is_the_gradient_of_the_twin_and_asks_the_network():
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
+def test_other_widths_compile_no_other_gradient(networks, monkeypatch):
+    traced, spikes = [], attacks.HART.spikes
+    monkeypatch.setattr(
+        attacks.HART, "spikes", lambda *given: traced.append(given) or spikes(*given)
+    )
+    slopes = [
+        FGSM(epsilon=0.1, estimator=attacks.HART(width=width)).gradient(
+            networks["soft"], *problem()
+        )
+        for width in (0.5, 1.0, 2.0)
+    ]
+    # Once for each of two layers; nothing is compiled on torch.
+    assert len(traced) == (6 if keras.backend.backend() == "torch" else 2)
+    assert np.abs(slopes[0] - slopes[1]).max() > 1e-3 < np.abs(slopes[1] - slopes[2]).max()
+
+
 @pytest.mark.parametrize("name", sorted(ESTIMATORS))
 def test_what_every_attack_promises_holds_by_any_rule(networks, name):
     model = networks["hard"]

@@ -24,6 +24,7 @@ if keras.backend.backend() != "torch":
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("pyautoattack")
+from pyautoattack import AutoAttack  # noqa: E402
 from pyautoattack.autopgd_base import APGDAttack  # noqa: E402
 from pyautoattack.autopgd_base import APGDAttack_targeted  # noqa: E402
 from pyautoattack.square import SquareAttack  # noqa: E402
@@ -111,6 +112,20 @@ def test_square_equals(network, monkeypatch):
             assert_equal(ours, found, image)
             broken += 1
     assert broken
+
+
+def test_the_whole_package_attacks_the_adapted_model():
+    model, images, labels = problem("spiking")
+    whole = AutoAttack(
+        adapted(model), attacks=["apgd-ce", "square"], version="custom", eps=4 / 255, seed=0
+    )
+    whole.verbose = False
+    whole.apgd.n_restarts = 1
+    whole.square.n_queries = 20
+    found, _ = whole.run_standard_evaluation(forth(images), torch.tensor(labels).long())
+    found = back(found)
+    assert np.abs(found - images).max() <= 4 / 255 + 1e-6
+    assert (scores(model, found).argmax(axis=1) != labels).any()
 
 
 class _Draws:
