@@ -28,7 +28,8 @@ class Square(Attack):
         targeted: labels name the class to be reached.
 
     Call arguments:
-        x: images `(batch, height, width, channels)`, or as Keras' data format says.
+        x: images `(batch, height, width, channels)`, or as Keras' data format says, or frames of
+            such `(batch, time, ...)`, whose squares lie in one place and differ in sign.
 
     Raises:
         ValueError: an argument outside its limits, or images without rows and columns.
@@ -57,21 +58,19 @@ class Square(Attack):
         return {**super().get_config(), "queries": self.queries, "share": self.share}
 
     def _craft(self, model, images, labels, seed):
-        if len(images.shape) != 4:
+        if len(images.shape) not in (4, 5):
             raise ValueError(
                 "Square needs images with rows, columns and channels; received shape "
                 f"{tuple(images.shape)}; use RandomSearch."
             )
-        first = keras.config.image_data_format() == "channels_first"
-        clean = ops.convert_to_numpy(images)
-        clean = np.moveaxis(clean, 1, -1) if first else clean
+        as_map, as_given = layouts(images.shape)
+        clean = as_map(ops.convert_to_numpy(images))
         low, high = self.threat.bounds
         epsilon = np.float32(self.threat.epsilon)
         floor, ceiling = np.maximum(clean - epsilon, low), np.minimum(clean + epsilon, high)
 
         def distance(candidate):
-            candidate = np.moveaxis(candidate, -1, 1) if first else candidate
-            return ops.convert_to_numpy(self._ask(model, candidate, labels))
+            return ops.convert_to_numpy(self._ask(model, as_given(candidate), labels))
 
         draws = image_draws(clean, seed)
         stripes = np.stack([draw_stripes(draw, clean.shape[1:]) for draw in draws])
@@ -87,13 +86,30 @@ class Square(Attack):
             # An image that is broken keeps what broke it.
             better = (success <= 0) & ((found > success) | (found >= 0))
             best[better], success[better] = candidate[better], found[better]
-        best = np.moveaxis(best, -1, 1) if first else best
-        return self.threat.project(ops.convert_to_tensor(best), images)
+        return self.threat.project(ops.convert_to_tensor(as_given(best)), images)
 
     def _side(self, query, shape):
         place = int(query / self.queries * 10000)
         share = self.share / 2 ** sum(place > limit for limit in HALVINGS)
         return min(max(round(math.sqrt(share * shape[0] * shape[1])), 1), *shape)
+
+
+def layouts(shape):
+    """Functions from images or frames of a shape to `(batch, rows, columns, rest)` and back."""
+    first = keras.config.image_data_format() == "channels_first"
+    frames = tuple(shape[1:-3])
+
+    def as_map(pixels):
+        pixels = np.moveaxis(pixels, -3, -1) if first else pixels
+        pixels = np.moveaxis(pixels, 1, -2) if frames else pixels
+        return pixels.reshape(*pixels.shape[:3], -1)
+
+    def as_given(pixels):
+        pixels = pixels.reshape(*pixels.shape[:3], *frames, -1)
+        pixels = np.moveaxis(pixels, -2, 1) if frames else pixels
+        return np.ascontiguousarray(np.moveaxis(pixels, -1, -3) if first else pixels)
+
+    return as_map, as_given
 
 
 def draw_stripes(draw, shape):

@@ -11,6 +11,7 @@ from keras_dep.attacks import Square
 from keras_dep.attacks import Transfer
 from keras_dep.attacks.square import draw_square
 from keras_dep.attacks.square import draw_stripes
+from keras_dep.attacks.square import layouts
 
 SIDE = 6
 
@@ -116,6 +117,32 @@ def test_transfer_keeps_the_substitute_that_succeeds():
 def test_bad_arguments(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
+@pytest.mark.parametrize("shape", [(2, 4, 5, 3), (2, 7, 4, 5, 3)])
+def test_maps_of_images_and_frames(shape, data_format):
+    usual = keras.config.image_data_format()
+    keras.config.set_image_data_format(data_format)
+    try:
+        pixels = np.random.default_rng(0).random(shape)
+        as_map, as_given = layouts(shape)
+        found = as_map(pixels)
+        np.testing.assert_array_equal(as_given(found), pixels)
+    finally:
+        keras.config.set_image_data_format(usual)
+    rows_and_columns = shape[-2:] if data_format == "channels_first" else shape[-3:-1]
+    assert found.shape[:3] == (2, *rows_and_columns)
+
+
+def test_square_moves_each_frame_by_itself():
+    x = np.full((2, 3, SIDE, SIDE, 1), 0.5, "float32")
+    model = keras.Sequential([keras.Input(x.shape[1:]), keras.layers.Flatten()])
+    model.add(keras.layers.Dense(2, kernel_initializer="zeros", bias_initializer="ones"))
+    model.layers[-1].bias.assign([1.0, 0.0])
+    found = Square(epsilon=0.1, queries=3)(model, x, np.zeros(2, "int32"))
+    np.testing.assert_allclose(np.abs(found - x), 0.1, atol=1e-6)
+    assert (found[:, 0] != found[:, 1]).any()
 
 
 def test_square_needs_rows_and_columns():
