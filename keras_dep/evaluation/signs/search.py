@@ -1,0 +1,79 @@
+"""Whether another search breaks more than the gradient attack that one would report."""
+
+import numpy as np
+
+from keras_dep import surrogates
+from keras_dep.evaluation.run import is_random
+from keras_dep.evaluation.signs.row import beyond
+from keras_dep.evaluation.signs.row import inapplicable
+from keras_dep.evaluation.signs.row import row
+from keras_dep.substitution import spiking_layers
+
+# Of the steps, and of the starts, from one look to the next.
+LONGER = (1, 4, 20)
+MORE_STARTS = 4
+
+
+def convergence(bench):
+    measured, standing, before = {}, bench.right, None
+    for factor in LONGER:
+        # Only what still stands, with the same start: the accuracy can but fall.
+        before, standing = standing, bench.pgd(steps=factor * bench.steps, among=standing)
+        measured[f"steps_{factor * bench.steps}"] = float(standing.mean())
+    strong = bench.strong()
+    starts = MORE_STARTS * bench.restarts
+    again = bench.pgd(restarts=starts, among=strong)
+    measured |= {
+        f"starts_{bench.restarts}": float(strong.mean()),
+        f"starts_{starts}": float(again.mean()),
+    }
+    return row(
+        "the attack has not converged",
+        "neither five times the steps nor four times the starts break 1 % more",
+        measured,
+        [
+            beyond("broken by more steps", (before & ~standing).sum(), len(standing), 0.01),
+            beyond("broken by more starts", (strong & ~again).sum(), len(strong), 0.01),
+        ],
+    )
+
+
+def surrogate_choice(bench):
+    sign = "another surrogate breaks more"
+    criterion = "all of them break < 2 % more than PGD with as many starts"
+    if not spiking_layers(bench.model):
+        return inapplicable(sign, criterion, surrogates="none")
+    found = {name: bench.pgd(surrogate=name) for name in surrogates.names()}
+    # As many searches on either side.
+    trained = bench.pgd(restarts=max(bench.restarts, len(found)))
+    return _compared(sign, criterion, "trained", trained, found)
+
+
+def optimiser_choice(bench):
+    return _compared(
+        "another optimiser breaks more",
+        "APGD and SA-PGD of as many steps break < 2 % more than PGD",
+        "pgd",
+        bench.strong(),
+        {"apgd": bench.adaptive(), "sapgd": bench.stable()},
+    )
+
+
+def samples(bench):
+    sign, criterion = "averaged gradients break more", "20 samples break < 2 % more than 10"
+    if not is_random(bench.model, bench.images[:1]):
+        return inapplicable(sign, criterion, answers="always the same")
+    few, some, many = (bench.pgd(samples=count) for count in (1, 10, 20))
+    return _compared(sign, criterion, "samples_10", some, {"samples_20": many}, samples_1=few)
+
+
+def _compared(sign, criterion, name, reference, rivals, **others):
+    """What rivals together break that the reference does not."""
+    left = np.logical_and.reduce(list(rivals.values()))
+    shown = {name: reference, **rivals, **others}
+    return row(
+        sign,
+        criterion,
+        {name: float(standing.mean()) for name, standing in shown.items()},
+        [beyond("broken by them alone", (reference & ~left).sum(), len(left), 0.02)],
+    )
