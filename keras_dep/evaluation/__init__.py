@@ -6,6 +6,7 @@ from keras_dep.evaluation.figures import draw_sweep
 from keras_dep.evaluation.health import gradient_health
 from keras_dep.evaluation.intervals import wilson
 from keras_dep.evaluation.measure import robust_accuracy
+from keras_dep.evaluation.released import released_protocol
 from keras_dep.evaluation.run import evaluate
 from keras_dep.evaluation.sweeps import epsilon_sweep
 from keras_dep.evaluation.sweeps import step_sweep
@@ -17,6 +18,7 @@ __all__ = [
     "epsilon_sweep",
     "evaluate",
     "gradient_health",
+    "released_protocol",
     "robust_accuracy",
     "step_sweep",
     "wilson",
