@@ -59,7 +59,7 @@ class Released(Attack):
         super().__init__(attack.threat, seed=attack.seed, targeted=attack.targeted)
         self.attack = attack
         self.stale_state = stale_state
-        self._behind = None, None
+        self._behind, self._replays = (None, None), {}
 
     def get_config(self):
         return {
@@ -83,8 +83,10 @@ class Released(Attack):
         images, labels = ops.convert_to_tensor(x, "float32"), ops.convert_to_tensor(y, "int32")
         with random_states_kept(model):
             found, seen = self._normalized(model, images, labels, self.seed)
-            whole = self._networks(model)[2]
-            frames = [*seen, *[found] * whole.read]
+            network = self._behind_normalization(model)
+            steps = network.output_shape[1] if len(network.output_shape) == 3 else 1
+            frames = [*seen, *[found] * steps]
+            whole = self._replay(len(frames), steps)
             return whole.predict_on_batch(ops.stack(frames, axis=1))
 
     def _craft(self, model, images, labels, seed):
@@ -95,28 +97,32 @@ class Released(Attack):
     def _normalized(self, model, images, labels, seed):
         """The normalised adversarial image, and every image that the network was shown for it."""
         mean, std = map(ops.convert_to_tensor, pixel_statistics(model))
-        network, one_step, _ = self._networks(model)
-        look, seen = self.attack._look(one_step), []
+        network, seen = self._behind_normalization(model), []
 
-        def continued(x, y):
-            shown = ops.stack([*seen, x], axis=1)
+        def look(x, y):
+            frames = [*seen, x]
             if self.stale_state:
                 seen.append(x)
-            slope, outputs = look(shown, y)
+            replay = self._replay(len(frames), 1)
+            slope, outputs = self.attack._look(replay)(ops.stack(frames, axis=1), y)
             return slope[:, -1], outputs
 
-        found = self.attack._search(network, continued, (images - mean) / std, labels, seed)
+        found = self.attack._search(network, look, (images - mean) / std, labels, seed)
         return found, seen
 
-    def _networks(self, model):
-        """The network behind its normalisation, and that asked for one step and for all."""
+    def _behind_normalization(self, model):
         if self._behind[0] is not model:
             mean, std = pixel_statistics(model)
             inputs = keras.Input(model.input_shape[1:])
-            behind = keras.Model(inputs, model(inputs * std + mean))
-            steps = behind.output_shape[1] if len(behind.output_shape) == 3 else 1
-            self._behind = model, (behind, Replay(behind, 1), Replay(behind, steps))
+            self._behind = model, keras.Model(inputs, model(inputs * std + mean))
+            self._replays = {}
         return self._behind[1]
+
+    def _replay(self, steps, read):
+        # One model for each number of steps, as TensorFlow compiles a model for any shape at once.
+        if (steps, read) not in self._replays:
+            self._replays[steps, read] = Replay(self._behind[1], steps, read)
+        return self._replays[steps, read]
 
 
 def pixel_statistics(model):

@@ -19,6 +19,7 @@ class Replay(keras.Model):
 
     Args:
         model: a `keras.Model` from images, repeated at every step, to logits.
+        steps: number of steps.
         read: how many of the last steps to answer with.
 
     Raises:
@@ -27,13 +28,14 @@ class Replay(keras.Model):
     Example:
 
     >>> network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-    >>> Replay(network, read=2)(ops.ones((3, 5, 4))).shape
+    >>> Replay(network, steps=5, read=2)(ops.ones((3, 5, 4))).shape
     (3, 2, 2)
     """
 
-    def __init__(self, model, read):
+    def __init__(self, model, steps, read):
         super().__init__(name=f"{model.name}_replay")
         self.network = model
+        self.steps = steps
         self.read = read
         self.built = True
         for layer in _timed(model):
@@ -44,11 +46,10 @@ class Replay(keras.Model):
                 )
 
     def call(self, frames, training=None):
-        steps = frames.shape[1]
-        with _steps_in_place(self.network, steps):
+        with _steps_in_place(self.network, self.steps):
             outputs = self.network(timewise.fold(ops.swapaxes(frames, 0, 1)), training=training)
         if len(outputs.shape) == 2:
-            outputs = ops.swapaxes(timewise.unfold(outputs, steps), 0, 1)
+            outputs = ops.swapaxes(timewise.unfold(outputs, self.steps), 0, 1)
         return outputs[:, -self.read :]
 
 

@@ -3,6 +3,7 @@
 from keras_dep.evaluation.checklist import checklist
 from keras_dep.evaluation.checklist import checklist_table
 from keras_dep.evaluation.figures import draw_sweep
+from keras_dep.evaluation.figures import side_by_side
 from keras_dep.evaluation.health import gradient_health
 from keras_dep.evaluation.intervals import wilson
 from keras_dep.evaluation.measure import robust_accuracy
@@ -20,6 +21,7 @@ __all__ = [
     "gradient_health",
     "released_protocol",
     "robust_accuracy",
+    "side_by_side",
     "step_sweep",
     "wilson",
 ]

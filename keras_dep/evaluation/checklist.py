@@ -66,9 +66,7 @@ def checklist(
     Source: Athalye et al., ICML 2018, signs 1 to 5; the others are particular to spiking networks.
     """
     images, labels = measure.check_data(images, labels)
-    rows = tuple(SIGNS) if rows is None else tuple(rows)
-    if unknown := set(rows) - set(SIGNS):
-        raise ValueError(f"rows must be among {list(SIGNS)}; received {sorted(unknown)}.")
+    rows = tuple(SIGNS) if rows is None else check_rows(rows)
     if not 0 < significance < 1:
         raise ValueError(f"significance must lie in (0, 1); received {significance}; try 0.01.")
     bench = Bench(
@@ -91,6 +89,13 @@ def checklist(
         found.append({"number": number, **row, "passed": is_passed(row, significance)})
         bar.update(len(found))
     return found
+
+
+def check_rows(rows):
+    """Returns numbers of rows as a tuple, raises `ValueError` where there is no such row."""
+    if unknown := set(rows) - set(SIGNS):
+        raise ValueError(f"rows must be among {list(SIGNS)}; received {sorted(unknown)}.")
+    return tuple(rows)
 
 
 def checklist_table(rows):

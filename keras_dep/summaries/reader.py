@@ -29,7 +29,7 @@ def read_scalars(logdir):
         )
     parts, scalars, scalar_tags = board.load(), {}, set()
     for name in sorted(name for name in os.listdir(logdir) if "tfevents" in name):
-        for event in _read_events(parts, os.path.join(logdir, name)):
+        for event in read_events(parts, os.path.join(logdir, name)):
             if event.session_log.status == parts.events.SessionLog.START:
                 for tag, points in scalars.items():
                     scalars[tag] = {step: points[step] for step in points if step < event.step}
@@ -44,7 +44,8 @@ def read_scalars(logdir):
     return {tag: sorted(points.items()) for tag, points in scalars.items() if points}
 
 
-def _read_events(parts, path):
+def read_events(parts, path):
+    """The events of one file, up to its damage if there is one; `parts` are those of `board`."""
     reader = parts.reader.PyRecordReader_New(path)
     while True:
         try:
