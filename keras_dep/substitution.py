@@ -63,6 +63,32 @@ def surrogate_in_place(model, name, width=None):
             layer.surrogate, layer.width = surrogate, usual
 
 
+@contextlib.contextmanager
+def estimator_in_place(model, estimator):
+    """Within the block every spiking layer of a model fires as `estimator(layer, currents)`.
+
+    A function compiled within the block keeps it.
+
+    Raises:
+        ValueError: a model without spiking layers, or with one that takes no estimator.
+    """
+    layers = spiking_layers(model)
+    strange = {type(layer).__name__ for layer in layers if not hasattr(layer, "estimator")}
+    if strange or not layers:
+        what = f"{', '.join(sorted(strange))}, which takes none" if strange else "none"
+        raise ValueError(
+            f"an estimator needs spiking layers derived from keras_dep.LIF; received {what} in "
+            f"{model.name!r}; name a surrogate, or neither."
+        )
+    try:
+        for layer in layers:
+            layer.estimator = estimator
+        yield
+    finally:
+        for layer in layers:
+            layer.estimator = None
+
+
 def spiking_layers(model):
     """The layers of a model, at any depth, that fire with a surrogate derivative."""
     return [

@@ -31,8 +31,8 @@ def spike(x, surrogate="triangle", width=1.0):
     Args:
         x: float tensor, the membrane potential minus the threshold.
         surrogate: one of `names()`.
-        width: positive float, in the units of `x`. Libraries that speak of a steepness `alpha` mean
-            `1 / width`.
+        width: positive float, in the units of `x`, or a tensor of such, not checked. Libraries that
+            speak of a steepness `alpha` mean `1 / width`.
 
     Returns:
         Tensor like `x`, of zeros and ones.
@@ -48,7 +48,11 @@ def spike(x, surrogate="triangle", width=1.0):
     >>> ops.convert_to_numpy(spike(ops.array([-0.5, 0.0, 0.5]))).tolist()
     [0.0, 1.0, 1.0]
     """
-    smooth = _PRIMITIVES[check(surrogate, width)](x / width)
+    return step(x, _PRIMITIVES[check(surrogate, width)](_stretched(x, width)))
+
+
+def step(x, smooth):
+    """Heaviside step of `x` with the derivatives of `smooth`, which must be finite."""
     return ops.cast(x >= 0, x.dtype) + (smooth - ops.stop_gradient(smooth))
 
 
@@ -64,7 +68,7 @@ def derivative(surrogate, width=1.0):
     [0.5, 1.0, 0.0]
     """
     stretched = _DERIVATIVES.get(check(surrogate, width))
-    return stretched and (lambda x: stretched(x / width) / width)
+    return stretched and (lambda x: _stretched(stretched(_stretched(x, width)), width))
 
 
 def register(name, primitive=None, derivative=None, usual_width=1.0):
@@ -123,10 +127,14 @@ def check(surrogate, width=1.0):
 
 
 def _check_width(width):
-    if not 0 < width < math.inf:
+    if not ops.is_tensor(width) and not 0 < width < math.inf:
         raise ValueError(
             f"width must be a positive finite number; received {width!r}; a usual one is 1.0."
         )
+
+
+def _stretched(x, width):
+    return x / (ops.cast(width, x.dtype) if ops.is_tensor(width) else width)
 
 
 def _triangle(z):

@@ -34,5 +34,5 @@ def compiled(function):
 
 def input_gradient(model, objective):
     """A function `(x, y)`: the gradient in `x` of the summed `objective(y, outputs)`."""
-    both = _backend.gradient_and_outputs(model, objective)
+    both = _backend.gradient_and_outputs(model, objective, lambda x: (model(x, training=False), ()))
     return lambda x, y: both(x, y)[0]

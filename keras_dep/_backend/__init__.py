@@ -2,8 +2,10 @@
 
 Each file defines:
 
-- `gradient_and_outputs(model, objective)`: a function `(x, y) -> (gradient, outputs)`, the gradient
-  that of the summed `objective(y, outputs)` in the input, in inference mode, weights untouched;
+- `gradient_and_outputs(model, objective, ask)`: a function `(x, y, *extra) -> (gradient, outputs,
+  beside)` of `ask(x, *extra) -> (outputs, beside)`, which asks the model in inference mode; the
+  gradient is that of the summed `objective(y, outputs)` in the input, weights untouched. Numbers
+  and lists of tensors among `extra` are arguments of what is compiled, and never compiled again;
 - `loss_gradient(model, loss)`: a function `(x, y) -> gradient`, that of the scalar
   `loss(y, outputs)` in all trainable weights, flattened in order, in inference mode;
 - `hessian_product(model, loss)`: a function `(x, y) -> product`, where `product(vector)` is the

@@ -7,12 +7,12 @@ import keras
 from jax.flatten_util import ravel_pytree
 
 
-def gradient_and_outputs(model, objective):
+def gradient_and_outputs(model, objective, ask):
     @jax.jit
-    def both(trainable, non_trainable, x, y):
-        return _gradient_and_outputs(model, objective, trainable, non_trainable, x, y)
+    def both(state, x, y, extra):
+        return _gradient_and_outputs(model, objective, ask, state, x, y, extra)
 
-    return lambda x, y: both(*_state(model), x, y)
+    return lambda x, y, *extra: both(_state(model), x, y, extra)
 
 
 def loss_gradient(model, loss):
@@ -88,18 +88,26 @@ class TransformedStep(keras.Model):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
 
         def gradient(objective, x, y):
-            return _gradient_and_outputs(self, objective, state[0], state[1], x, y)[0]
+            def ask(x):
+                return self(x, training=False), ()
+
+            return _gradient_and_outputs(self, objective, ask, state[:2], x, y)[0]
 
         x, y = self.transform_batch(x, y, gradient)
         return super().train_step(state, (x, y, sample_weight))
 
 
-def _gradient_and_outputs(model, objective, trainable, non_trainable, x, y):
-    def total(x):
-        outputs, _ = model.stateless_call(trainable, non_trainable, x, training=False)
-        return keras.ops.sum(objective(y, outputs)), outputs
+def _gradient_and_outputs(model, objective, ask, state, x, y, extra=()):
+    variables = [*model.trainable_variables, *model.non_trainable_variables]
+    mapping = list(zip(variables, [*state[0], *state[1]]))
 
-    return jax.grad(total, has_aux=True)(x)
+    def total(x):
+        with keras.StatelessScope(state_mapping=mapping):
+            outputs, beside = ask(x, *extra)
+        return keras.ops.sum(objective(y, outputs)), (outputs, beside)
+
+    gradient, both = jax.grad(total, has_aux=True)(x)
+    return gradient, *both
 
 
 def _state(model):

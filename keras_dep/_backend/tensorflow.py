@@ -4,12 +4,16 @@ import keras
 import tensorflow as tf
 
 
-def gradient_and_outputs(model, objective):
+def gradient_and_outputs(model, objective, ask):
     @tf.function(reduce_retracing=True)
-    def both(x, y):
-        return _gradient_and_outputs(model, objective, x, y)
+    def both(x, y, extra):
+        return _gradient_and_outputs(objective, ask, x, y, extra)
 
-    return lambda x, y: both(tf.convert_to_tensor(x), tf.convert_to_tensor(y))
+    def call(*arguments):
+        x, y, *extra = tf.nest.map_structure(tf.convert_to_tensor, arguments)
+        return both(x, y, extra)
+
+    return call
 
 
 def loss_gradient(model, loss):
@@ -99,19 +103,22 @@ class TransformedStep(keras.Model):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
 
         def gradient(objective, x, y):
-            return _gradient_and_outputs(self, objective, x, y)[0]
+            def ask(x):
+                return self(x, training=False), ()
+
+            return _gradient_and_outputs(objective, ask, x, y)[0]
 
         x, y = self.transform_batch(x, y, gradient)
         return super().train_step((x, y, sample_weight))
 
 
-def _gradient_and_outputs(model, objective, x, y):
+def _gradient_and_outputs(objective, ask, x, y, extra=()):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
-        outputs = model(x, training=False)
+        outputs, beside = ask(x, *extra)
         total = tf.reduce_sum(objective(y, outputs))
     # A model that rounds its input away has a gradient too: zero.
-    return tape.gradient(total, x, unconnected_gradients="zero"), outputs
+    return tape.gradient(total, x, unconnected_gradients="zero"), outputs, beside
 
 
 def _bound(product):

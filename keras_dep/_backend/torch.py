@@ -4,14 +4,15 @@ import keras
 import torch
 
 
-def gradient_and_outputs(model, objective):
-    def both(x, y):
+def gradient_and_outputs(model, objective, ask):
+    def both(x, y, *extra):
         x = keras.ops.convert_to_tensor(x).detach().requires_grad_(True)
         with torch.enable_grad():
-            outputs = model(x, training=False)
+            outputs, beside = ask(x, *extra)
             total = torch.sum(objective(y, outputs))
             # A model that rounds its input away has a gradient too: zero.
-            return torch.autograd.grad(total, x, materialize_grads=True)[0], outputs.detach()
+            gradient = torch.autograd.grad(total, x, materialize_grads=True)[0]
+        return gradient, *keras.tree.map_structure(torch.detach, (outputs, beside))
 
     return both
 
@@ -115,7 +116,10 @@ class TransformedStep(keras.Model):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
 
         def gradient(objective, x, y):
-            return gradient_and_outputs(self, objective)(x, y)[0]
+            def ask(x):
+                return self(x, training=False), ()
+
+            return gradient_and_outputs(self, objective, ask)(x, y)[0]
 
         x, y = self.transform_batch(x, y, gradient)
         return super().train_step((x, y, sample_weight))

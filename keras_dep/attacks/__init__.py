@@ -2,6 +2,12 @@
 
 from keras_dep.attacks.apgd import APGD
 from keras_dep.attacks.bim import BIM
+from keras_dep.attacks.estimators import ASSG
+from keras_dep.attacks.estimators import BPTR
+from keras_dep.attacks.estimators import HART
+from keras_dep.attacks.estimators import PDSG
+from keras_dep.attacks.estimators import RGA
+from keras_dep.attacks.estimators import Conversion
 from keras_dep.attacks.fgsm import FGSM
 from keras_dep.attacks.interoperability import channels_first
 from keras_dep.attacks.mifgsm import MIFGSM
@@ -16,15 +22,21 @@ from keras_dep.attacks.transfer import Transfer
 
 __all__ = [
     "APGD",
+    "ASSG",
     "BIM",
+    "BPTR",
     "channels_first",
+    "Conversion",
     "FGSM",
     "GaussianNoise",
+    "HART",
     "MIFGSM",
+    "PDSG",
     "PGD",
     "RandomSearch",
     "Released",
     "RFGSM",
+    "RGA",
     "SAPGD",
     "Square",
     "Transfer",

@@ -15,7 +15,7 @@ class APGD(AdaptiveAttack):
         epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
         steps: gradient steps, at least 1.
         restarts: independent searches, at least 1.
-        **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `samples`, as in
+        **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
             `keras_dep.attacks.gradient.GradientAttack`.
 
     Raises:

@@ -11,7 +11,7 @@ class BIM(GradientAttack):
         epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
         step_size: length of a step in pixel units.
         steps: number of steps, at least 1.
-        **gradient: `loss`, `targeted`, `surrogate`, `width`, `samples`, as in
+        **gradient: `loss`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
             `keras_dep.attacks.gradient.GradientAttack`.
 
     Raises:

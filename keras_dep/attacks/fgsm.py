@@ -9,7 +9,7 @@ class FGSM(GradientAttack):
 
     Args:
         epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
-        **gradient: `loss`, `targeted`, `surrogate`, `width`, `samples`, as in
+        **gradient: `loss`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
             `keras_dep.attacks.gradient.GradientAttack`.
 
     Raises:

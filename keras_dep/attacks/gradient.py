@@ -1,6 +1,7 @@
 """What the white-box attacks share: the call, the gradient, and signed gradient ascent."""
 
 import contextlib
+import functools
 import weakref
 import zlib
 
@@ -8,9 +9,8 @@ import numpy as np
 from keras import ops
 
 from keras_dep import _backend
-from keras_dep import surrogates
+from keras_dep.attacks import estimators
 from keras_dep.attacks import objectives
-from keras_dep.substitution import surrogate_in_place
 from keras_dep.threat import Threat
 
 # Further apart than one pass through a model can draw.
@@ -140,6 +140,9 @@ class GradientAttack(Attack):
         surrogate: the surrogate derivative to look through, one of
             `keras_dep.surrogates.names()`; default: the one of each layer.
         width: its width; default: the usual one.
+        estimator: in its place another rule for the derivative of spikes: `"assg"`, `"bptr"`,
+            `"conversion"`, `"hart"`, `"pdsg"` or `"rga"`, or an object of these with other
+            settings, as `keras_dep.attacks.ASSG(vanishing=0.9)`.
         samples: passes whose gradients are averaged, for models that draw at random (expectation
             over transformation).
 
@@ -156,18 +159,26 @@ class GradientAttack(Attack):
         loss="ce",
         surrogate=None,
         width=None,
+        estimator=None,
         samples=1,
     ):
         super().__init__(threat, seed=seed, targeted=targeted)
-        if surrogate is not None:
-            surrogates.check(surrogate, 1.0 if width is None else width)
-        elif width is not None:
+        if surrogate is None and width is not None:
             raise ValueError(f"width={width} belongs to a surrogate; name one in surrogate=.")
+        if surrogate is not None and estimator is not None:
+            raise ValueError(
+                f"surrogate or estimator must be given, not both; received {surrogate!r} and "
+                f"{estimator!r}."
+            )
         if samples < 1:
             raise ValueError(f"samples must be at least 1; received {samples}.")
         self.loss = objectives.check(loss)
         self.surrogate = surrogate
         self.width = width
+        self.estimator = None if estimator is None else estimators.named(estimator)
+        self._rule = self.estimator or estimators.Estimator()
+        if surrogate is not None:
+            self._rule = estimators.Surrogate(surrogate, width)
         self.samples = samples
 
     def get_config(self):
@@ -181,6 +192,7 @@ class GradientAttack(Attack):
             "loss": self.loss,
             "surrogate": self.surrogate,
             "width": self.width,
+            "estimator": None if self.estimator is None else repr(self.estimator),
             "samples": self.samples,
         }
 
@@ -203,24 +215,26 @@ class GradientAttack(Attack):
 
     def _look(self, model):
         """A function `(x, y) -> (gradient, outputs)`, averaged over the samples."""
-        both = _gradient_and_outputs(
-            model, (self.loss, self.targeted, self.surrogate, self.width), self.objective
-        )
+        rule = self._rule
+        both = _gradient_and_outputs(model, (self.loss, self.targeted), rule, self.objective)
         states = _random_states(model)
-        passes = 0
+        passes, memory = 0, None
 
-        def once(x, y):
-            nonlocal passes
+        def once(x, y, again=False):
+            nonlocal passes, memory
+            if memory is None:
+                memory = rule.start(model, x)
             # Only some backends count on by themselves between passes.
             passes += 1
             for variable, (seed, count) in states:
                 count = int(count) + passes * DRAWS_PER_LOOK
                 variable.assign(np.array([seed, count], variable.dtype))
-            with surrogate_in_place(model, self.surrogate, self.width):
-                return both(x, y)
+            numbers = rule.again() if again else rule.numbers()
+            slope, _, (memory, outputs) = both(x, y, numbers, memory)
+            return slope, outputs
 
         def average(x, y):
-            seen = [once(x, y) for _ in range(self.samples)]
+            seen = [once(x, y, again=sample > 0) for sample in range(self.samples)]
             return [sum(parts) / self.samples for parts in zip(*seen)]
 
         return once if self.samples == 1 else average
@@ -273,12 +287,14 @@ def choose(mask, first, second):
 _COMPILED = weakref.WeakKeyDictionary()
 
 
-def _gradient_and_outputs(model, family, objective):
-    """Compiled once per model and family of gradients, for all attacks."""
-    compiled = _COMPILED.setdefault(model, {})
+def _gradient_and_outputs(model, target, estimator, objective):
+    """Compiled once per model, target of the search and family of gradients, for all attacks."""
+    compiled, family = _COMPILED.setdefault(model, {}), (target, estimator.family())
     if family not in compiled:
         # The cache must not keep its own key alive.
-        compiled[family] = _backend.gradient_and_outputs(weakref.proxy(model), objective)
+        model = weakref.proxy(model)
+        ask = functools.partial(estimator.ask, model)
+        compiled[family] = _backend.gradient_and_outputs(model, objective, ask)
     return compiled[family]
 
 

@@ -16,7 +16,7 @@ class MIFGSM(GradientAttack):
         step_size: length of a step in pixel units.
         steps: number of steps, at least 1.
         decay: what the accumulated gradient keeps from step to step, at least 0.
-        **gradient: `loss`, `targeted`, `surrogate`, `width`, `samples`, as in
+        **gradient: `loss`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
             `keras_dep.attacks.gradient.GradientAttack`.
 
     Raises:

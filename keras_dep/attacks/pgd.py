@@ -14,7 +14,7 @@ class PGD(GradientAttack):
         random_start: start from a uniform draw in the ball.
         restarts: independent searches, at least 1; per image the one with the largest margin of a
             wrong class is kept.
-        **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `samples`, as in
+        **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
             `keras_dep.attacks.gradient.GradientAttack`.
 
     Raises:

@@ -17,7 +17,7 @@ class RFGSM(GradientAttack):
         epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
         step_size: length of the random step and of each gradient step; default `epsilon / 2`.
         steps: gradient steps, at least 1.
-        **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `samples`, as in
+        **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
             `keras_dep.attacks.gradient.GradientAttack`.
 
     Raises:

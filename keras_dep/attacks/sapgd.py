@@ -17,13 +17,13 @@ class SAPGD(AdaptiveAttack):
         epsilon: radius of the L-infinity ball in pixel units, in [0, 1]; the first step length.
         steps: gradient steps, at least 1.
         restarts: independent searches, at least 1.
-        **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `samples`, as in
+        **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
             `keras_dep.attacks.gradient.GradientAttack`.
 
     Raises:
         ValueError: an argument outside its limits, or a model that does not suit them.
 
-    Source: arXiv 2512.22522, without the adaptive surrogate.
+    Source: arXiv 2512.22522, with `estimator="assg"` as published.
 
     Example:
 

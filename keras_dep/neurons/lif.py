@@ -1,5 +1,6 @@
 """Leaky integrate-and-fire neurons, unrolled over time folded into the batch."""
 
+import functools
 import math
 
 import keras
@@ -138,9 +139,14 @@ class LIF(keras.layers.Layer):
         self.supports_masking = True
         self.built = True
 
+    # A function `(layer, currents) -> spikes` of an attack that derives them by another rule.
+    estimator = None
+
     def call(self, inputs):
         program = self._program()
-        if self.recompute:
+        if self.estimator is not None:
+            program = functools.partial(self.estimator, self)
+        elif self.recompute:
             program = keras.remat(program)
         return ops.cast(timewise.fold(program(self._currents(inputs))), self.compute_dtype)
 
@@ -153,7 +159,7 @@ class LIF(keras.layers.Layer):
         Returns:
             Tensor like `inputs`, in float32 at least; a neuron fires where it is not negative.
         """
-        steps = self._steps(self._currents(inputs))
+        steps = self.steps(self._currents(inputs))
         return timewise.fold(ops.stack([distance for distance, _ in steps]))
 
     def decay_and_threshold(self, dtype):
@@ -169,7 +175,7 @@ class LIF(keras.layers.Layer):
         derivative = surrogates.derivative(self.surrogate, self.width)
 
         def program(currents):
-            return ops.stack([fired for _, fired in self._steps(currents)])
+            return ops.stack([fired for _, fired in self.steps(currents)])
 
         # Subclasses may charge and reset otherwise, or learn what is a number here.
         if derivative is None or type(self) not in (LIF, IF):
@@ -185,8 +191,13 @@ class LIF(keras.layers.Layer):
             ),
         )
 
-    def _steps(self, currents):
-        """Of each step in turn, the potentials minus the threshold, and the spikes."""
+    def steps(self, currents, fire=None):
+        """Of each step in turn, the potentials minus the threshold, and the spikes.
+
+        Args:
+            currents: tensor `(T, batch, ...)`.
+            fire: the function from the former to the latter; default: with the layer's surrogate.
+        """
         decay, threshold = self.decay_and_threshold(currents.dtype)
         potential = fired = None
         for current in ops.unstack(currents):
@@ -194,7 +205,10 @@ class LIF(keras.layers.Layer):
                 current = decay * self._kept(potential, fired, threshold) + current
             potential = current
             distance = potential - threshold
-            fired = surrogates.spike(distance, self.surrogate, self.width)
+            if fire is None:
+                fired = surrogates.spike(distance, self.surrogate, self.width)
+            else:
+                fired = fire(distance)
             yield distance, fired
 
     def _kept(self, potential, fired, threshold):

@@ -1,0 +1,110 @@
+"""What all estimators share, and the two that leave the rule to the layers: theirs, and another
+surrogate."""
+
+import dataclasses
+
+from keras import ops
+
+from keras_dep import surrogates
+from keras_dep.substitution import estimator_in_place
+from keras_dep.substitution import surrogate_in_place
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimator:
+    """A rule for the derivative of spikes. Spikes and logits are those of the network.
+
+    This one is the network's own: the surrogate of each layer. A subclass overrides `spikes`. One
+    gradient is compiled for each `family`; the `numbers` are its arguments.
+    """
+
+    def family(self):
+        """What distinguishes one compiled gradient from another."""
+        return (type(self).__name__,)
+
+    def numbers(self):
+        """The settings that are arguments of the compiled gradient, a tuple of floats."""
+        return ()
+
+    def start(self, model, images):
+        """What is remembered ahead of an attack's first gradient: per layer a list of tensors."""
+        return []
+
+    def again(self):
+        """The numbers for another sample of a gradient, which must leave the memory as it is."""
+        return self.numbers()
+
+    def ask(self, model, x, numbers, memory):
+        """Answers to derive by the rule, and beside them `(memory, answers of the network)`."""
+        outputs = model(x, training=False)
+        return outputs, (memory, outputs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Surrogate(Estimator):
+    """Another surrogate derivative of the membrane potential, in any layer that has one.
+
+    Args:
+        name: one of `keras_dep.surrogates.names()`.
+        width: its width in units of the potential; default: the usual one.
+    """
+
+    name: str
+    width: float | None = None
+
+    def __post_init__(self):
+        surrogates.check(self.name, 1.0 if self.width is None else self.width)
+
+    def family(self):
+        return (*super().family(), self.name)
+
+    def numbers(self):
+        return (surrogates.usual_width(self.name) if self.width is None else float(self.width),)
+
+    def ask(self, model, x, numbers, memory):
+        with surrogate_in_place(model, self.name, *numbers):
+            return super().ask(model, x, numbers, memory)
+
+
+class LayerRule(Estimator):
+    """Base of the estimators that say for a whole layer how its spikes follow from its currents."""
+
+    def spikes(self, layer, currents, numbers, memory):
+        """Spikes of one layer, with the derivative that the rule gives them.
+
+        Args:
+            layer: the `keras_dep.LIF` or what derives from it.
+            currents: tensor `(T, batch, ...)`.
+            numbers: as in `numbers`, scalars of the type of the currents.
+            memory: what this layer's last call returned, or `start`.
+
+        Returns:
+            `(spikes, memory)`, the latter `None` where nothing is remembered.
+        """
+        raise NotImplementedError
+
+    def ask(self, model, x, numbers, memory):
+        kept, before = [], iter(memory)
+
+        def spikes(layer, currents):
+            typed = [ops.cast(number, currents.dtype) for number in numbers]
+            fired, remembered = self.spikes(layer, currents, typed, next(before, None))
+            if remembered is not None:
+                kept.append(remembered)
+            return fired
+
+        with estimator_in_place(model, spikes):
+            outputs = model(x, training=False)
+        return outputs, (kept, outputs)
+
+
+def linear(spikes, inputs, slopes):
+    """`spikes` whose derivative in finite `inputs` is `slopes`."""
+    change = inputs - ops.stop_gradient(inputs)
+    return ops.stop_gradient(spikes) + ops.stop_gradient(slopes) * change
+
+
+def constant_steps(layer, currents):
+    """Distances and spikes `(T, batch, ...)` of a layer, as constants."""
+    steps = layer.steps(ops.stop_gradient(currents))
+    return [ops.stop_gradient(ops.stack(tensors)) for tensors in zip(*steps)]
