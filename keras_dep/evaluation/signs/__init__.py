@@ -15,7 +15,9 @@ SIGNS = {
     7: gradient.health,
     8: search.surrogate_choice,
     9: search.optimiser_choice,
+    10: search.estimator_choice,
     11: search.samples,
     13: gradient.landscape,
+    14: search.twin,
     15: gradient.label_leak,
 }

@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from keras_dep import attacks
 from keras_dep import surrogates
+from keras_dep.attacks.estimators import ESTIMATORS
 from keras_dep.evaluation.run import is_random
 from keras_dep.evaluation.signs.row import beyond
 from keras_dep.evaluation.signs.row import inapplicable
@@ -39,14 +41,35 @@ def convergence(bench):
 
 
 def surrogate_choice(bench):
-    sign = "another surrogate breaks more"
-    criterion = "all of them break < 2 % more than PGD with as many starts"
-    if not spiking_layers(bench.model):
-        return inapplicable(sign, criterion, surrogates="none")
-    found = {name: bench.pgd(surrogate=name) for name in surrogates.names()}
-    # As many searches on either side.
-    trained = bench.pgd(restarts=max(bench.restarts, len(found)))
-    return _compared(sign, criterion, "trained", trained, found)
+    return _other_derivatives(
+        bench, "another surrogate breaks more", "surrogate", surrogates.names(), spiking_layers
+    )
+
+
+def estimator_choice(bench):
+    return _other_derivatives(
+        bench, "another rule for the derivative breaks more", "estimator", ESTIMATORS, _neurons
+    )
+
+
+def twin(bench):
+    sign = "the twin without spikes breaks more"
+    criterion = "what is made on it breaks < 1 % that the gradient attacks leave standing"
+    if not _neurons(bench.model):
+        return inapplicable(sign, criterion, neurons="none of ours")
+    white = bench.white()
+    # Its gradient alone leads; the network is asked only in the end, as in a transfer.
+    crafted = bench.standing(
+        attacks.MIFGSM(
+            estimator="conversion", step_size=bench.epsilon / 5, steps=20, **bench.common
+        )
+    )
+    return row(
+        sign,
+        criterion,
+        {"white_box": float(white.mean()), "twin": float(crafted.mean())},
+        [beyond("twin alone", (white & ~crafted).sum(), len(white), 0.01)],
+    )
 
 
 def optimiser_choice(bench):
@@ -65,6 +88,22 @@ def samples(bench):
         return inapplicable(sign, criterion, answers="always the same")
     few, some, many = (bench.pgd(samples=count) for count in (1, 10, 20))
     return _compared(sign, criterion, "samples_10", some, {"samples_20": many}, samples_1=few)
+
+
+def _other_derivatives(bench, sign, argument, names, layers):
+    criterion = "all of them break < 2 % more than PGD with as many starts"
+    if not layers(bench.model):
+        return inapplicable(sign, criterion, neurons="none of ours")
+    found = {name: bench.pgd(**{argument: name}) for name in names}
+    # As many searches on either side.
+    trained = bench.pgd(restarts=max(bench.restarts, len(found)))
+    return _compared(sign, criterion, "trained", trained, found)
+
+
+def _neurons(model):
+    """The spiking layers, if every one of them takes an estimator."""
+    layers = spiking_layers(model)
+    return layers if all(hasattr(layer, "estimator") for layer in layers) else []
 
 
 def _compared(sign, criterion, name, reference, rivals, **others):
