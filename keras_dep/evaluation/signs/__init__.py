@@ -17,6 +17,7 @@ SIGNS = {
     9: search.optimiser_choice,
     10: search.estimator_choice,
     11: search.samples,
+    12: search.differences,
     13: gradient.landscape,
     14: search.twin,
     15: gradient.label_leak,

@@ -8,12 +8,15 @@ from keras_dep.attacks.estimators import ESTIMATORS
 from keras_dep.evaluation.run import is_random
 from keras_dep.evaluation.signs.row import beyond
 from keras_dep.evaluation.signs.row import inapplicable
+from keras_dep.evaluation.signs.row import outdone
 from keras_dep.evaluation.signs.row import row
 from keras_dep.substitution import spiking_layers
 
 # Of the steps, and of the starts, from one look to the next.
 LONGER = (1, 4, 20)
 MORE_STARTS = 4
+# Of each gradient that differences estimate.
+DIRECTIONS = 25
 
 
 def convergence(bench):
@@ -49,6 +52,23 @@ def surrogate_choice(bench):
 def estimator_choice(bench):
     return _other_derivatives(
         bench, "another rule for the derivative breaks more", "estimator", ESTIMATORS, _neurons
+    )
+
+
+def differences(bench):
+    """An attack that differentiates through any defence, as it asks for answers alone."""
+    steps = max(1, bench.queries // (2 * DIRECTIONS))
+    size = bench.epsilon * min(1.0, 2.5 / steps)
+    spsa = attacks.SPSA(steps=steps, step_size=size, directions=DIRECTIONS, **bench.common)
+    white, found = bench.white(), bench.standing(spsa)
+    return row(
+        "differences of answers break more than the gradient",
+        "SPSA no better than the gradient attacks, and it alone breaks < 1 %",
+        {"white_box": float(white.mean()), "spsa": float(found.mean())},
+        [
+            outdone("SPSA against white box", found, white),
+            beyond("SPSA alone", (white & ~found).sum(), len(white), 0.01),
+        ],
     )
 
 
