@@ -19,8 +19,8 @@ def above(count, trials, limit):
 
     Example:
 
-    >>> round(above(2, 32, 0.01), 3), above(0, 32, 0.01)
-    (0.041, 1.0)
+    >>> round(above(2, 32, 0.01), 3)
+    0.041
     """
     if not 0 <= count <= trials or not 0 < limit < 1:
         raise ValueError(

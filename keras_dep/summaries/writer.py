@@ -46,6 +46,7 @@ class EventWriter:
     Example:
 
     >>> import tempfile
+    >>> from keras_dep.summaries import read_scalars
     >>> folder = tempfile.mkdtemp()
     >>> with EventWriter(folder) as writer:
     ...     writer.hparams({"learning_rate": 0.1}, metrics=["accuracy"])
