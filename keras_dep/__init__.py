@@ -14,6 +14,7 @@ from keras_dep import surrogates
 from keras_dep._version import __version__
 from keras_dep.activity import ActivityProbe
 from keras_dep.attacks import APGD
+from keras_dep.attacks import APGDT
 from keras_dep.attacks import BIM
 from keras_dep.attacks import FGSM
 from keras_dep.attacks import MIFGSM
@@ -32,6 +33,7 @@ from keras_dep.encoders import DirectEncoding
 from keras_dep.encoders import LatencyEncoding
 from keras_dep.encoders import RateEncoding
 from keras_dep.evaluation import evaluate
+from keras_dep.framewise import with_frames
 from keras_dep.hetero import PerturbedTraining
 from keras_dep.losses import MeanLogitAccuracy
 from keras_dep.losses import MeanLogitCrossentropy
@@ -58,6 +60,7 @@ __all__ = [
     "ActivityProbe",
     "alignment",
     "APGD",
+    "APGDT",
     "attacks",
     "Batches",
     "BIM",
@@ -105,5 +108,6 @@ __all__ = [
     "TimeSharedDropout",
     "Transfer",
     "with_dtype",
+    "with_frames",
     "with_surrogate",
 ]

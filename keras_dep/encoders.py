@@ -27,7 +27,12 @@ class DirectEncoding(timewise.Timewise):
     (32, 32, 32, 3)
     """
 
+    # Not while inputs are those of every step already, as in `keras_dep.with_frames`.
+    repeats = True
+
     def call(self, inputs):
+        if not self.repeats:
+            return inputs
         return ops.tile(inputs, (self.timesteps,) + (1,) * (len(inputs.shape) - 1))
 
     def compute_output_shape(self, input_shape):

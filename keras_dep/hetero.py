@@ -91,6 +91,7 @@ class PerturbedTraining(_backend.TransformedStep):
                 "step_size": threat.step_size,
                 "steps": threat.steps,
                 "random_start": threat.random_start,
+                "norm": threat.norm,
                 "seed": self.attack.seed,
             },
             "name": self.name,

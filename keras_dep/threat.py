@@ -1,21 +1,29 @@
 """Threat models: what an attacker may change, as frozen values, and the projection onto it."""
 
 import dataclasses
+import math
 
+import numpy as np
 from keras import ops
+
+NORMS = ("Linf", "L2")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Threat:
-    """An L-infinity ball around each image, cut to the pixel range, and how it is searched.
+    """A ball around each image, cut to the pixel range, and how it is searched.
 
     Args:
-        epsilon: radius in pixel units, in [0, 1]; 8/255 is usual.
+        epsilon: radius in pixel units, in [0, 1]; 8/255 is usual. For `"L2"` that of the whole
+            image, at least 0; 0.5 is usual for 32 x 32 pixels.
         steps: gradient steps, at least 1.
-        step_size: step length in pixel units, >= 0; default `epsilon`.
-        random_start: start from a uniform draw in the ball instead of the image.
+        step_size: step length in the units of `epsilon`; default `epsilon`.
+        random_start: start from a draw in the ball instead of the image: uniform, for `"L2"` in a
+            uniform direction at a uniform distance.
         restarts: independent searches, at least 1; the worst image found is kept.
         bounds: the pixel range `(low, high)`.
+        norm: `"Linf"`, the largest change of a pixel, or `"L2"`, the Euclidean length of the change
+            of an image.
 
     Raises:
         ValueError: a value outside its limits.
@@ -32,9 +40,16 @@ class Threat:
     random_start: bool = False
     restarts: int = 1
     bounds: tuple = (0.0, 1.0)
+    norm: str = "Linf"
 
     def __post_init__(self):
-        if not 0 <= self.epsilon <= 1:
+        if self.norm not in NORMS:
+            raise ValueError(
+                f"norm must be one of {', '.join(NORMS)}; received {self.norm!r}; Linf is usual."
+            )
+        if self.norm == "L2":
+            self._check_lengths()
+        elif not 0 <= self.epsilon <= 1:
             raise ValueError(
                 f"epsilon must lie in [0, 1] (pixels are in [0, 1]); received {self.epsilon}; "
                 "write 8 of 255 grey levels as 8/255."
@@ -51,17 +66,72 @@ class Threat:
             )
         if self.step_size is None:
             object.__setattr__(self, "step_size", self.epsilon)
-        if not 0 <= self.step_size <= 1:
+        if self.norm == "Linf" and not 0 <= self.step_size <= 1:
             raise ValueError(f"step_size must lie in [0, 1]; received {self.step_size}.")
 
+    def _check_lengths(self):
+        for name in ("epsilon", "step_size"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise ValueError(
+                    f'{name} must be at least 0 and finite for norm="L2"; received {value}.'
+                )
+
     def project(self, candidate, image):
-        """Nearest point to `candidate` within `epsilon` of `image` and inside the bounds."""
-        low, high = self.bounds
-        offset = ops.clip(candidate - image, -self.epsilon, self.epsilon)
-        return ops.clip(image + offset, low, high)
+        """The point within `epsilon` of `image` next to `candidate`, cut to the bounds."""
+        offset = candidate - image
+        if self.norm == "Linf":
+            offset = ops.clip(offset, -self.epsilon, self.epsilon)
+        else:
+            length = _length(offset)
+            outside = length > self.epsilon
+            scale = self.epsilon / ops.where(outside, length, ops.ones_like(length))
+            offset = ops.where(outside, offset * scale, offset)
+        return ops.clip(image + offset, *self.bounds)
+
+    def direction(self, gradient):
+        """The step of length 1 that climbs the steepest; zero where the gradient is zero."""
+        if self.norm == "Linf":
+            return ops.sign(gradient)
+        # To unit scale first: squares of tiny surrogate gradients would vanish.
+        largest = ops.max(ops.abs(gradient), axis=_pixels(gradient), keepdims=True)
+        gradient = gradient / ops.where(largest > 0, largest, ops.ones_like(largest))
+        length = _length(gradient)
+        return gradient / ops.where(length > 0, length, ops.ones_like(length))
 
     def ascend(self, candidate, image, gradient):
-        """One signed gradient step followed by the projection; a zero gradient moves nothing."""
+        """One step up the gradient followed by the projection; a zero gradient moves nothing."""
         # The sign of NaN differs between backends.
         gradient = ops.where(ops.isfinite(gradient), gradient, ops.zeros_like(gradient))
-        return self.project(candidate + self.step_size * ops.sign(gradient), image)
+        return self.project(candidate + self.step_size * self.direction(gradient), image)
+
+    def inside(self, draw, shape):
+        """An offset from inside the ball for a random start.
+
+        Args:
+            draw: a `numpy.random.Generator`.
+            shape: shape of an image.
+
+        Returns:
+            Float64 array.
+        """
+        if self.norm == "Linf":
+            return self.epsilon * draw.uniform(-1.0, 1.0, shape)
+        return self.surface(draw, shape) * draw.uniform()
+
+    def surface(self, draw, shape):
+        """An offset from the ball's surface: a uniform draw stretched until it touches it, or a
+        uniform direction for `"L2"`. Arguments and result are those of `inside`."""
+        if self.norm == "Linf":
+            offset = draw.uniform(-1.0, 1.0, shape)
+            return self.epsilon * offset / np.abs(offset).max()
+        offset = draw.standard_normal(shape)
+        return self.epsilon * offset / np.linalg.norm(offset)
+
+
+def _pixels(images):
+    return tuple(range(1, len(images.shape)))
+
+
+def _length(offset):
+    return ops.sqrt(ops.sum(ops.square(offset), axis=_pixels(offset), keepdims=True))

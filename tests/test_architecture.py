@@ -30,7 +30,7 @@ FLOORS = {
         "datasets",
         "alignment",
     ),
-    4: ("models", "callbacks", "hetero", "evaluation"),
+    4: ("framewise", "models", "callbacks", "hetero", "evaluation"),
     5: ("settings",),
     6: ("experiment",),
     7: ("curvature_study",),

@@ -1,6 +1,7 @@
 """Attacks on images in [0, 1], one file each, one calling convention."""
 
 from keras_dep.attacks.apgd import APGD
+from keras_dep.attacks.apgdt import APGDT
 from keras_dep.attacks.bim import BIM
 from keras_dep.attacks.estimators import ASSG
 from keras_dep.attacks.estimators import BPTR
@@ -23,6 +24,7 @@ from keras_dep.attacks.transfer import Transfer
 
 __all__ = [
     "APGD",
+    "APGDT",
     "ASSG",
     "BIM",
     "BPTR",

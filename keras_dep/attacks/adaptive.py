@@ -9,40 +9,52 @@ from keras_dep.threat import Threat
 
 
 class AdaptiveAttack(gradient.GradientAttack):
-    """Long searches from starts on the ball's faces, that remember what fooled the network.
+    """Long searches from starts on the ball's surface, that remember what fooled the network.
 
     Per image the result is the last iterate, over all restarts, that was misclassified; where none
     was, the iterate with the largest loss. Image and restart decide the start.
 
     Args:
-        epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
+        epsilon: radius of the ball in pixel units.
         steps: gradient steps, at least 1.
         restarts: independent searches, at least 1.
+        norm: one of the class's `NORMS`.
         **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
             `GradientAttack`.
     """
 
-    def __init__(self, *, epsilon=8 / 255, steps=100, restarts=1, **gradient):
-        threat = Threat(epsilon=epsilon, steps=steps, random_start=True, restarts=restarts)
-        super().__init__(threat, **gradient)
+    NORMS = ("Linf",)
+
+    def __init__(self, *, epsilon=8 / 255, steps=100, restarts=1, norm="Linf", **gradient):
+        if norm not in self.NORMS:
+            raise ValueError(
+                f"norm must be one of {', '.join(self.NORMS)} for {type(self).__name__}; received "
+                f"{norm!r}."
+            )
+        super().__init__(
+            Threat(epsilon=epsilon, steps=steps, random_start=True, restarts=restarts, norm=norm),
+            **gradient,
+        )
 
     def _search(self, model, look, images, labels, seed):
         def examine(candidate):
             """`(gradient, loss per image, fooled per image)` at a candidate."""
             slope, outputs = look(candidate, labels)
             slope = ops.where(ops.isfinite(slope), slope, ops.zeros_like(slope))
-            chosen = ops.cast(ops.argmax(mean_logits(outputs), axis=-1), "int32")
-            fooled = chosen == labels if self.targeted else chosen != labels
-            return slope, self.objective(labels, outputs), fooled
+            return slope, self.objective(labels, outputs), self._fooled(labels, outputs)
 
         result = None
         for restart in range(self.threat.restarts):
-            start = face_start(self.threat, images, [*np.atleast_1d(seed), restart])
+            start = surface_start(self.threat, images, [*np.atleast_1d(seed), restart])
             slope, loss, fooled = examine(start)
             memory = Memory(start, loss, fooled)
             self._climb(examine, memory, start, slope, images)
             result = memory if result is None else result.joined(memory)
         return gradient.choose(result.fooled, result.fooling, result.best)
+
+    def _fooled(self, labels, outputs):
+        chosen = ops.cast(ops.argmax(mean_logits(outputs), axis=-1), "int32")
+        return chosen == labels if self.targeted else chosen != labels
 
 
 class Memory:
@@ -68,13 +80,12 @@ class Memory:
         return self
 
 
-def face_start(threat, images, seed):
-    """A uniform draw stretched until it touches the ball, per image, cut to the bounds."""
+def surface_start(threat, images, seed):
+    """A point of the ball's surface per image, cut to the bounds; see `Threat.surface`."""
     shape = tuple(images.shape[1:])
-    draw = np.stack([draw.uniform(-1, 1, shape) for draw in gradient.image_draws(images, seed)])
-    reach = np.abs(draw).max(axis=tuple(range(1, draw.ndim)), keepdims=True)
-    offset = (threat.epsilon * draw / reach).astype("float32")
-    return threat.project(images + ops.convert_to_tensor(offset), images)
+    draws = [threat.surface(draw, shape) for draw in gradient.image_draws(images, seed)]
+    offset = ops.convert_to_tensor(np.stack(draws).astype("float32"))
+    return threat.project(images + offset, images)
 
 
 def stages(steps):

@@ -5,16 +5,18 @@ from keras import ops
 from keras_dep.attacks.adaptive import AdaptiveAttack
 from keras_dep.attacks.adaptive import stages
 from keras_dep.attacks.gradient import choose
+from keras_dep.threat import NORMS
 
 
 class APGD(AdaptiveAttack):
-    """Signed gradient steps with momentum; each image halves its step and returns to its best point
+    """Steps up the gradient with momentum; each image halves its step and returns to its best point
     where the loss rose in no more than 75 % of a stage's steps, or has stalled.
 
     Args:
-        epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
+        epsilon: radius of the ball in pixel units; see `keras_dep.threat.Threat`.
         steps: gradient steps, at least 1.
         restarts: independent searches, at least 1.
+        norm: `"Linf"` or `"L2"`.
         **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
             `keras_dep.attacks.gradient.GradientAttack`.
 
@@ -32,6 +34,7 @@ class APGD(AdaptiveAttack):
     (2, 4)
     """
 
+    NORMS = NORMS
     MOMENTUM = 0.75
     RISES = 0.75
 
@@ -48,7 +51,7 @@ class APGD(AdaptiveAttack):
         )
         for number in range(threat.steps):
             weight = self.MOMENTUM if number else 1.0
-            ahead = threat.project(here + size * ops.sign(slope), images)
+            ahead = threat.project(here + size * threat.direction(slope), images)
             moved = here + weight * (ahead - here) + (1 - weight) * (here - before)
             before, here = here, threat.project(moved, images)
             slope, loss, fooled = examine(here)

@@ -8,9 +8,10 @@ class BIM(GradientAttack):
     """PGD from the image itself.
 
     Args:
-        epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
+        epsilon: radius of the ball in pixel units; see `keras_dep.threat.Threat`.
         step_size: length of a step in pixel units.
         steps: number of steps, at least 1.
+        norm: `"Linf"` or `"L2"`.
         **gradient: `loss`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
             `keras_dep.attacks.gradient.GradientAttack`.
 
@@ -28,5 +29,6 @@ class BIM(GradientAttack):
     (3, 4)
     """
 
-    def __init__(self, *, epsilon=8 / 255, step_size=2 / 255, steps=10, **gradient):
-        super().__init__(Threat(epsilon=epsilon, step_size=step_size, steps=steps), **gradient)
+    def __init__(self, *, epsilon=8 / 255, step_size=2 / 255, steps=10, norm="Linf", **gradient):
+        threat = Threat(epsilon=epsilon, step_size=step_size, steps=steps, norm=norm)
+        super().__init__(threat, **gradient)

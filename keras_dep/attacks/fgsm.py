@@ -7,8 +7,11 @@ from keras_dep.threat import Threat
 class FGSM(GradientAttack):
     """One signed gradient step of full length: `clip(x + epsilon * sign(grad), 0, 1)`.
 
+    With `norm="L2"` the step is `epsilon * grad / |grad|`.
+
     Args:
-        epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
+        epsilon: radius of the ball in pixel units; see `keras_dep.threat.Threat`.
+        norm: `"Linf"` or `"L2"`.
         **gradient: `loss`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
             `keras_dep.attacks.gradient.GradientAttack`.
 
@@ -27,5 +30,5 @@ class FGSM(GradientAttack):
     True
     """
 
-    def __init__(self, *, epsilon=8 / 255, **gradient):
-        super().__init__(Threat(epsilon=epsilon), **gradient)
+    def __init__(self, *, epsilon=8 / 255, norm="Linf", **gradient):
+        super().__init__(Threat(epsilon=epsilon, norm=norm), **gradient)

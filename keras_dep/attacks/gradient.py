@@ -29,10 +29,10 @@ def ascend(gradient, start, images, labels, threat):
 
 
 def random_offset(threat, images, seed):
-    """Uniform draws in the L-infinity ball as float32 array; see `image_draws`."""
+    """Offsets from inside the ball as float32 array; see `Threat.inside` and `image_draws`."""
     shape = tuple(images.shape[1:])
-    draws = [draw.uniform(-1.0, 1.0, shape) for draw in image_draws(images, seed)]
-    return (threat.epsilon * np.stack(draws)).astype("float32")
+    draws = [threat.inside(draw, shape) for draw in image_draws(images, seed)]
+    return np.stack(draws).astype("float32")
 
 
 def image_draws(images, seed):
@@ -68,7 +68,7 @@ class Attack:
         self.seed = seed
         self.targeted = targeted
 
-    def __call__(self, model, x, y, seed=None):
+    def __call__(self, model, x, y, seed=None, spare_errors=False):
         """Crafts adversarial images.
 
         Args:
@@ -77,6 +77,8 @@ class Attack:
             x: images in the bounds of the threat, float, array or tensor.
             y: integer labels `(batch,)`: the true classes, or the wanted ones of a targeted attack.
             seed: replaces the attack's seed for this call, an integer or a list.
+            spare_errors: leave images unchanged on which the attacker has nothing left to do, the
+                model being wrong already, or at the target.
 
         Returns:
             Images like `x`: a NumPy array for a NumPy array, else a tensor.
@@ -89,6 +91,8 @@ class Attack:
         labels = ops.convert_to_tensor(y, dtype="int32")
         with random_states_kept(model):
             found = self._craft(model, images, labels, self.seed if seed is None else seed)
+            if spare_errors:
+                found = choose(self._ask(model, images, labels) > 0, images, found)
         return ops.convert_to_numpy(found) if isinstance(x, np.ndarray) else found
 
     def get_config(self):
@@ -96,7 +100,7 @@ class Attack:
         threat = self.threat
         return {
             "attack": type(self).__name__,
-            "norm": "Linf",
+            "norm": threat.norm,
             "epsilon": threat.epsilon,
             "bounds": list(threat.bounds),
             "seed": self.seed,

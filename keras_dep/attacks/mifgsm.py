@@ -12,10 +12,11 @@ class MIFGSM(GradientAttack):
     Momentum carries the search past what is peculiar to one model, so its images transfer well.
 
     Args:
-        epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
+        epsilon: radius of the ball in pixel units; see `keras_dep.threat.Threat`.
         step_size: length of a step in pixel units.
         steps: number of steps, at least 1.
         decay: what the accumulated gradient keeps from step to step, at least 0.
+        norm: `"Linf"` or `"L2"`.
         **gradient: `loss`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
             `keras_dep.attacks.gradient.GradientAttack`.
 
@@ -33,8 +34,18 @@ class MIFGSM(GradientAttack):
     (3, 4)
     """
 
-    def __init__(self, *, epsilon=8 / 255, step_size=2 / 255, steps=10, decay=1.0, **gradient):
-        super().__init__(Threat(epsilon=epsilon, step_size=step_size, steps=steps), **gradient)
+    def __init__(
+        self,
+        *,
+        epsilon=8 / 255,
+        step_size=2 / 255,
+        steps=10,
+        decay=1.0,
+        norm="Linf",
+        **gradient,
+    ):
+        threat = Threat(epsilon=epsilon, step_size=step_size, steps=steps, norm=norm)
+        super().__init__(threat, **gradient)
         if not decay >= 0:
             raise ValueError(f"decay must be at least 0; received {decay}; the usual one is 1.")
         self.decay = decay

@@ -41,6 +41,22 @@ def logit_ratio(labels, outputs):
     return margin(labels, outputs) / (largest[:, 0] - largest[:, 2] + 1e-12)
 
 
+def targeted_logit_ratio(labels, outputs):
+    """Difference of logits ratio towards a class, of mean logits `z` of four classes or more.
+
+    `(z_t - z_y) / (largest z - mean of the third and the fourth largest)` for labels `(n, 2)`, the
+    true classes `y` and the wanted ones `t`.
+    """
+    logits = mean_logits(outputs)
+    right, wanted = (
+        ops.sum(logits * ops.one_hot(labels[:, column], logits.shape[-1], dtype=logits.dtype), -1)
+        for column in (0, 1)
+    )
+    largest = ops.top_k(logits, 4)[0]
+    spread = largest[:, 0] - 0.5 * (largest[:, 2] + largest[:, 3])
+    return (wanted - right) / (spread + 1e-12)
+
+
 LOSSES = {
     "ce": cross_entropy,
     "first_step": first_step,

@@ -5,15 +5,16 @@ from keras_dep.threat import Threat
 
 
 class PGD(GradientAttack):
-    """Signed gradient steps, each followed by the projection onto ball and pixel range.
+    """Steps up the gradient, each followed by the projection onto ball and pixel range.
 
     Args:
-        epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
+        epsilon: radius of the ball in pixel units; see `keras_dep.threat.Threat`.
         step_size: length of a step in pixel units; the paper uses 0.01 at 8/255.
         steps: number of steps, at least 1.
-        random_start: start from a uniform draw in the ball.
+        random_start: start from a random point of the ball.
         restarts: independent searches, at least 1; per image the one with the largest margin of a
             wrong class is kept.
+        norm: `"Linf"` or `"L2"`.
         **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
             `keras_dep.attacks.gradient.GradientAttack`.
 
@@ -39,6 +40,7 @@ class PGD(GradientAttack):
         steps=7,
         random_start=True,
         restarts=1,
+        norm="Linf",
         **gradient,
     ):
         threat = Threat(
@@ -47,5 +49,6 @@ class PGD(GradientAttack):
             steps=steps,
             random_start=random_start,
             restarts=restarts,
+            norm=norm,
         )
         super().__init__(threat, **gradient)

@@ -29,7 +29,7 @@ def network(decay=0.6, threshold=0.8, reset="hard", seed=2, timesteps=T, **neuro
     return keras.Sequential(body)
 
 
-def problem(count=6):
+def problem(count=12):
     draw = np.random.default_rng(1)
     x = draw.uniform(0, 1, (count, FEATURES)).astype("float32")
     return x, draw.integers(0, CLASSES, count).astype("int32")

@@ -23,6 +23,8 @@ from tests.attacks.spiking_reference import T
 from tests.attacks.spiking_reference import network
 from tests.attacks.spiking_reference import problem
 from tests.attacks.spiking_reference import through_time
+from tests.attacks.test_gradient_attacks import everything
+from tests.attacks.test_gradient_attacks import spiking
 
 
 class Adaptive:
@@ -150,10 +152,10 @@ def published_sapgd(reference, start, x, y, epsilon, steps):
     return stored
 
 
-def test_assg_with_sapgd_is_the_published_attack():
+def test_assg_with_sapgd_is_the_published_attack(networks):
     epsilon, steps = 0.1, 12
-    model = network()
-    x, _ = problem(12)
+    model = networks["hard"]
+    x, _ = problem()
     y = model.predict_on_batch(x).mean(axis=1).argmax(axis=1).astype("int32")
     found = SAPGD(epsilon=epsilon, steps=steps, estimator="assg", seed=5)(model, x, y)
     draw = np.stack([each.uniform(-1, 1, FEATURES) for each in image_draws(x, [5, 0])])
@@ -170,8 +172,8 @@ def test_assg_with_sapgd_is_the_published_attack():
     np.testing.assert_array_equal(found, again)
 
 
-def test_further_samples_leave_the_memory_of_assg():
-    model = network()
+def test_further_samples_leave_the_memory_of_assg(networks):
+    model = networks["hard"]
     x, y = problem()
     one, three = (FGSM(epsilon=0.1, estimator="assg", samples=n) for n in (1, 3))
     np.testing.assert_allclose(one.gradient(model, x, y), three.gradient(model, x, y), rtol=1e-5)
@@ -218,14 +220,32 @@ def test_conversion_is_the_gradient_of_the_twin_and_asks_the_network():
 
 
 @pytest.mark.parametrize("name", sorted(ESTIMATORS))
-def test_an_attack_by_any_rule_knows_when_it_has_succeeded(name):
-    model = network()
-    x, _ = problem(12)
+def test_what_every_attack_promises_holds_by_any_rule(networks, name):
+    model = networks["hard"]
+    x, _ = problem()
     y = model.predict_on_batch(x).mean(axis=1).argmax(axis=1).astype("int32")
-    found = APGD(epsilon=0.3, steps=10, estimator=name)(model, x, y)
-    assert np.abs(found - x).max() <= 0.3 + 1e-6
+    attack = APGD(epsilon=0.3, steps=10, estimator=name)
+    found = attack(model, x, y)
+    assert np.abs(found - x).max() <= 0.3 + 1e-6 and found.min() >= 0 and found.max() <= 1
+    # It knows of its successes by the answers of the network.
     answers = model.predict_on_batch(found).mean(axis=1).argmax(axis=1)
     assert (answers != y).mean() >= 0.3
+    np.testing.assert_allclose(attack(model, x[::-1], y[::-1])[::-1], found, atol=1e-4)
+    unmoved = APGD(epsilon=0, steps=2, estimator=name)(model, x, y)
+    assert unmoved.tobytes() == x.tobytes()
+
+
+@pytest.mark.parametrize("name", ["assg", "conversion"])
+def test_nothing_of_the_model_changes(name):
+    model = spiking()
+    model.optimizer.build(model.trainable_variables)
+    x = np.random.default_rng(0).uniform(0, 1, (4, 4, 4, 2)).astype("float32")
+    y = np.zeros(4, "int32")
+    before = everything(model)
+    attack = FGSM(epsilon=0.1, estimator=name, samples=2)
+    found = attack(model, x, y)
+    assert everything(model) == before and np.abs(found - x).max() > 0.05
+    np.testing.assert_array_equal(attack(model, x, y), found)
 
 
 def test_learnt_constants_are_those_of_the_rule():

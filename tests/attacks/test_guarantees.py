@@ -19,6 +19,7 @@ BUILDERS = {
     "pgd": lambda e: attacks.PGD(epsilon=e, steps=2, restarts=2),
     "mifgsm": lambda e: attacks.MIFGSM(epsilon=e, steps=2),
     "apgd": lambda e: attacks.APGD(epsilon=e, steps=3),
+    "apgdt": lambda e: attacks.APGDT(epsilon=e, steps=2, classes=2),
     "sapgd": lambda e: attacks.SAPGD(epsilon=e, steps=3),
     "spsa": lambda e: attacks.SPSA(epsilon=e, step_size=e / 2, steps=2, directions=2),
     "square": lambda e: attacks.Square(epsilon=e, queries=4),
@@ -34,7 +35,7 @@ def smooth():
         keras.Input((SIDE, SIDE, 2)),
         keras.layers.Flatten(),
         keras.layers.Dense(8, activation="tanh", kernel_initializer=wide),
-        keras.layers.Dense(3, kernel_initializer=wide),
+        keras.layers.Dense(4, kernel_initializer=wide),
     ]
     return keras.Sequential(body)
 
@@ -46,7 +47,7 @@ MODEL, SUBSTITUTE = smooth(), smooth()
 def images(seed=0):
     draw = np.random.default_rng(seed)
     x = draw.uniform(-0.3, 1.3, (COUNT, SIDE, SIDE, 2)).clip(0, 1).astype("float32")
-    return x, draw.integers(0, 3, COUNT).astype("int32")
+    return x, draw.integers(0, 4, COUNT).astype("int32")
 
 
 @pytest.mark.parametrize("name", BUILDERS)
@@ -65,6 +66,18 @@ def test_ball_and_range_hold_to_one_ulp(name, epsilon, seed):
 def test_epsilon_zero_returns_the_input_bit_for_bit(name):
     x, y = images()
     assert BUILDERS[name](0.0)(MODEL, x, y).tobytes() == x.tobytes()
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_images_already_misclassified_stay_where_asked(name):
+    x, _ = images()
+    wrong = np.arange(COUNT) % 2 == 0
+    y = ((MODEL.predict_on_batch(x).argmax(axis=1) + wrong) % 4).astype("int32")
+    attack = BUILDERS[name](0.2)
+    found, spared = attack(MODEL, x, y), attack(MODEL, x, y, spare_errors=True)
+    assert spared[wrong].tobytes() == x[wrong].tobytes()
+    np.testing.assert_array_equal(spared[~wrong], found[~wrong])
+    assert (found[wrong] != x[wrong]).any()
 
 
 @pytest.mark.parametrize("name", [*BUILDERS, "gaussian"])

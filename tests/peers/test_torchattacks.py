@@ -70,6 +70,19 @@ def test_pgd_from_one_random_start_equals(network, monkeypatch):
 
 
 @pytest.mark.parametrize("network", ["smooth", "spiking"])
+def test_pgd_in_the_euclidean_ball_equals(network, monkeypatch):
+    model, images, labels = _problem(network)
+    attack = PGD(epsilon=0.5, step_size=0.15, steps=5, norm="L2", seed=3)
+    # The peer draws a direction and a distance; hand it the ones that ours made.
+    draw = torch.tensor(random_offset(attack.threat, images, [3, 0])).permute(0, 3, 1, 2)
+    distance = draw.flatten(1).norm(dim=1).view(-1, 1, 1, 1) / 0.5
+    monkeypatch.setattr(torch.Tensor, "normal_", lambda *_: draw.clone().contiguous())
+    monkeypatch.setattr(torch.Tensor, "uniform_", lambda *_: distance)
+    peer = torchattacks.PGDL2(_ChannelsFirst(model), eps=0.5, alpha=0.15, steps=5)
+    _assert_equal(attack(model, images, labels), _peer_images(peer, images, labels), images)
+
+
+@pytest.mark.parametrize("network", ["smooth", "spiking"])
 def test_bim_equals(network):
     model, images, labels = _problem(network)
     ours = BIM(epsilon=8 / 255, step_size=2 / 255, steps=6)(model, images, labels)
@@ -179,6 +192,10 @@ class _ChannelsFirst(torch.nn.Module):
         self.model = model
 
     def forward(self, images):
+        if images.requires_grad:
+            # Some of the peer's attacks view the gradient, which asks for its order in memory.
+            images = images.view_as(images)
+            images.register_hook(lambda gradient: gradient.contiguous())
         logits = self.model(images.permute(0, 2, 3, 1), training=self.training)
         return logits.mean(dim=1) if logits.ndim == 3 else logits
 
@@ -194,7 +211,7 @@ def _peer_pgd(model, random_start):
 
 
 def _peer_images(attack, images, labels):
-    channels_first = torch.tensor(images.transpose(0, 3, 1, 2))
+    channels_first = torch.tensor(images.transpose(0, 3, 1, 2).copy())
     adversarial = attack(channels_first, torch.tensor(labels).long())
     return adversarial.numpy().transpose(0, 2, 3, 1)
 

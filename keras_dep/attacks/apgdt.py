@@ -1,0 +1,78 @@
+"""Auto-PGD towards one wrong class after the other."""
+
+import numpy as np
+from keras import ops
+
+from keras_dep.attacks import objectives
+from keras_dep.attacks.apgd import APGD
+from keras_dep.losses import mean_logits
+
+
+class APGDT(APGD):
+    """`APGD` on the targeted logit ratio, towards each of the likeliest wrong classes in turn.
+
+    Per image the result is that of the first class on the way to which the network was fooled, into
+    whatever class. It costs as many searches as there are classes to try.
+
+    Args:
+        classes: how many wrong classes to try, at least 1, the likeliest first; of fewer, all.
+        epsilon: radius of the ball in pixel units; see `keras_dep.threat.Threat`.
+        steps: gradient steps towards each class, at least 1.
+        restarts: independent searches, at least 1.
+        norm: `"Linf"` or `"L2"`.
+        **gradient: `seed`, `surrogate`, `width`, `estimator`, `samples`, as in
+            `keras_dep.attacks.gradient.GradientAttack`.
+
+    Call arguments:
+        y: the true classes.
+
+    Raises:
+        ValueError: an argument outside its limits, or a model of fewer than four classes.
+
+    Source: Croce and Hein, ICML 2020 (APGD-T).
+
+    Example:
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5)])
+    >>> x = np.full((2, 4), 0.5, "float32")
+    >>> APGDT(classes=2, epsilon=0.1, steps=5)(model, x, np.zeros(2, "int32")).shape
+    (2, 4)
+    """
+
+    def __init__(
+        self, *, classes=9, epsilon=8 / 255, steps=100, restarts=1, norm="Linf", **gradient
+    ):
+        for name in ("loss", "targeted"):
+            if name in gradient:
+                raise ValueError(f"APGDT decides {name} by itself; received {gradient[name]!r}.")
+        if classes < 1:
+            raise ValueError(f"classes must be at least 1; received {classes}; 9 is usual.")
+        super().__init__(epsilon=epsilon, steps=steps, restarts=restarts, norm=norm, **gradient)
+        self.loss = "targeted_dlr"
+        self.classes = classes
+
+    def get_config(self):
+        return {**super().get_config(), "classes": self.classes}
+
+    def objective(self, labels, outputs):
+        return objectives.targeted_logit_ratio(labels, outputs)
+
+    def _craft(self, model, images, labels, seed):
+        classes = model.compute_output_shape(tuple(images.shape))[-1]
+        if classes < 4:
+            raise ValueError(f"APGDT needs at least 4 classes; received {classes}; use APGD.")
+        scores = mean_logits(ops.convert_to_tensor(model.predict_on_batch(images)))
+        wrong = ops.where(ops.one_hot(labels, classes) > 0, -float("inf"), scores)
+        likeliest = ops.cast(ops.top_k(wrong, classes - 1)[1], "int32")
+
+        def found():
+            for rank in range(min(self.classes, classes - 1)):
+                pairs = ops.stack([labels, likeliest[:, rank]], axis=1)
+                draws = [*np.atleast_1d(seed), rank]
+                yield self._search(model, self._look(model), images, pairs, draws)
+
+        return self._closest(model, found(), labels)
+
+    def _fooled(self, labels, outputs):
+        return super()._fooled(labels[:, 0], outputs)

@@ -1,0 +1,134 @@
+"""Our APGD, APGD-T and Square against the package of AutoAttack's authors, from the same starts."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_dep.attacks import APGD
+from keras_dep.attacks import APGDT
+from keras_dep.attacks import Square
+from keras_dep.attacks.adaptive import surface_start
+from keras_dep.attacks.gradient import image_draws
+from keras_dep.attacks.square import draw_square
+from keras_dep.attacks.square import draw_stripes
+from tests.peers.attacked import SIDE
+from tests.peers.attacked import adapted
+from tests.peers.attacked import assert_equal
+from tests.peers.attacked import back
+from tests.peers.attacked import forth
+from tests.peers.attacked import problem
+from tests.peers.attacked import scores
+
+if keras.backend.backend() != "torch":
+    pytest.skip("the peer is a torch library", allow_module_level=True)
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("pyautoattack")
+from pyautoattack.autopgd_base import APGDAttack  # noqa: E402
+from pyautoattack.autopgd_base import APGDAttack_targeted  # noqa: E402
+from pyautoattack.square import SquareAttack  # noqa: E402
+
+RADII = {"Linf": 4 / 255, "L2": 0.25}
+# Lengths are sums rounded in another order, which a search carries on.
+ROUNDING = {"Linf": 2e-6, "L2": 5e-4}
+
+
+def started_as(peer, attack, seed, monkeypatch):
+    """Hands the peer our start, of the run's number where it searches more than once, and its loss.
+
+    The peer counts the first step as a rise where the loss is above 0 in place of that at the
+    start, for which it reads the end of its record. That is 0 until the last step.
+    """
+    original, oscillates = peer.attack_single_run, peer.check_oscillation
+    losses = {"ce": torch.nn.CrossEntropyLoss(reduction="none"), "dlr": peer.dlr_loss}
+    runs = iter(range(100))
+
+    def run(x, y):
+        draws = [*seed, next(runs), 0] if isinstance(attack, APGDT) else [*seed, 0]
+        start = surface_start(attack.threat, keras.ops.convert_to_tensor(back(x)), draws)
+        start = forth(keras.ops.convert_to_numpy(start))
+        loss = losses.get(peer.loss) or peer.dlr_loss_targeted
+        first = loss(peer.model(start), y).detach()
+
+        def corrected(record, step, length, *rest, **options):
+            if step + 1 == length < len(record):
+                record = torch.cat([record[:-1], first[None]])
+            return oscillates(record, step, length, *rest, **options)
+
+        monkeypatch.setattr(peer, "check_oscillation", corrected)
+        return original(x, y, x_init=start)
+
+    monkeypatch.setattr(peer, "attack_single_run", run)
+
+
+@pytest.mark.parametrize("norm", RADII)
+@pytest.mark.parametrize("loss", ["ce", "dlr"])
+@pytest.mark.parametrize("network", ["smooth", "spiking"])
+def test_apgd_equals(network, loss, norm, monkeypatch):
+    model, images, labels = problem(network)
+    attack = APGD(epsilon=RADII[norm], steps=15, loss=loss, norm=norm, seed=3)
+    peer = APGDAttack(adapted(model), n_iter=15, norm=norm, eps=RADII[norm], loss=loss)
+    started_as(peer, attack, [3], monkeypatch)
+    peer.init_hyperparam(forth(images))
+    best, resists, _, fooling = peer.attack_single_run(forth(images), torch.tensor(labels).long())
+    expected = torch.where(resists.bool()[:, None, None, None], best, fooling)
+    assert not resists.all()
+    assert_equal(attack(model, images, labels), back(expected), images, ROUNDING[norm])
+
+
+@pytest.mark.parametrize("norm", RADII)
+@pytest.mark.parametrize("network", ["smooth", "spiking"])
+def test_apgd_towards_each_class_equals(network, norm, monkeypatch):
+    model, images, labels = problem(network)
+    radius = RADII[norm] * (0.4 if network == "spiking" else 1)
+    attack = APGDT(epsilon=radius, steps=12, norm=norm, classes=3, seed=3)
+    peer = APGDAttack_targeted(adapted(model), n_iter=12, norm=norm, eps=radius, n_target_classes=3)
+    started_as(peer, attack, [3], monkeypatch)
+    found = back(peer.perturb(forth(images), torch.tensor(labels).long()))
+    broken = (found != images).any(axis=(1, 2, 3))
+    assert broken.any()
+    ours = attack(model, images, labels)
+    np.testing.assert_array_equal(scores(model, ours).argmax(axis=1) != labels, broken)
+    # The peer hands back the clean image where it failed.
+    assert_equal(ours[broken], found[broken], images[broken], ROUNDING[norm])
+
+
+@pytest.mark.parametrize("network", ["smooth", "spiking"])
+def test_square_equals(network, monkeypatch):
+    """Image by image, since the peer paints one square on all images of a batch."""
+    model, images, labels = problem(network)
+    attack, broken = Square(epsilon=8 / 255, queries=60, seed=3), 0
+    for image, label in zip(images[:5, None], labels[:5, None]):
+        peer = SquareAttack(adapted(model), eps=8 / 255, n_queries=60)
+        draws = _Draws(image_draws(image, 3)[0], image.shape[1:])
+        monkeypatch.setattr(peer, "random_choice", draws.signs)
+        monkeypatch.setattr(peer, "random_int", draws.place)
+        found = back(peer.perturb(forth(image), torch.tensor(label).long()))
+        ours = attack(model, image, label)
+        fooled = bool((scores(model, ours).argmax(axis=1) != label).all())
+        assert fooled == bool((found != image).any())
+        if fooled:
+            assert_equal(ours, found, image)
+            broken += 1
+    assert broken
+
+
+class _Draws:
+    """Our stripes and squares for a peer that asks for row, column and signs in turn."""
+
+    def __init__(self, draw, shape):
+        self.draw, self.shape, self.column = draw, shape, None
+
+    def signs(self, shape):
+        if len(shape) == 4:
+            return torch.tensor(draw_stripes(self.draw, self.shape).transpose(2, 0, 1)[None])
+        return torch.tensor(self.square).reshape(shape)
+
+    def place(self, low, high, shape=None):
+        if self.column is None:
+            square = draw_square(self.draw, self.shape, SIDE - high)
+            row, self.column = np.argwhere(square[:, :, 0])[0]
+            self.square = square[row, self.column]
+            return torch.tensor([row])
+        column, self.column = self.column, None
+        return torch.tensor([column])
