@@ -57,13 +57,18 @@ class Replay(keras.Model):
 def _steps_in_place(model, steps):
     """Within the block a network runs over so many steps, each with an image of its own."""
     kept = [(layer, layer.timesteps) for layer in _timed(model)]
+    repeating = [layer for layer, _ in kept if isinstance(layer, encoders.DirectEncoding)]
     try:
         for layer, _ in kept:
-            layer.timesteps = 1 if isinstance(layer, encoders.DirectEncoding) else steps
+            layer.timesteps = steps
+        for layer in repeating:
+            layer.repeats = False
         yield
     finally:
         for layer, timesteps in kept:
             layer.timesteps = timesteps
+        for layer in repeating:
+            layer.repeats = True
 
 
 def _timed(model):
