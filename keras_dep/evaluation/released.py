@@ -9,6 +9,7 @@ from keras_dep import attacks
 from keras_dep.evaluation import measure
 from keras_dep.losses import mean_logits
 
+CAUTION = "Of the released protocol only the rows as described say something of robustness."
 DESCRIBED, NOTHING = "as described", "as described, epsilon 0"
 CLAMP, FRESH, RELEASED = "clamp alone", "released, membranes reset", "released"
 
@@ -55,8 +56,9 @@ def released_protocol(
         f"pgd-{steps}": attacks.PGD(step_size=step_size, steps=steps, **ball),
     }
     nothing = attacks.PGD(epsilon=0.0, step_size=step_size, steps=steps, seed=seed)
+    warnings.warn(CAUTION, stacklevel=2)
     with warnings.catch_warnings():
-        # Whoever calls this has asked for them by name.
+        # Once is enough.
         warnings.simplefilter("ignore")
         chosen = [
             *[(DESCRIBED, name, attack) for name, attack in described.items()],

@@ -117,6 +117,7 @@ def test_results_and_the_same_command_again(launch, capsys, tmp_path, model):
     }  # fmt: skip
     more = "--checklist", "--checklist_rows=7", "--protocol=released", "--pictures=0"
     assert launch(*arguments[:2], *arguments[4:], *more) == 0
+    assert "only the rows as described say something of robustness" in capsys.readouterr().out
     released = json.loads((out / "released.json").read_text())
     assert released[2]["accuracy"] == record["clean"]["accuracy"]
     assert {"released", "checklist"} <= {value.tag for value in written(out)}

@@ -9,6 +9,7 @@ from keras_dep.attacks import FGSM
 from keras_dep.attacks import Released
 from keras_dep.evaluation import released_protocol
 from keras_dep.evaluation import report
+from keras_dep.evaluation.released import CAUTION
 
 EPSILON, STEPS = 0.1, 3
 
@@ -23,9 +24,10 @@ def normalised(honest):
 @pytest.mark.filterwarnings("ignore:Released attacks one time step")
 def test_rows_are_single_measurements(honest, normalised, held_out):
     x, y = held_out
-    rows = released_protocol(
-        normalised, x, y, epsilon=EPSILON, step_size=0.05, steps=STEPS, batch_size=20
-    )
+    options = dict(epsilon=EPSILON, step_size=0.05, steps=STEPS, batch_size=20)
+    with pytest.warns(UserWarning, match=CAUTION) as warned:
+        rows = released_protocol(normalised, x, y, **options)
+    assert [str(each.message) for each in warned].count(CAUTION) == 1
     by_name = {(row["protocol"], row["attack"]): row for row in rows}
     assert len(by_name) == 8
     clean = float((inference.logits(honest, x).argmax(axis=1) == y).mean())
