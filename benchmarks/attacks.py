@@ -116,12 +116,14 @@ def _problem(options):
     import numpy as np
 
     import keras_dep
+    from keras_dep import inference
 
     keras.utils.set_random_seed(0)
     model = keras_dep.models.build(options.model, input_shape=(32, 32, 3), num_classes=10)
     draw = np.random.default_rng(0)
     images = draw.uniform(0, 1, (options.batch, 32, 32, 3)).astype("float32")
-    return model, images, draw.integers(0, 10, options.batch).astype("int32")
+    # Some attack only what is classified right.
+    return model, images, inference.logits(model, images).argmax(axis=1).astype("int32")
 
 
 def _trained(options):
