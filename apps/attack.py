@@ -2,12 +2,14 @@
 
 Takes any .keras file that maps images in [0, 1] to logits, or a folder that hetero_train left, and
 writes evaluation.json, .md and .csv, checklist.json and .md, and the sweeps as .json, .csv, .png
-and .svg. A stopped run started again goes on with its evaluation.
+and .svg; TensorBoard shows all of it, and adversarial images beside what they were made of. A
+stopped run started again goes on with its evaluation.
 
   python apps/attack.py --model=runs/hetero/dep
   python apps/attack.py --model=net.keras --dataset=cifar10 --suite=reliable --examples=1000
   python apps/attack.py --model=net.keras --dataset=cifar10 --sweep=both --substitutes=other.keras
   python apps/attack.py --model=net.keras --dataset=cifar10 --examples=200 --checklist
+  python apps/attack.py --model=runs/hetero/dep --suite=paper --protocol=released
 """
 
 import json
@@ -37,6 +39,12 @@ _define("list", "epsilons", "", "Radii of the sweep in grey levels of 255; defau
 _define("list", "steps", "", "Numbers of steps of the sweep; default: 7 to 80, as in the paper.")
 _define("list", "substitutes", "", "Models, as in --model, to transfer images from.")
 _define("boolean", "checklist", False, "Look for signs of obfuscated gradients too.")
+_define("list", "checklist_rows", "", "Numbers of its rows; default: all.")
+_define("enum", "protocol", "described", "released: also what the paper's released code, which "
+        "attacks otherwise than described, would report, with controls.",
+        enum_values=("described", "released"))  # fmt: skip
+_define("integer", "pictures", 4, "Adversarial images for TensorBoard, per attack.",
+        lower_bound=0)  # fmt: skip
 _define("boolean", "early_exit", None, "Attack only what still stands; default: in reliable only.")
 _define("string", "dataset", None, "Data set; default: the one of the run's folder.")
 _define("string", "data_dir", None, "TFDS folder; default: the user's.")
@@ -62,16 +70,22 @@ def main():
     if not FLAGS.model:
         raise ValueError("model must be a .keras file or the folder of a run; received none.")
     radii = [number / 255 for number in _numbers("epsilons", float)]
-    lengths = _numbers("steps", int)
+    lengths, numbers = _numbers("steps", int), _numbers("checklist_rows", int)
     model, facts = _load(FLAGS.model)
     substitutes = [_load(path)[0] for path in FLAGS.substitutes]
     images, labels = _data(model, facts)
-    os.makedirs(FLAGS.out_dir, exist_ok=True)
 
     from keras_dep import evaluation
+    from keras_dep.attacks.released import pixel_statistics
     from keras_dep.evaluation import report
+    from keras_dep.evaluation.checklist import check_rows
     from keras_dep.summaries import EventWriter
 
+    # What cannot be done is said ahead of hours of work.
+    check_rows(numbers)
+    if FLAGS.protocol == "released":
+        pixel_statistics(model)
+    os.makedirs(FLAGS.out_dir, exist_ok=True)
     common = {"batch_size": FLAGS.batch_size, "seed": FLAGS.seed, "substitutes": substitutes}
     record = evaluation.evaluate(
         model,
@@ -93,13 +107,20 @@ def main():
         writer.text("evaluation", text, 0)
         writer.scalar("evaluation/clean", record["clean"]["accuracy"], 0)
         writer.scalar("evaluation/worst_case", record["worst_case"]["accuracy"], 0)
+        _show_pictures(model, images, labels, record, substitutes, writer)
+        if FLAGS.protocol == "released":
+            _report_released(model, images, labels, writer)
         if FLAGS.checklist:
-            rows = evaluation.checklist(model, images, labels, epsilon=FLAGS.epsilon, **common)
-            text = evaluation.checklist_table(rows)
-            _write("checklist.json", json.dumps(rows, indent=1))
-            _write("checklist.md", text)
-            writer.text("checklist", text, 0)
-            print(text)
+            rows = evaluation.checklist(
+                model,
+                images,
+                labels,
+                epsilon=FLAGS.epsilon,
+                rows=numbers or None,
+                verbose=min(FLAGS.verbose, 1),
+                **common,
+            )
+            _report_table("checklist", rows, evaluation.checklist_table(rows), writer)
         if FLAGS.sweep in ("epsilon", "both"):
             chosen = {"epsilons": radii} if radii else {}
             rows = evaluation.epsilon_sweep(model, images, labels, **chosen, **common)
@@ -110,7 +131,57 @@ def main():
                 model, images, labels, epsilon=FLAGS.epsilon, **chosen, **common
             )
             _report_sweep("steps", rows, model, writer, 1)
-    print(f"results in {FLAGS.out_dir}")
+    print(f"results in {FLAGS.out_dir}\ntensorboard --logdir {FLAGS.out_dir}")
+
+
+def _show_pictures(model, images, labels, record, substitutes, writer):
+    """Clean, adversarial and difference, of the first images that were right."""
+    import numpy as np
+
+    from keras_dep import attacks
+    from keras_dep import evaluation
+
+    right = [index for index, by in enumerate(record["broken_by"]) if by != "clean"]
+    chosen = np.array(right[: FLAGS.pictures], "int64")
+    if not len(chosen) or images.ndim != 4 or images.shape[-1] not in (1, 3):
+        return
+    ball = {"epsilon": FLAGS.epsilon, "seed": FLAGS.seed}
+    shown = {"white_box": attacks.PGD(**ball), "black_box": attacks.Square(queries=100, **ball)}
+    if substitutes:
+        shown["transferred"] = attacks.Transfer(attacks.PGD(**ball), substitutes)
+    for name, attack in shown.items():
+        crafted = attack(model, images[chosen], labels[chosen])
+        triples = evaluation.side_by_side(images[chosen], crafted, FLAGS.epsilon)
+        tag = f"clean_adversarial_difference/{name}"
+        writer.image(tag, triples, 0, max_images=len(triples))
+
+
+def _report_released(model, images, labels, writer):
+    import warnings
+
+    from keras_dep import evaluation
+    from keras_dep.evaluation import report
+    from keras_dep.evaluation.released import CAUTION
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        rows = evaluation.released_protocol(
+            model,
+            images,
+            labels,
+            epsilon=FLAGS.epsilon,
+            seed=FLAGS.seed,
+            batch_size=FLAGS.batch_size,
+        )
+    print(CAUTION)
+    _report_table("released", rows, report.released_markdown(rows), writer)
+
+
+def _report_table(name, rows, text, writer):
+    _write(f"{name}.json", json.dumps(rows, indent=1))
+    _write(f"{name}.md", text)
+    writer.text(name, text, 0)
+    print(text)
 
 
 def _report_sweep(axis, rows, model, writer, scale):

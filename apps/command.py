@@ -1,9 +1,13 @@
 """From a command line to the exit status: what the apps share."""
 
+import contextlib
 import os
 import sys
 
 from absl import flags
+
+# As of a process that the signal of a broken pipe has ended.
+UNREAD = 141
 
 
 def launch(argv, name, about, flag_values, main, stopped):
@@ -17,6 +21,31 @@ def launch(argv, name, about, flag_values, main, stopped):
         main: function without arguments; its `ValueError` and `OSError` become one line.
         stopped: function that says what an interrupt has left.
     """
+    with until_unread():
+        _run(argv, name, about, flag_values, main, stopped)
+
+
+@contextlib.contextmanager
+def until_unread():
+    """Ends the process without a word when the reader of its output goes away, as `head` does."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still to be written at the end of the process goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(UNREAD)
+
+
+def fail(name, message, status=2):
+    """One line to the error output, and the end."""
+    print(f"{name}: {' '.join(str(message).split())}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _run(argv, name, about, flag_values, main, stopped):
     if {"--help", "-help", "-h"} & set(argv[1:]):
         print(about)
         for flag in (flag_values[key] for key in flag_values):
@@ -34,14 +63,10 @@ def launch(argv, name, about, flag_values, main, stopped):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         main()
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError) as error:
         fail(name, error)
     except KeyboardInterrupt:
         fail(name, f"stopped; {stopped()}", 130)
     sys.exit(0)
-
-
-def fail(name, message, status=2):
-    """One line to the error output, and the end."""
-    print(f"{name}: {' '.join(str(message).split())}", file=sys.stderr)
-    sys.exit(status)

@@ -58,16 +58,19 @@ flags.DEFINE_integer(
 
 def launch(argv):
     """From a command line to the exit status, as `SystemExit`."""
-    wants_help = {"--help", "-help", "-h"} & set(argv[1:])
-    known = [argument for argument in argv if argument not in wants_help]
-    _choose_backend(known)
-    if not wants_help:
-        _look_for_data(known)
-    _define_settings()
-    if wants_help:
-        _grouped_help()
-        sys.exit(0)
-    app.run(main, argv=argv, flags_parser=_parse)
+    from apps import command
+
+    with command.until_unread():
+        wants_help = {"--help", "-help", "-h"} & set(argv[1:])
+        known = [argument for argument in argv if argument not in wants_help]
+        _choose_backend(known)
+        if not wants_help:
+            _look_for_data(known)
+        _define_settings()
+        if wants_help:
+            _grouped_help()
+            sys.exit(0)
+        app.run(main, argv=argv, flags_parser=_parse)
 
 
 def main(argv):
@@ -88,6 +91,8 @@ def main(argv):
             results[optimizer] = experiment.run(
                 settings, optimizer, folder, data, resume=FLAGS.resume, verbose=FLAGS.verbose
             )
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError) as error:
         _fail(error)
     except KeyboardInterrupt:

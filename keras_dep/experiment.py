@@ -18,6 +18,8 @@ from keras_dep import hetero
 from keras_dep import inference
 from keras_dep import losses
 from keras_dep import models
+from keras_dep import provenance
+from keras_dep.evaluation import side_by_side
 from keras_dep.neurons.lif import CONSTANTS
 from keras_dep.optimizers import DEP
 from keras_dep.optimizers import CoupledWeightDecay
@@ -277,8 +279,7 @@ class _Run:
         step = int(self.model.optimizer.iterations)
         for name, value in accuracy.items():
             writer.scalar(f"result/{name}", value, step)
-        difference = 0.5 + (crafted[0] - images[0]) / (2 * max(settings.eval_epsilon, 1e-8))
-        triple = np.stack([images[0], crafted[0], np.clip(difference, 0, 1)])
+        triple = side_by_side(images[:1], crafted[:1], settings.eval_epsilon)
         writer.image("attack/clean_adversarial_difference", triple, step)
         spectrum = self.hessian.history[-1] if self.hessian.history else None
         return {
@@ -322,12 +323,9 @@ def _read_result(path, description):
     found, wanted = (
         {"backend": run["backend"], **run["settings"]} for run in (result, description)
     )
-    for name, value in wanted.items():
-        if found.get(name) != value:
-            raise ValueError(
-                f"{path} is a finished run with {name}={found.get(name)!r}; received {value!r}; "
-                "choose another folder or the same settings."
-            )
+    provenance.refuse_other(
+        path, "a finished run", found, wanted, "choose another folder or the same settings"
+    )
     return result
 
 

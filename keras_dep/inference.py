@@ -37,9 +37,14 @@ def accuracy_and_loss(model, images, labels, batch_size=128):
     Metrics, weights and statistics of the model stay as they are, so it may be called in a hook of
     `fit`. Arguments as in `logits`, with integer `labels` `(n,)`.
     """
-    scores = logits(model, images, batch_size).astype("float64")
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    log_total = np.log(np.exp(shifted).sum(axis=1))
-    picked = shifted[np.arange(len(labels)), labels]
+    scores = logits(model, images, batch_size)
     accuracy = np.mean(scores.argmax(axis=1) == labels)
-    return float(accuracy), float(np.mean(log_total - picked))
+    return float(accuracy), float(np.mean(cross_entropies(scores, labels)))
+
+
+def cross_entropies(scores, labels):
+    """Cross-entropy of each row of logits, float64 array `(n,)`."""
+    scores = np.asarray(scores, "float64")
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    picked = shifted[np.arange(len(labels)), labels]
+    return np.log(np.exp(shifted).sum(axis=1)) - picked

@@ -9,12 +9,20 @@ import keras_dep
 
 ROOT = pathlib.Path(keras_dep.__file__).parent
 FLOORS = {
-    0: ("_export", "_backend", "_version", "durable", "prepared"),
-    1: ("deflation", "surrogates", "losses", "threat", "spectrum", "poison", "augmentation"),
-    2: ("timewise", "optimizers", "summaries", "inference", "activity", "substitution"),
+    0: ("_export", "_backend", "_version", "durable", "prepared", "provenance"),
+    1: (
+        "deflation",
+        "surrogates",
+        "losses",
+        "threat",
+        "spectrum",
+        "poison",
+        "augmentation",
+        "timewise",
+    ),
+    2: ("encoders", "optimizers", "summaries", "inference", "activity", "substitution"),
     3: (
         "neurons",
-        "encoders",
         "normalization",
         "attacks",
         "batches",

@@ -18,6 +18,7 @@ from keras_dep.attacks.random_search import RandomSearch
 from keras_dep.attacks.released import Released
 from keras_dep.attacks.rfgsm import RFGSM
 from keras_dep.attacks.sapgd import SAPGD
+from keras_dep.attacks.spsa import SPSA
 from keras_dep.attacks.square import Square
 from keras_dep.attacks.transfer import Transfer
 
@@ -40,6 +41,7 @@ __all__ = [
     "RFGSM",
     "RGA",
     "SAPGD",
+    "SPSA",
     "Square",
     "Transfer",
 ]

@@ -212,9 +212,12 @@ class GradientAttack(Attack):
         return -value if self.targeted else value
 
     def _craft(self, model, images, labels, seed):
-        classes = model.compute_output_shape(tuple(images.shape))[-1]
-        if self.loss == "dlr" and classes < 3:
-            raise ValueError(f"loss='dlr' needs at least 3 classes; received {classes}; use 'ce'.")
+        if self.loss == "dlr":
+            classes = model.compute_output_shape(tuple(images.shape))[-1]
+            if classes < 3:
+                raise ValueError(
+                    f"loss='dlr' needs at least 3 classes; received {classes}; use 'ce'."
+                )
         return self._search(model, self._look(model), images, labels, seed)
 
     def _look(self, model):

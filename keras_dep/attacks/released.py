@@ -1,6 +1,5 @@
 """The attack that the paper's released code makes, which is not the one that it describes."""
 
-import copy
 import warnings
 
 import keras
@@ -8,6 +7,8 @@ import numpy as np
 from keras import ops
 
 from keras_dep.attacks.gradient import Attack
+from keras_dep.attacks.gradient import random_states_kept
+from keras_dep.attacks.replay import Replay
 
 
 class Released(Attack):
@@ -15,16 +16,20 @@ class Released(Attack):
 
     Compared with the attack it wraps, the radius is in units of the normalised image, about a fifth
     of what it says; the result is clamped to [0, 1] there, which moves most pixels far more than
-    the radius does, or none at all; and the loss sees the first time step alone. So its images lie
-    in no ball around the originals, and no evaluation counts it. `Released(FGSM(epsilon=0))`
-    is the clamp by itself, a control. The released code also carries the membrane from each step of
-    the attack to the next; networks here have no state to carry.
+    the radius does, or none at all; the loss sees a single time step; and no membrane is reset
+    before the batch is done: each step of the attack meets what the one before has left, and so do
+    the answers by which the released code counts (`answers`). So its images lie in no ball around
+    the originals, and no evaluation counts it. `Released(FGSM(epsilon=0))` is the clamp by itself,
+    a control.
 
     Args:
-        attack: an `FGSM` or another gradient attack, with the radius as the released code has it.
+        attack: an `FGSM` or another gradient attack with one start, with the radius as the released
+            code has it.
+        stale_state: keep the membranes from step to step; `False` for a control.
 
     Raises:
-        ValueError: at the call, a model that does not normalise its pixels.
+        ValueError: an attack of several starts or samples; at the call, a model that does not
+            normalise its pixels or does not repeat its image.
 
     Source: released code of arXiv 2505.11134.
 
@@ -40,16 +45,21 @@ class Released(Attack):
     [[0.5, 0.5, 0.5, 0.5]]
     """
 
-    def __init__(self, attack):
+    def __init__(self, attack, stale_state=True):
         warnings.warn(
             "Released attacks one time step of normalised, clamped images, as the paper's code "
             "does; its figures say nothing of robustness.",
             stacklevel=2,
         )
+        if attack.threat.restarts > 1 or attack.samples > 1:
+            raise ValueError(
+                "attack must have one start and one sample, as the released code's; received "
+                f"restarts={attack.threat.restarts}, samples={attack.samples}."
+            )
         super().__init__(attack.threat, seed=attack.seed, targeted=attack.targeted)
-        self.attack = copy.copy(attack)
-        self.attack.loss = "first_step"
-        self._behind = None, None
+        self.attack = attack
+        self.stale_state = stale_state
+        self._behind, self._replays = (None, None), {}
 
     def get_config(self):
         return {
@@ -59,16 +69,60 @@ class Released(Attack):
             "norm": None,
             "epsilon": None,
             "normalized_epsilon": self.threat.epsilon,
+            "stale_state": self.stale_state,
         }
 
+    def answers(self, model, x, y):
+        """Logits for the images that this attack makes, from the membranes that it leaves.
+
+        Arguments as in the call.
+
+        Returns:
+            Tensor `(batch, time, classes)`.
+        """
+        images, labels = ops.convert_to_tensor(x, "float32"), ops.convert_to_tensor(y, "int32")
+        with random_states_kept(model):
+            found, seen = self._normalized(model, images, labels, self.seed)
+            network = self._behind_normalization(model)
+            steps = network.output_shape[1] if len(network.output_shape) == 3 else 1
+            frames = [*seen, *[found] * steps]
+            whole = self._replay(len(frames), steps)
+            return whole.predict_on_batch(ops.stack(frames, axis=1))
+
     def _craft(self, model, images, labels, seed):
-        mean, std = pixel_statistics(model)
+        mean, std = map(ops.convert_to_tensor, pixel_statistics(model))
+        found, _ = self._normalized(model, images, labels, seed)
+        return ops.clip(found * std + mean, *self.threat.bounds)
+
+    def _normalized(self, model, images, labels, seed):
+        """The normalised adversarial image, and every image that the network was shown for it."""
+        mean, std = map(ops.convert_to_tensor, pixel_statistics(model))
+        network, seen = self._behind_normalization(model), []
+
+        def look(x, y):
+            frames = [*seen, x]
+            if self.stale_state:
+                seen.append(x)
+            replay = self._replay(len(frames), 1)
+            slope, outputs = self.attack._look(replay)(ops.stack(frames, axis=1), y)
+            return slope[:, -1], outputs
+
+        found = self.attack._search(network, look, (images - mean) / std, labels, seed)
+        return found, seen
+
+    def _behind_normalization(self, model):
         if self._behind[0] is not model:
+            mean, std = pixel_statistics(model)
             inputs = keras.Input(model.input_shape[1:])
             self._behind = model, keras.Model(inputs, model(inputs * std + mean))
-        mean, std = ops.convert_to_tensor(mean), ops.convert_to_tensor(std)
-        found = self.attack._craft(self._behind[1], (images - mean) / std, labels, seed)
-        return ops.clip(found * std + mean, *self.threat.bounds)
+            self._replays = {}
+        return self._behind[1]
+
+    def _replay(self, steps, read):
+        # One model for each number of steps, as TensorFlow compiles a model for any shape at once.
+        if (steps, read) not in self._replays:
+            self._replays[steps, read] = Replay(self._behind[1], steps, read)
+        return self._replays[steps, read]
 
 
 def pixel_statistics(model):

@@ -3,9 +3,11 @@
 from keras_dep.evaluation.checklist import checklist
 from keras_dep.evaluation.checklist import checklist_table
 from keras_dep.evaluation.figures import draw_sweep
+from keras_dep.evaluation.figures import side_by_side
 from keras_dep.evaluation.health import gradient_health
 from keras_dep.evaluation.intervals import wilson
 from keras_dep.evaluation.measure import robust_accuracy
+from keras_dep.evaluation.released import released_protocol
 from keras_dep.evaluation.run import evaluate
 from keras_dep.evaluation.sweeps import epsilon_sweep
 from keras_dep.evaluation.sweeps import step_sweep
@@ -17,7 +19,9 @@ __all__ = [
     "epsilon_sweep",
     "evaluate",
     "gradient_health",
+    "released_protocol",
     "robust_accuracy",
+    "side_by_side",
     "step_sweep",
     "wilson",
 ]

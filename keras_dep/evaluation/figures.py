@@ -1,4 +1,6 @@
-"""Sweeps as figures."""
+"""Sweeps as figures, and adversarial images beside what they were made of."""
+
+import numpy as np
 
 from keras_dep import durable
 
@@ -32,3 +34,25 @@ def draw_sweep(rows, paths, chance=None):
     for path in paths:
         with durable.whole_file(path) as unfinished:
             figure.savefig(unfinished, dpi=150)
+
+
+def side_by_side(images, crafted, epsilon):
+    """Clean image, adversarial image and their difference, in turn for each image.
+
+    Args:
+        images: float array `(n, height, width, channels)` in [0, 1].
+        crafted: the adversarial images.
+        epsilon: radius of the ball, which the difference is scaled to: no change is grey.
+
+    Returns:
+        float array `(3 n, height, width, channels)` in [0, 1].
+
+    Example:
+
+    >>> triple = side_by_side(np.full((1, 1, 1, 1), 0.5), np.full((1, 1, 1, 1), 0.6), 0.1)
+    >>> triple.ravel().round(3).tolist()
+    [0.5, 0.6, 1.0]
+    """
+    difference = 0.5 + (crafted - images) / (2 * max(epsilon, 1e-8))
+    triples = np.stack([images, crafted, np.clip(difference, 0, 1)], axis=1)
+    return triples.reshape(-1, *images.shape[1:])

@@ -56,6 +56,21 @@ def markdown(record):
     return "\n".join(lines) + "\n"
 
 
+def released_markdown(rows):
+    """The rows of `released_protocol` as a Markdown table, changes in grey levels of 255."""
+    lines = [
+        "| protocol | attack | accuracy | 95 % interval | mean change | largest change |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        mean, largest = (255 * row[name] for name in ("mean_change", "largest_change"))
+        lines.append(
+            f"| {row['protocol']} | {row['attack']} | {_percent(row)} | {_interval(row)} | "
+            f"{mean:.2f} | {largest:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def table(rows):
     """Rows of one kind, dictionaries, as CSV; an interval becomes two columns.
 

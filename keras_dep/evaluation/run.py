@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_dep import durable
+from keras_dep import provenance
 from keras_dep.attacks.gradient import random_states_kept
 from keras_dep.evaluation import measure
 from keras_dep.evaluation import protocol
@@ -212,12 +213,8 @@ def _saved(file, wanted):
         found = record["protocol"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is not an evaluation; choose another file.") from error
-    for name, value in json.loads(json.dumps(wanted["protocol"])).items():
-        if found.get(name) != value:
-            raise ValueError(
-                f"{file} holds an evaluation with {name}={found.get(name)!r}; received {value!r}; "
-                "choose another file."
-            )
+    wanted = json.loads(json.dumps(wanted["protocol"]))
+    provenance.refuse_other(file, "an evaluation", found, wanted, "choose another file")
     return record
 
 

@@ -1,6 +1,5 @@
 """The attack app as a person meets it: help, mistakes, results, and the same command again."""
 
-import functools
 import json
 
 import keras
@@ -11,8 +10,9 @@ from apps import attack
 from keras_dep import LIF
 from keras_dep import DirectEncoding
 from keras_dep import Steps
-from keras_dep import evaluation
+from keras_dep.summaries import board
 from keras_dep.summaries import read_scalars
+from keras_dep.summaries import reader
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +20,7 @@ def model(tmp_path_factory):
     keras.utils.set_random_seed(0)
     body = [
         keras.Input((8, 8, 1)),
+        keras.layers.Normalization(mean=0.5, variance=0.25),
         keras.layers.Flatten(),
         keras.layers.Dense(16),
         DirectEncoding(2),
@@ -60,6 +61,7 @@ def launch(tmp_path):
         (["--model=MODEL", "--dataset=mnist"], "dataset must be one of cifar10, cifar100, digits"),
         (["--model=MODEL/model.keras"], "received None; set --dataset"),
         (["--model=MODEL", "--epsilons=0,a"], "epsilons must be numbers with commas between"),
+        (["--model=MODEL", "--checklist_rows=7,99"], "rows must be among [1, "),
         (["--model=MODEL", "--no_such_flag"], "Unknown command line flag 'no_such_flag'"),
         (["digits"], "no positional arguments are taken; received 'digits'"),
     ],
@@ -79,10 +81,18 @@ def test_help_lists_every_flag(launch, capsys):
     assert all(f"--{name}: " in text for name in attack.FLAGS)
 
 
-def test_results_and_the_same_command_again(launch, capsys, tmp_path, model, monkeypatch):
+def written(folder):
+    """What the event files of a folder hold."""
+    parts = board.load()
+    files = [str(path) for path in folder.iterdir() if "tfevents" in path.name]
+    events = [event for path in files for event in reader.read_events(parts, path)]
+    return [value for event in events for value in event.summary.value]
+
+
+def test_results_and_the_same_command_again(launch, capsys, tmp_path, model):
     arguments = (
         f"--model={model}", "--suite=paper", "--sweep=epsilon", "--epsilons=0,32",
-        f"--substitutes={model}", "--batch_size=32", "--verbose=0",
+        f"--substitutes={model}", "--batch_size=32", "--verbose=0", "--pictures=2",
     )  # fmt: skip
     assert launch(*arguments) == 0
     shown, out = capsys.readouterr().out, tmp_path / "out"
@@ -100,11 +110,19 @@ def test_results_and_the_same_command_again(launch, capsys, tmp_path, model, mon
     ((_, worst),) = scalars["evaluation/worst_case"]
     np.testing.assert_allclose(worst, record["worst_case"]["accuracy"], rtol=1e-6)
     assert [step for step, _ in scalars["sweep_epsilon/fgsm"]] == [0, 32]
-    with monkeypatch.context() as patch:
-        patch.setattr(evaluation, "checklist", functools.partial(evaluation.checklist, rows=[7]))
-        assert launch(*arguments[:2], *arguments[4:], "--checklist") == 0
+    pictures = {len(v.tensor.string_val) - 2 for v in written(out) if v.tag.startswith("clean_adv")}
+    assert pictures == {6}
+    assert {v.tag.split("/")[1] for v in written(out) if v.tag.startswith("clean_adv")} == {
+        "white_box", "black_box", "transferred"
+    }  # fmt: skip
+    more = "--checklist", "--checklist_rows=7", "--protocol=released", "--pictures=0"
+    assert launch(*arguments[:2], *arguments[4:], *more) == 0
+    assert "only the rows as described say something of robustness" in capsys.readouterr().out
+    released = json.loads((out / "released.json").read_text())
+    assert released[2]["accuracy"] == record["clean"]["accuracy"]
+    assert {"released", "checklist"} <= {value.tag for value in written(out)}
     assert json.loads((out / "checklist.json").read_text())[0]["number"] == 7
-    assert "gradients vanish or break" in (out / "checklist.md").read_text()
+    assert "gradients vanish or mislead" in (out / "checklist.md").read_text()
     assert json.loads((out / "evaluation.json").read_text()) == record
     assert launch(f"--model={model}", "--suite=quick") == 2
     assert "holds an evaluation with suite='paper'; received 'quick'" in capsys.readouterr().err

@@ -149,7 +149,7 @@ def test_both_runs_end_in_one_table_and_a_stopped_one_at_the_same_weights(launch
     assert launch(*SMALL, "--resume") == 0
     assert capsys.readouterr().out.count("PGD accuracy") == 1
     assert launch(*SMALL, "--resume", "--tau=2") == 2
-    assert "is a finished run with tau=1.1; received 2.0" in capsys.readouterr().err
+    assert "holds a finished run with tau=1.1; received 2.0" in capsys.readouterr().err
     # Another process, stopped behind its first epoch and told to go on.
     stopped = start(tmp_path / "stopped", *SMALL, "--optimizer=dep")
     wait_for(tmp_path / "stopped/dep/state.1", stopped)

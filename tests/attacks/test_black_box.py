@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from keras_dep.attacks import FGSM
+from keras_dep.attacks import SPSA
 from keras_dep.attacks import GaussianNoise
 from keras_dep.attacks import RandomSearch
 from keras_dep.attacks import Square
 from keras_dep.attacks import Transfer
+from keras_dep.attacks.gradient import image_draws
 from keras_dep.attacks.square import draw_square
 from keras_dep.attacks.square import draw_stripes
 from keras_dep.attacks.square import layouts
@@ -46,6 +48,22 @@ def test_square_nears_the_worst_corner_without_a_gradient():
     few, many = (broken(weights, Square(epsilon=0.1, queries=n)(model, x, y)) for n in (2, 400))
     assert possible.sum() > many.sum() - 1 and many.sum() >= 0.7 * possible.sum() > few.sum()
     assert not (many & ~possible).any()
+
+
+def test_spsa_follows_differences_along_random_signs():
+    model, weights, x, y = problem()
+    attack = SPSA(epsilon=0.1, step_size=0.02, steps=2, directions=3, spacing=0.05, seed=4)
+    expected = x.astype("float64")
+    draws = image_draws(x, 4)
+    for _ in range(2):
+        estimate = 0
+        for _ in range(3):
+            corner = np.stack([draw.choice([-1.0, 1.0], x.shape[1:]) for draw in draws])
+            estimate += (corner[..., 0] * weights).sum(axis=(1, 2))[:, None, None, None] * corner
+        expected = np.clip(expected + 0.02 * np.sign(estimate), x - 0.1, x + 0.1)
+    np.testing.assert_allclose(attack(model, x, y), expected, atol=1e-6)
+    many = SPSA(epsilon=0.1, step_size=0.1, steps=1, directions=300, loss="ce")(model, x, y)
+    assert (np.sign(many - x)[..., 0] == np.sign(weights)).mean() > 0.85
 
 
 def test_squares_and_stripes():
@@ -108,6 +126,7 @@ def test_transfer_keeps_the_substitute_that_succeeds():
     [
         (lambda: Square(queries=0), "queries must be at least 1; received 0"),
         (lambda: Square(share=0), r"share must lie in \(0, 1\]; received 0"),
+        (lambda: SPSA(directions=0), "directions must be at least 1.*received directions=0"),
         (lambda: RandomSearch(draws=0), "draws must be at least 1; received 0"),
         (lambda: RandomSearch(points="edges"), "points must be one of corners, uniform; received"),
         (lambda: GaussianNoise(std=2), r"std must lie in \[0, 1\].*received 2"),

@@ -21,6 +21,7 @@ BUILDERS = {
     "apgd": lambda e: attacks.APGD(epsilon=e, steps=3),
     "apgdt": lambda e: attacks.APGDT(epsilon=e, steps=2, classes=2),
     "sapgd": lambda e: attacks.SAPGD(epsilon=e, steps=3),
+    "spsa": lambda e: attacks.SPSA(epsilon=e, step_size=e / 2, steps=2, directions=2),
     "square": lambda e: attacks.Square(epsilon=e, queries=4),
     "corners": lambda e: attacks.RandomSearch(epsilon=e, draws=3),
     "uniform": lambda e: attacks.RandomSearch(epsilon=e, draws=3, points="uniform"),

@@ -1,0 +1,98 @@
+"""Gradients from answers alone: simultaneous perturbation."""
+
+import numpy as np
+from keras import ops
+
+from keras_dep.attacks import objectives
+from keras_dep.attacks.gradient import Attack
+from keras_dep.attacks.gradient import image_draws
+from keras_dep.threat import Threat
+
+
+class SPSA(Attack):
+    """Signed ascent along a gradient that is estimated from answers, without a derivative.
+
+    Every step asks for the loss at both ends of random directions of signs, and sums the directions
+    by the differences. What a defence hides from differentiation it does not hide from this.
+
+    Args:
+        epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
+        step_size: length of a step in pixel units.
+        steps: number of steps, at least 1.
+        directions: random directions per step, two questions each, at least 1.
+        spacing: distance of both ends from the image in pixel units, in (0, 1].
+        loss: what is maximised, as in `keras_dep.attacks.gradient.GradientAttack`.
+        seed: seed of the directions.
+        targeted: labels name the class to be reached.
+
+    Raises:
+        ValueError: an argument outside its limits.
+
+    Source: Spall 1992; as an attack, Uesato et al., ICML 2018, there followed by Adam.
+
+    Example:
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> x = np.full((3, 4), 0.5, "float32")
+    >>> SPSA(epsilon=0.1, steps=2, directions=4)(model, x, np.zeros(3, "int32")).shape
+    (3, 4)
+    """
+
+    def __init__(
+        self,
+        *,
+        epsilon=8 / 255,
+        step_size=0.01,
+        steps=20,
+        directions=64,
+        spacing=0.01,
+        loss="margin",
+        seed=0,
+        targeted=False,
+    ):
+        threat = Threat(epsilon=epsilon, step_size=step_size, steps=steps)
+        super().__init__(threat, seed=seed, targeted=targeted)
+        if directions < 1 or not 0 < spacing <= 1:
+            raise ValueError(
+                "directions must be at least 1 and spacing in (0, 1]; received "
+                f"directions={directions}, spacing={spacing}."
+            )
+        self.directions = directions
+        self.spacing = spacing
+        self.loss = objectives.check(loss)
+
+    def get_config(self):
+        threat = self.threat
+        return {
+            **super().get_config(),
+            "steps": threat.steps,
+            "step_size": threat.step_size,
+            "directions": self.directions,
+            "spacing": self.spacing,
+            "loss": self.loss,
+        }
+
+    def _craft(self, model, images, labels, seed):
+        draws, candidate = image_draws(images, seed), images
+        for _ in range(self.threat.steps):
+            estimate = self._estimate(model, candidate, labels, draws)
+            candidate = self.threat.ascend(candidate, images, estimate)
+        return candidate
+
+    def _estimate(self, model, images, labels, draws):
+        shape, twice = tuple(images.shape[1:]), ops.concatenate([labels, labels])
+        estimate = ops.zeros_like(images)
+        for _ in range(self.directions):
+            corner = np.stack([draw.choice([-1.0, 1.0], shape) for draw in draws])
+            corner = ops.convert_to_tensor(corner.astype("float32"))
+            ends = ops.concatenate([images + self.spacing * corner, images - self.spacing * corner])
+            outputs = model.predict_on_batch(ops.clip(ends, *self.threat.bounds))
+            there, back = ops.split(self._value(twice, ops.convert_to_tensor(outputs)), 2)
+            rise = ops.reshape(there - back, (-1,) + (1,) * len(shape))
+            estimate = estimate + rise * corner
+        return estimate
+
+    def _value(self, labels, outputs):
+        value = objectives.LOSSES[self.loss](labels, outputs)
+        return -value if self.targeted else value

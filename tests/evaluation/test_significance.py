@@ -1,0 +1,49 @@
+"""Exact tests against SciPy's, and the rows that go by them."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from keras_dep.evaluation import significance
+from keras_dep.evaluation.signs.row import beyond
+from keras_dep.evaluation.signs.row import is_passed
+from keras_dep.evaluation.signs.row import outdone
+from keras_dep.evaluation.signs.row import row
+
+
+@pytest.mark.parametrize("trials", [0, 1, 32, 1000])
+@pytest.mark.parametrize("limit", [0.001, 0.02, 0.5])
+def test_equals_scipy(trials, limit):
+    for count in {0, min(1, trials), trials // 50, trials // 3, trials}:
+        expected = stats.binom.sf(count - 1, trials, limit)
+        found = significance.above(count, trials, limit)
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-300)
+
+
+def test_the_sign_test_equals_scipy():
+    draw = np.random.default_rng(0)
+    weaker, stronger = draw.random(100) < 0.4, draw.random(100) < 0.5
+    alone, total = (stronger & ~weaker).sum(), (stronger != weaker).sum()
+    expected = stats.binomtest(alone, total, alternative="greater").pvalue
+    assert outdone("a", weaker, stronger)["p_value"] == pytest.approx(expected, rel=1e-9)
+    assert outdone("a", weaker, weaker)["p_value"] == 1.0
+
+
+@pytest.mark.parametrize("arguments", [(3, 2, 0.5), (-1, 2, 0.5), (1, 2, 0.0), (1, 2, 1.0)])
+def test_bad_arguments(arguments):
+    with pytest.raises(ValueError, match=r"count must lie in \[0, trials\] and limit in \(0, 1\)"):
+        significance.above(*arguments)
+
+
+def verdict(*excesses, facts=()):
+    return is_passed(row("a sign", "a criterion", {}, excesses, facts), 0.01)
+
+
+def test_a_row_fails_only_beyond_chance():
+    # Of 32 images 2 above 1 % happen once in 24 times, 3 once in 270.
+    assert verdict(beyond("a", 2, 32, 0.01)) and not verdict(beyond("a", 3, 32, 0.01))
+    # The same share of more images is more.
+    assert not verdict(beyond("a", 20, 320, 0.01))
+    # Who looks in ten places finds something somewhere.
+    assert verdict(beyond("a", 3, 32, 0.01), *[beyond("b", 0, 32, 0.01)] * 9)
+    assert not verdict(facts=[True, False]) and verdict(facts=[True])
