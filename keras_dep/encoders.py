@@ -1,5 +1,7 @@
 """Encoders: how an image becomes `timesteps` inputs."""
 
+import contextlib
+
 import keras
 from keras import ops
 
@@ -126,3 +128,21 @@ class LatencyEncoding(timewise.Timewise):
     def compute_output_shape(self, input_shape):
         batch = None if input_shape[0] is None else input_shape[0] * self.timesteps
         return (batch, *input_shape[1:])
+
+
+def direct_encodings(model):
+    """The layers of a model, at any depth, that repeat their input at every step."""
+    return [layer for layer in model._flatten_layers() if isinstance(layer, DirectEncoding)]
+
+
+@contextlib.contextmanager
+def shown_frames(model):
+    """Within the block a model's direct encodings are fed every step's input, time-major."""
+    encodings = direct_encodings(model)
+    try:
+        for encoding in encodings:
+            encoding.repeats = False
+        yield
+    finally:
+        for encoding in encodings:
+            encoding.repeats = True

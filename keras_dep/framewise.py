@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_dep.encoders import DirectEncoding
+from keras_dep import encoders
 from keras_dep.timewise import Frames
 
 
@@ -28,7 +28,7 @@ def with_frames(model):
 
     Example:
 
-    >>> from keras_dep import LIF, Steps
+    >>> from keras_dep import DirectEncoding, LIF, Steps
     >>> layers = [keras.layers.Dense(2), DirectEncoding(4), LIF(4), Steps(4)]
     >>> model = keras.Sequential([keras.Input((3,)), *layers])
     >>> framewise = with_frames(model)
@@ -41,8 +41,7 @@ def with_frames(model):
 class _Framewise(keras.Model):
     def __init__(self, model):
         super().__init__(name=f"{model.name}_frames")
-        encoders = [each for each in model._flatten_layers() if isinstance(each, DirectEncoding)]
-        steps = {encoder.timesteps for encoder in encoders}
+        steps = {encoding.timesteps for encoding in encoders.direct_encodings(model)}
         if len(steps) != 1:
             raise ValueError(
                 "model must repeat its image by DirectEncoding, over one number of steps; received "
@@ -50,7 +49,6 @@ class _Framewise(keras.Model):
                 "as it is."
             )
         self.network = model
-        self.encoders = encoders
         self.fold = Frames(*steps)
         self.built = True
 
@@ -59,13 +57,8 @@ class _Framewise(keras.Model):
         return np.repeat(np.asarray(images)[:, None], self.fold.timesteps, axis=1)
 
     def call(self, inputs, training=None):
-        try:
-            for encoder in self.encoders:
-                encoder.repeats = False
+        with encoders.shown_frames(self.network):
             return self.network(self.fold(inputs), training=training)
-        finally:
-            for encoder in self.encoders:
-                encoder.repeats = True
 
     def compute_output_shape(self, input_shape):
         return self.network.compute_output_shape((input_shape[0], *input_shape[2:]))

@@ -46,7 +46,7 @@ class Replay(keras.Model):
                 )
 
     def call(self, frames, training=None):
-        with _steps_in_place(self.network, self.steps):
+        with _steps_in_place(self.network, self.steps), encoders.shown_frames(self.network):
             outputs = self.network(timewise.fold(ops.swapaxes(frames, 0, 1)), training=training)
         if len(outputs.shape) == 2:
             outputs = ops.swapaxes(timewise.unfold(outputs, self.steps), 0, 1)
@@ -55,20 +55,15 @@ class Replay(keras.Model):
 
 @contextlib.contextmanager
 def _steps_in_place(model, steps):
-    """Within the block a network runs over so many steps, each with an image of its own."""
+    """Within the block a network runs over so many steps."""
     kept = [(layer, layer.timesteps) for layer in _timed(model)]
-    repeating = [layer for layer, _ in kept if isinstance(layer, encoders.DirectEncoding)]
     try:
         for layer, _ in kept:
             layer.timesteps = steps
-        for layer in repeating:
-            layer.repeats = False
         yield
     finally:
         for layer, timesteps in kept:
             layer.timesteps = timesteps
-        for layer in repeating:
-            layer.repeats = True
 
 
 def _timed(model):
