@@ -119,4 +119,6 @@ def _row(cells):
 def _cell(values):
     if not values or not all(map(math.isfinite, values)):
         return "-"
+    if len(values) == 1:
+        return f"{values[0]:.4g}"
     return "{mean:.4g} ({deviation:.3g}), {median:.4g}".format(**summary(values))

@@ -126,7 +126,7 @@ def test_table_files_and_figures(launch, runs, capsys, tmp_path):
             radii = [(e["epoch"], pytest.approx(e["spectral_radius"])) for e in (early, late)]
             assert scalars[f"curvature_epochs/{surrogate}/spectral_radius"] == radii
             (row,) = [row for row in rows if row[:3] == [labels[surrogate], name, "0"]]
-            assert row[3].startswith(f"{early['spectral_radius']:.4g} ")
+            assert row[3] == f"{early['spectral_radius']:.4g}"
     # One of them by hand: the second batch, attacked through the run's own surrogate.
     model = keras.saving.load_model(runs / "dep" / "model.keras")
     data = keras_dep.datasets.load("digits", test_examples=BATCHES * SIZE)
