@@ -83,8 +83,7 @@ def main():
             with open(unfinished, "w") as file:
                 file.write(text + "\n")
     results = {name: run.result for name, run in runs.items()}
-    for ending in ("png", "svg"):
-        figures.draw_all(measured, results, lambda name: os.path.join(out_dir, f"{name}.{ending}"))  # noqa: B023
+    figures.draw_all(measured, results, out_dir)
     print(f"\n{table}\n\ntensorboard --logdir {out_dir}")
 
 

@@ -125,7 +125,7 @@ def _problem(options):
     model = keras_dep.models.build(options.model, input_shape=shape, num_classes=10)
     if os.path.exists(options.weights):
         with np.load(options.weights) as saved:
-            model.set_weights([_laid_out(saved[name], options, False) for name in saved.files])
+            model.set_weights([saved[name] for name in saved.files])
     return model, x, y
 
 
@@ -140,17 +140,8 @@ def _fired(options):
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), keras_dep.MeanLogitCrossentropy())
     for _ in range(STEPS):
         model.train_on_batch(x[:16], y[:16])
-    np.savez(options.weights, *(_laid_out(weight, options, True) for weight in model.get_weights()))
+    np.savez(options.weights, *model.get_weights())
     return model, x, y
-
-
-def _laid_out(weight, options, for_file):
-    """The head's kernel, whose rows are a flat map of 7 x 7, with channels last in the file."""
-    if weight.ndim != 2 or options.backend != "torch":
-        return weight
-    if for_file:
-        return weight.reshape(-1, 7, 7, weight.shape[1]).transpose(1, 2, 0, 3).reshape(weight.shape)
-    return weight.reshape(7, 7, -1, weight.shape[1]).transpose(2, 0, 1, 3).reshape(weight.shape)
 
 
 def _measure(options, model, x, y):

@@ -1,6 +1,7 @@
 """Curves and bars from what `measure` gave of each run; matplotlib is imported where drawn."""
 
 import itertools
+import os
 import statistics
 
 from keras_dep.curvature_study import tables
@@ -8,34 +9,28 @@ from keras_dep.curvature_study.protocol import TRAINING
 from keras_dep.spectrum import Density
 from keras_dep.spectrum import density
 
+NAMES = ("epochs", "alignment", "training", "density")
 # One after the other for the surrogates.
 STYLES = ("-", "--", ":", "-.")
 VECTORS = ("gradient", "step", "removed")
 LABELS = ("gradient", "DEP's step", "what DEP\nremoves")
 
 
-def draw_all(measured, results, path_of):
-    """Draws every figure for which there is something.
+def draw_all(measured, results, folder):
+    """Draws every figure for which there is something, as PNG and SVG.
 
     Args:
         measured: what `measure` gave for each run, by name.
         results: their `result.json`, by name.
-        path_of: function from the name of a figure to its file.
-
-    Returns:
-        The names of the figures drawn.
+        folder: where those of `NAMES` go.
     """
-    drawn = [
-        name
-        for name, draw in (("epochs", _epochs), ("alignment", _alignment))
-        if draw(measured, path_of(name))
-    ]
-    if _training(measured, results, path_of("training")):
-        drawn.append("training")
-    if all("density" in run for run in measured.values()):
-        density.plot(_densities(measured), path_of("density"))
-        drawn.append("density")
-    return drawn
+    for ending in ("png", "svg"):
+        paths = {name: os.path.join(folder, f"{name}.{ending}") for name in NAMES}
+        _epochs(measured, paths["epochs"])
+        _alignment(measured, paths["alignment"])
+        _training(measured, results, paths["training"])
+        if all("density" in run for run in measured.values()):
+            density.plot(_densities(measured), paths["density"])
 
 
 def _densities(measured):
@@ -55,7 +50,7 @@ def _epochs(measured, path):
         if records
     ]
     if not curves:
-        return False
+        return
     figure, (radius, share) = _panels(2)
     for style, label, records in curves:
         for axes, name in ((radius, "spectral_radius"), (share, "leading_share")):
@@ -64,9 +59,10 @@ def _epochs(measured, path):
             axes.plot(list(values), means, style, marker="o", label=label)
     radius.set(xlabel="epochs completed", ylabel="spectral radius of the Hessian", yscale="log")
     share.set(xlabel="epochs completed", ylabel="its share of the leading magnitudes")
+    for axes in (radius, share):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     radius.legend(fontsize="small")
     figure.savefig(path)
-    return True
 
 
 def _alignment(measured, path):
@@ -77,7 +73,7 @@ def _alignment(measured, path):
         for name, run in measured.items()
     }
     if not all(found.values()):
-        return False
+        return
     figure, (energy, bend, layers) = _panels(3)
     for place, (label, batches) in enumerate(found.items()):
         for axes, pattern in ((energy, "{}_energy_in_top"), (bend, "curvature_along_{}")):
@@ -98,13 +94,12 @@ def _alignment(measured, path):
     layers.legend(handles=layers.collections[-1:], fontsize="small")
     figure.suptitle("clean images; bars: means over the batches, whiskers: their deviation")
     figure.savefig(path)
-    return True
 
 
 def _training(measured, results, path):
     """The spectral radius that the runs logged on their own batch of training images."""
     if not any(result["hessian_history"] for result in results.values()):
-        return False
+        return
     figure, (axes,) = _panels(1)
     for name, result in results.items():
         history = result["hessian_history"]
@@ -114,7 +109,6 @@ def _training(measured, results, path):
     axes.set(xlabel="training step", ylabel="spectral radius of the Hessian", yscale="log")
     axes.legend()
     figure.savefig(path)
-    return True
 
 
 def _panels(count):
