@@ -2,8 +2,9 @@
 
 Reads the finished runs in --run_dir (sgd and dep), attacks the same test images under each, and
 reports the Hessian's spectral radius, the paper's ratio, the proportion it meant, both ends of the
-spectrum with error bounds, and whether the component that DEP removes is the sharp direction.
-Leaves hessian.json, hessian.md, density and training curves, and event files.
+spectrum with error bounds, and whether the component that DEP removes is the sharp direction; of
+runs trained with --keep_epochs also epoch by epoch. Leaves hessian.json, hessian.md, figures of the
+epochs, the alignment, the densities and the training, and event files.
 
   python apps/hessian.py --run_dir=runs/hetero --batches=4 --batch_size=32
   python apps/hessian.py --run_dir=runs/paper --data_dir=~/tensorflow_datasets --method=power
@@ -45,6 +46,8 @@ _define("integer", "density_vectors", 1, "Random vectors of the spectral density
         lower_bound=0)  # fmt: skip
 _define("integer", "trace_products", 15, "Products for the trace, 3 or more; 0: none.",
         lower_bound=0)  # fmt: skip
+_define("integer", "epoch_batches", 1,
+        "Clean batches at every epoch that --keep_epochs kept; 0: none.")  # fmt: skip
 
 
 def launch(argv):
@@ -57,6 +60,7 @@ def launch(argv):
 def main():
     from keras_dep import curvature_study
     from keras_dep import durable
+    from keras_dep.curvature_study import figures
     from keras_dep.summaries import EventWriter
 
     protocol = _protocol()
@@ -78,7 +82,8 @@ def main():
         with durable.whole_file(os.path.join(out_dir, name)) as unfinished:
             with open(unfinished, "w") as file:
                 file.write(text + "\n")
-    _draw(out_dir, measured, {name: run.result for name, run in runs.items()})
+    results = {name: run.result for name, run in runs.items()}
+    figures.draw_all(measured, results, out_dir)
     print(f"\n{table}\n\ntensorboard --logdir {out_dir}")
 
 
@@ -88,18 +93,6 @@ def _protocol():
     values = {field.name: FLAGS[field.name].value for field in dataclasses.fields(Protocol)}
     values = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
     return Protocol(**values)
-
-
-def _draw(out_dir, measured, results):
-    from keras_dep import curvature_study
-    from keras_dep.spectrum import Density
-    from keras_dep.spectrum import density
-
-    densities = {n: Density(**m["density"]) for n, m in measured.items() if "density" in m}
-    for ending in ("png", "svg"):
-        curvature_study.plot_training(results, os.path.join(out_dir, f"training.{ending}"))
-        if densities:
-            density.plot(densities, os.path.join(out_dir, f"density.{ending}"))
 
 
 if __name__ == "__main__":

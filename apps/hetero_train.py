@@ -152,6 +152,9 @@ def _table(results):
     if len(times) == 2 and all(times):
         overhead = f"{100 * (times[1] / times[0] - 1):+.1f} %"
         lines.append(_row("DEP overhead per step", ["", overhead]))
+    (surrogate,) = {result["settings"]["surrogate"] for result in results.values()}
+    if any(result["hessian"] for result in results.values()):
+        lines.append(f"Hessian of the mean logits' cross-entropy, surrogate {surrogate}.")
     return "\n".join(["", *lines])
 
 

@@ -1,25 +1,33 @@
 """Time to the five leading Hessian eigenvalues of spiking VGG-11, against PyHessian and SciPy.
 
-On torch the peers take the same network, weights and batch in the same command: PyHessian's power
-iteration with its usual limits, and SciPy's eigsh on curvlinops' Hessian operator. For each the
-worst residual ||H q - theta q|| over |lambda_1| is computed afterwards with one product more per
-eigenvalue, the same way for all; ours runs to the residual in --tolerance, eigsh to the same, and
-PyHessian as far as its rule takes it. On the other backends ours is timed alone. Memory is the peak
-above the start, ours against one training step, each in a process of its own.
+The network is one that ten steps of SGD have brought to fire, on random images and labels; an
+untrained one is silent in inference mode, and its Hessian trivial. On torch the peers take the same
+weights and batch in the same command: PyHessian's power iteration with its usual limits, and
+SciPy's eigsh on curvlinops' Hessian operator. For each the worst residual ||H q - theta q|| over
+|lambda_1| is computed afterwards with one product more per eigenvalue, the same way for all; ours
+runs to the residual in --tolerance, eigsh to the same, and PyHessian as far as its rule takes it.
+--also times ours on other backends too, with the weights of the first, against the same peers.
+Memory is the peak above the start, ours against one training step, each in a process of its own.
 
-  python benchmarks/curvature.py --backend=torch --json=curvature.json
+  python benchmarks/curvature.py --backend=torch --images=8 --rounds=1 --also=tensorflow,jax
+  python benchmarks/curvature.py --backend=torch --images=128 --rounds=1 --alone
+  python benchmarks/curvature.py --backend=torch --images=128 --rounds=0 --memory --together=16
   python benchmarks/curvature.py --backend=jax --quick
 """
 
 import argparse
+import json
 import os
 import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 import conventions
+
+STEPS = 10
 
 
 def main():
@@ -27,53 +35,79 @@ def main():
     if options.memory_of:
         print(_peak(options))
         return
-    case = f"{options.model}, {options.batch} images"
-    times, facts = _measure(options)
-    print(f"{case}, {options.backend}")
-    print(f"{'':<12}{'seconds':>10}{'least':>10}{'most':>10}{'products':>10}{'residual':>11}")
-    for name, seconds in times.items():
-        products, residual = facts[name]
-        print(
-            f"{name:<12}{statistics.median(seconds):>10.3f}{min(seconds):>10.3f}"
-            f"{max(seconds):>10.3f}{products:>10}{residual:>11.2e}"
-        )
-    rows = [
-        _row(options, case, "seconds", times["ours"], seconds, name)
-        for name, seconds in times.items()
-        if name != "ours"
-    ]
-    if options.memory:
-        ours, step = (_peak_elsewhere(options, kind) for kind in ("spectrum", "step"))
-        print(f"peak memory: {ours / 1e6:.0f} MB, a training step {step / 1e6:.0f} MB")
-        # A small step may stay below what importing took.
-        if step:
-            rows.append(_row(options, case, "bytes", [ours], [step], "training step"))
+    rows, case = [], f"{options.model}, {options.images} images"
+    with tempfile.TemporaryDirectory() as folder:
+        if options.weights:
+            problem = _problem(options)
+        else:
+            options.weights = os.path.join(folder, "weights.npz")
+            problem = _fired(options)
+        if options.rounds:
+            found = _measure(options, *problem)
+            found += [one for also in options.also for one in _elsewhere(options, also)]
+            rows += _compared(found, case, options)
+            if options.found:
+                with open(options.found, "w") as file:
+                    json.dump(found, file)
+        if options.memory:
+            ours, step = (_peak_elsewhere(options, kind) for kind in ("spectrum", "step"))
+            print(f"peak memory: {ours / 1e6:.0f} MB, a training step {step / 1e6:.0f} MB")
+            # A small step may stay below what importing took.
+            if step:
+                ratio = ours / step
+                peer = "training step"
+                rows.append(conventions.row(options, case, "bytes", ours, step, peer, ratio))
     for row in rows:
-        print(f"{row['metric']}: {row['ratio']:.3f} of {row['peer_name']}")
+        print(f"{row['backend']} {row['metric']}: {row['ratio']:.3f} of {row['peer_name']}")
     conventions.save(rows, options)
 
 
 def _options():
-    parser = conventions.parser(__doc__, "a small network and batch")
+    parser = conventions.parser(__doc__, "a small network and batch", "counted rounds; 0: no times")
     parser.add_argument("--model", help="default vgg11, quick vgg5")
-    parser.add_argument("--batch", type=int, help="images; default 128, quick 4")
+    parser.add_argument("--images", type=int, help="default 128, quick 4")
     parser.add_argument("--together", type=int, help="images looked at together by ours")
     parser.add_argument("--tolerance", type=float, default=1e-2, help="relative residual")
+    parser.add_argument("--alone", action="store_true", help="without the peers")
+    parser.add_argument("--also", default="", help="other backends to time ours on")
     parser.add_argument("--memory", action="store_true", help="peak memory too")
     parser.add_argument("--memory_of", choices=("spectrum", "step"), help=argparse.SUPPRESS)
+    for name in ("--weights", "--found"):
+        parser.add_argument(name, help=argparse.SUPPRESS)
     options = conventions.parsed(parser)
+    conventions.listed(parser, options, "also", ("torch", "tensorflow", "jax"))
     options.model = options.model or ("vgg5" if options.quick else "vgg11")
-    options.batch = options.batch or (4 if options.quick else 128)
+    options.images = options.images or (4 if options.quick else 128)
     options.size = 8 if options.quick else 32
     return options
 
 
-def _row(options, case, metric, ours, peer, peer_name):
-    ours, peer = statistics.median(ours), statistics.median(peer)
-    return conventions.row(options, case, metric, ours, peer, peer_name, ours / peer)
+def _compared(found, case, options):
+    """Prints what was found; rows of ours on each backend against each peer."""
+    print(f"{case}, tolerance {options.tolerance:g}")
+    heads = ("seconds", "least", "most", "products", "each", "lambda_1", "residual")
+    print(" " * 24 + "".join(f"{head:>10}" for head in heads))
+    for one in found:
+        seconds, label = one["seconds"], f"{one['name']}, {one['backend']}"
+        middle = statistics.median(seconds)
+        times = [f"{value:.2f}" for value in (middle, min(seconds), max(seconds))]
+        each, first = f"{middle / one['products']:.3f}", f"{one['eigenvalues'][0]:.4g}"
+        cells = [*times, one["products"], each, first, f"{one['residual']:.2e}"]
+        print(f"{label:<24}" + "".join(f"{cell:>10}" for cell in cells))
+    ours = [one for one in found if one["name"] == "ours"]
+    rows = []
+    for mine in ours:
+        for peer in (one for one in found if one["name"] != "ours"):
+            times = [statistics.median(one["seconds"]) for one in (mine, peer)]
+            row = conventions.row(
+                options, case, "seconds", *times, peer["name"], times[0] / times[1]
+            )
+            rows.append({**row, "backend": mine["backend"]})
+    return rows
 
 
 def _problem(options):
+    """The network and its batch, with weights from the file where there is one."""
     import keras
     import numpy as np
 
@@ -81,43 +115,66 @@ def _problem(options):
 
     keras.utils.set_random_seed(0)
     shape = (options.size, options.size, 3)
+    draw = np.random.default_rng(0)
+    x = draw.uniform(0, 1, (options.images, *shape)).astype("float32")
+    y = draw.integers(0, 10, options.images).astype("int32")
     if options.backend == "torch":
         # The peer's products cannot pass torch's channels-last convolution.
         keras.config.set_image_data_format("channels_first")
-        shape = (3, options.size, options.size)
+        shape, x = (3, options.size, options.size), x.transpose(0, 3, 1, 2).copy()
     model = keras_dep.models.build(options.model, input_shape=shape, num_classes=10)
-    draw = np.random.default_rng(0)
-    x = draw.uniform(0, 1, (options.batch, *shape)).astype("float32")
-    return model, x, draw.integers(0, 10, options.batch).astype("int32")
+    if os.path.exists(options.weights):
+        with np.load(options.weights) as saved:
+            model.set_weights([saved[name] for name in saved.files])
+    return model, x, y
 
 
-def _measure(options):
-    """Seconds of each counted round by name, the contestants in turn, and what each found."""
+def _fired(options):
+    """The same once trained, and its weights in the file."""
+    import keras
+    import numpy as np
+
     import keras_dep
 
     model, x, y = _problem(options)
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), keras_dep.MeanLogitCrossentropy())
+    for _ in range(STEPS):
+        model.train_on_batch(x[:16], y[:16])
+    np.savez(options.weights, *model.get_weights())
+    return model, x, y
+
+
+def _measure(options, model, x, y):
+    """What each contestant did, in turn with the others: its times, products and residual."""
+    import keras_dep
+
     hessian = keras_dep.Hessian(model, keras_dep.MeanLogitCrossentropy())
 
-    def ours():
+    def ours(**limits):
         found = hessian.spectrum(
-            x, y, tolerance=options.tolerance, vectors=True, batch_size=options.together
+            x, y, tolerance=options.tolerance, vectors=True, batch_size=options.together, **limits
         )
         return found.eigenvalues, found.vectors, found.products
 
     contestants = {"ours": ours}
-    if options.backend == "torch":
+    if options.backend == "torch" and not options.alone:
         contestants.update(_peers(model, x, y, options))
-    times, facts = {name: [] for name in contestants}, {}
-    for number in range(options.rounds + 1):
+    # Compiles; the peers run eagerly.
+    ours(max_steps=2)
+    found = {
+        name: {"name": name, "backend": options.backend, "seconds": []} for name in contestants
+    }
+    for number in range(options.rounds):
         for name, contestant in contestants.items():
             started = time.perf_counter()
             values, vectors, products = contestant()
-            if number:
-                times[name].append(time.perf_counter() - started)
-            if number == options.rounds:
+            found[name]["seconds"].append(time.perf_counter() - started)
+            if number == options.rounds - 1:
                 product = hessian.at(x, y, options.together)
-                facts[name] = products, _worst_residual(product, values, vectors)
-    return times, facts
+                found[name]["products"] = products
+                found[name]["residual"] = _worst_residual(product, values, vectors)
+                found[name]["eigenvalues"] = sorted(map(float, values), key=abs, reverse=True)
+    return list(found.values())
 
 
 def _worst_residual(product, values, vectors):
@@ -196,15 +253,27 @@ def _peers(model, x, y, options):
     return {"PyHessian": with_pyhessian, "curvlinops": with_scipy}
 
 
+def _elsewhere(options, backend):
+    """What ours did on another backend, in a process of its own."""
+    path = f"{options.weights}.{backend}.json"
+    _again(options, backend, f"--found={path}", f"--rounds={options.rounds}", "--alone")
+    with open(path) as file:
+        return json.load(file)
+
+
 def _peak_elsewhere(options, kind):
     """Peak bytes above the start, in a process of its own."""
-    command = [sys.executable, __file__, f"--backend={options.backend}", f"--memory_of={kind}"]
-    command += [f"--model={options.model}", f"--batch={options.batch}"]
-    command += [f"--tolerance={options.tolerance}"]
+    return int(_again(options, options.backend, f"--memory_of={kind}").split()[-1])
+
+
+def _again(options, backend, *arguments):
+    """The output of this command on a backend."""
+    command = [sys.executable, __file__, f"--backend={backend}", f"--weights={options.weights}"]
+    command += [f"--{name}={getattr(options, name)}" for name in ("model", "images", "tolerance")]
     command += [f"--together={options.together}"] if options.together else []
     command += ["--quick"] if options.quick else []
-    answer = subprocess.run(command, check=True, capture_output=True, text=True)
-    return int(answer.stdout.split()[-1])
+    command += arguments
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def _peak(options):

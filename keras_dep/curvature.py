@@ -23,6 +23,7 @@ class _Curvature:
             )
         self._source = model
         self._model = model if dtype is None else substitution.with_dtype(model, dtype)
+        self.surrogate = substitution.surrogate_of(model)
         self.weights = self._model.trainable_variables
         self.dtype = np.result_type(*(_numpy_dtype(weight) for weight in self.weights)).name
         self.shapes = {weight.path: tuple(weight.shape) for weight in self.weights}
@@ -164,6 +165,7 @@ class Hessian(_Curvature):
         dtype: dtype of the vectors.
         weights: the weights, in the order of the flat vectors.
         shapes: their shapes by their paths, in that order.
+        surrogate: the surrogate derivative of the model's spikes, in words.
 
     Raises:
         ValueError: the model has no trainable weights, or cannot be copied in that dtype.

@@ -27,6 +27,10 @@ from keras_dep.settings import Settings
 from keras_dep.summaries import EventWriter
 
 OPTIMIZERS = ("sgd", "dep")
+# Where a run keeps the weights of its epochs, in its folder.
+EPOCHS = "epochs"
+# Settings that leave the result as it is.
+ASIDE = ("data_dir", "download", "keep_epochs")
 JIT = {"auto": "auto", "on": True, "off": False}
 
 
@@ -36,7 +40,8 @@ def run(settings: Settings, optimizer, folder, data=None, resume=False, verbose=
     Args:
         settings: the `keras_dep.settings.Settings`.
         optimizer: `"sgd"`, or `"dep"` for the same SGD inside `keras_dep.DEP`.
-        folder: where `result.json`, `model.keras`, `state.*` and the event files go; created.
+        folder: where `result.json`, `model.keras`, `state.*`, the event files and, on demand, the
+            weights of the epochs go; created.
         data: a `keras_dep.datasets.Dataset`; default: what `load_data(settings)` gives.
         resume: go on from the state in the folder; without one, start at the beginning.
         verbose: as in `keras.Model.fit`.
@@ -233,6 +238,9 @@ class _Run:
             lambda epoch: learning_rate(settings, epoch), verbose=0
         )
         measuring = [self.hessian] if settings.hessian_examples else []
+        if settings.keep_epochs:
+            folder = os.path.join(self.folder, EPOCHS)
+            measuring.append(callbacks.EpochWeights(folder, self.network))
         self.model.fit(
             self.training_data,
             validation_data=(self.test_images, self.data.y_test),
@@ -334,9 +342,9 @@ def _scaled(images):
 
 
 def _identity(settings):
-    """The settings that decide the result: where the data lie does not."""
+    """The settings that decide the result."""
     values = dataclasses.asdict(settings)
-    return {name: value for name, value in values.items() if name not in ("data_dir", "download")}
+    return {name: value for name, value in values.items() if name not in ASIDE}
 
 
 def _training_attack(settings):

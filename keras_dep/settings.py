@@ -178,6 +178,10 @@ class Settings:
         limits=(0, ANY),
     )  # fmt: skip
 
+    keep_epochs: bool = _field(
+        False, "measurement", "Keep the weights of every epoch, for apps/hessian.py."
+    )
+
     def __post_init__(self):
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))

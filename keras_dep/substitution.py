@@ -98,6 +98,22 @@ def spiking_layers(model):
     ]
 
 
+def surrogate_of(model):
+    """The surrogate derivative of a model's spikes, in words; `"none"` where nothing spikes.
+
+    Example:
+
+    >>> from keras_dep import LIF
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), LIF(timesteps=1)])
+    >>> surrogate_of(model), surrogate_of(with_surrogate(model, "arctan"))
+    ('triangle, width 1', 'arctan, width 0.5')
+    """
+    if isinstance(model, _Substituted):
+        return model.surrogate_in_words()
+    found = {f"{layer.surrogate}, width {layer.width:g}" for layer in spiking_layers(model)}
+    return "; ".join(sorted(found)) or "none"
+
+
 def with_dtype(model, dtype):
     """A copy of a model, weights included, that computes in another precision.
 
@@ -140,6 +156,10 @@ class _Substituted(keras.Model):
         self.network = model
         self._surrogate = surrogate, width
         self.built = True
+
+    def surrogate_in_words(self):
+        with surrogate_in_place(self.network, *self._surrogate):
+            return surrogate_of(self.network)
 
     def call(self, inputs, training=None):
         # For the length of this call, or of its tracing: no second graph is built.

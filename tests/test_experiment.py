@@ -8,6 +8,7 @@ import pytest
 
 from keras_dep import datasets
 from keras_dep import experiment
+from keras_dep.curvature_study import Run
 from keras_dep.settings import Settings
 
 SMALL = {
@@ -61,10 +62,21 @@ def test_other_bases_and_modes(tmp_path, data, base, mode):
 
 def test_half_precision_and_its_policy_end_with_the_run(tmp_path, data):
     before = keras.mixed_precision.dtype_policy().name
-    result = run(tmp_path, data, "dep", precision="mixed_bfloat16", poison_count=0)
+    options = {"precision": "mixed_bfloat16", "poison_count": 0}
+    result = run(tmp_path, data, "dep", keep_epochs=True, **options)
+    assert run(tmp_path, data, "dep", resume=True, **options) == result
     assert np.isfinite(result["history"]["loss"]).all()
     assert result["poisoned_batches"] == [] and result["worst_after_poison"] is None
     assert keras.mixed_precision.dtype_policy().name == before
+    # The weights it kept of its epochs end at those of the trained network.
+    trained = Run(tmp_path)
+    final = trained.model.get_weights()
+    same = {epoch: all_equal(trained.model.get_weights(), final) for epoch in trained.epochs()}
+    assert same == {0: False, 1: True} and all_equal(trained.model.get_weights(), final)
+
+
+def all_equal(some, others):
+    return all((one == other).all() for one, other in zip(some, others, strict=True))
 
 
 def test_a_finished_run_is_told_from_another(tmp_path, data):

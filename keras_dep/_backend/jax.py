@@ -26,24 +26,24 @@ def loss_gradient(model, loss):
 
 def hessian_product(model, loss):
     @jax.jit
-    def product(trainable, non_trainable, x, y, vector):
+    def maps(trainable, non_trainable, x, y):
         flat, answer = _in_flat_weights(model, trainable, non_trainable, x)
         gradient = jax.grad(lambda flat: loss(y, answer(flat)))
-        return jax.jvp(gradient, (flat,), (vector,))[1]
+        return (jax.linearize(gradient, flat)[1],)
 
-    return _bound(model, product)
+    return _bound(model, maps)
 
 
 def gauss_newton_product(model, loss):
     @jax.jit
-    def product(trainable, non_trainable, x, y, vector):
+    def maps(trainable, non_trainable, x, y):
         flat, answer = _in_flat_weights(model, trainable, non_trainable, x)
-        outputs, pushed = jax.jvp(answer, (flat,), (vector,))
-        slope = jax.grad(lambda outputs: loss(y, outputs))
-        bent = jax.jvp(slope, (outputs,), (pushed,))[1]
-        return jax.vjp(answer, flat)[1](bent)[0]
+        outputs, push = jax.linearize(answer, flat)
+        bend = jax.linearize(jax.grad(lambda outputs: loss(y, outputs)), outputs)[1]
+        pull = jax.vjp(answer, flat)[1]
+        return push, bend, jax.tree_util.Partial(_first, pull)
 
-    return _bound(model, product)
+    return _bound(model, maps)
 
 
 def compiled(function):
@@ -127,9 +127,21 @@ def _in_flat_weights(model, trainable, non_trainable, x):
     return flat, answer
 
 
-def _bound(model, product):
+def _bound(model, maps):
+    """Products as a chain of linear maps, found once and applied to every vector."""
+
+    @jax.jit
+    def applied(chain, vector):
+        for linear in chain:
+            vector = linear(vector)
+        return vector
+
     def bind(x, y):
-        trainable, non_trainable = _state(model)
-        return lambda vector: product(trainable, non_trainable, x, y, vector)
+        chain = maps(*_state(model), x, y)
+        return lambda vector: applied(chain, vector)
 
     return bind
+
+
+def _first(function, vector):
+    return function(vector)[0]

@@ -4,6 +4,7 @@ from keras_dep.callbacks.activity import ActivityLog
 from keras_dep.callbacks.board import BoardLog
 from keras_dep.callbacks.clock import StepClock
 from keras_dep.callbacks.collapse import CollapseWatch
+from keras_dep.callbacks.epochs import EpochWeights
 from keras_dep.callbacks.hessian import HessianSpectrum
 from keras_dep.callbacks.poison import PoisonInjection
 from keras_dep.callbacks.resume import ResumeState
@@ -13,6 +14,7 @@ __all__ = [
     "ActivityLog",
     "BoardLog",
     "CollapseWatch",
+    "EpochWeights",
     "HessianSpectrum",
     "PoisonInjection",
     "ResumeState",

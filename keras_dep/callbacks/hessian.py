@@ -42,8 +42,9 @@ class HessianSpectrum(keras.callbacks.Callback):
         network: the model to measure where it is not the one in `fit`.
 
     Attributes:
-        history: list of dictionaries `iteration`, `eigenvalues`, `residuals`, `spectral_radius`,
-            `leading_share`, `printed_ratio`, `seconds`, and `alignment` on request.
+        history: list of dictionaries `iteration`, `surrogate`, `eigenvalues`, `residuals`,
+            `spectral_radius`, `leading_share`, `printed_ratio`, `seconds`, and `alignment` on
+            request.
         left_out: iterations at which a measurement was too expensive.
 
     Raises:
@@ -180,6 +181,7 @@ class HessianSpectrum(keras.callbacks.Callback):
         )
         record = {
             "iteration": int(model.optimizer.iterations),
+            "surrogate": self._hessian.surrogate,
             "eigenvalues": spectrum.eigenvalues.tolist(),
             "residuals": spectrum.residuals.tolist(),
             "spectral_radius": spectrum.radius,

@@ -17,7 +17,7 @@ BATCHES, SIZE, KINDS, SURROGATES = 2, 6, ("clean", "fgsm"), ("training", "arctan
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """What two finished runs leave, of a network without training."""
+    """What two finished runs with two kept epochs leave, of networks without training."""
     folder = tmp_path_factory.mktemp("runs")
     for seed, name in enumerate(("sgd", "dep")):
         keras.utils.set_random_seed(seed)
@@ -31,9 +31,15 @@ def runs(tmp_path_factory):
             keras_dep.Steps(2),
         ]
         (folder / name).mkdir()
-        keras.Sequential(body).save(folder / name / "model.keras")
+        model = keras.Sequential(body)
+        model.save(folder / name / "model.keras")
         settings = {"dataset": "digits", "timesteps": 2, "eval_steps": 2}
         history = [{"iteration": 5, "spectral_radius": 3.0}]
+        (folder / name / "epochs").mkdir()
+        trained = model.get_weights()
+        for epoch in range(2):
+            model.set_weights([(0.5 + 0.5 * epoch) * weight for weight in trained])
+            model.save_weights(folder / name / f"epochs/{epoch}.weights.h5")
         result = {"optimizer": name, "settings": settings, "hessian_history": history}
         (folder / name / "result.json").write_text(json.dumps(result))
     return folder
@@ -63,6 +69,7 @@ def launch(runs, tmp_path):
         (["--batches=1000"], "test_examples must be a whole number from 1 to 297"),
         (["--kinds=clean,noise"], "kinds must be among clean, fgsm, pgd; received 'clean, noise'"),
         (["--surrogates=step"], "surrogates must be among training, triangle"),
+        (["--epoch_batches=21"], "epoch_batches must be from 0 to batches=20; received 21"),
         (["--method=qr"], "method must be one of lanczos, power; received 'qr'"),
         (["--backend=mxnet"], "flag --backend=mxnet: value should be one of"),
         (["sgd"], "no positional arguments are taken; received 'sgd'"),
@@ -95,17 +102,31 @@ def test_table_files_and_figures(launch, runs, capsys, tmp_path):
     table = (out / "hessian.md").read_text()
     assert table.strip() in capsys.readouterr().out
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    labels = {"training": "training: triangle, width 1", "arctan": "arctan, width 0.5"}
     for name in ("sgd", "dep"):
         run, scalars = found["runs"][name], read_scalars(out / name)
-        assert len(run["alignment"]) == BATCHES and run["trace"]["products"] == 15
+        assert run["loss"] == "cross-entropy of the mean logits"
         for surrogate in SURROGATES:
+            assert run["trace"][surrogate]["products"] == 15
+            assert labels[surrogate].endswith(run["surrogates"][surrogate])
             for kind in KINDS:
-                radii = [r["spectral_radius"] for r in run["spectra"][surrogate][kind]]
+                records = run["spectra"][surrogate][kind]
+                assert all(("alignment" in record) == (kind == "clean") for record in records)
+                radii = [record["spectral_radius"] for record in records]
                 logged = scalars[f"curvature_{kind}/{surrogate}/spectral_radius"]
                 assert logged == [(index, pytest.approx(r)) for index, r in enumerate(radii)]
-                (row,) = [row for row in rows if row[:3] == [surrogate, kind, name]]
+                (row,) = [row for row in rows if row[:3] == [labels[surrogate], kind, name]]
                 mean, spread = statistics.fmean(radii), statistics.stdev(radii)
                 assert row[3] == f"{mean:.4g} ({spread:.3g}), {statistics.median(radii):.4g}"
+            # The last kept epoch has the weights of the model itself.
+            early, late = run["epochs"][surrogate]
+            first, _ = run["spectra"][surrogate]["clean"]
+            assert late == {"epoch": 1, "batch": 0, **first}
+            assert early["spectral_radius"] != first["spectral_radius"]
+            radii = [(e["epoch"], pytest.approx(e["spectral_radius"])) for e in (early, late)]
+            assert scalars[f"curvature_epochs/{surrogate}/spectral_radius"] == radii
+            (row,) = [row for row in rows if row[:3] == [labels[surrogate], name, "0"]]
+            assert row[3] == f"{early['spectral_radius']:.4g}"
     # One of them by hand: the second batch, attacked through the run's own surrogate.
     model = keras.saving.load_model(runs / "dep" / "model.keras")
     data = keras_dep.datasets.load("digits", test_examples=BATCHES * SIZE)
@@ -117,9 +138,10 @@ def test_table_files_and_figures(launch, runs, capsys, tmp_path):
     expected = seen.spectrum(attacked, y, tolerance=1e-3)
     record = found["runs"]["dep"]["spectra"]["arctan"]["fgsm"][1]
     np.testing.assert_allclose(record["eigenvalues"], expected.eigenvalues, rtol=1e-3)
-    for figure in ("density", "training"):
+    for figure in ("alignment", "density", "epochs", "training"):
         assert (out / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
-        assert (out / f"{figure}.svg").stat().st_size > 5000
+        text = (out / f"{figure}.svg").read_text()
+        assert "<!-- sgd, training: triangle, width 1 -->" in text
 
 
 def test_pyhessians_iteration(launch, tmp_path):
@@ -128,4 +150,6 @@ def test_pyhessians_iteration(launch, tmp_path):
     found = json.loads((tmp_path / "out/hessian.json").read_text())["runs"]["sgd"]
     (record,) = found["spectra"]["training"]["clean"]
     assert len(record["eigenvalues"]) == 5 and np.isfinite(record["residual"])
-    assert set(found) == {"spectra", "alignment"} and found["alignment"] == []
+    assert "alignment" not in record and "trace" not in found and "density" not in found
+    assert "alignment" not in (tmp_path / "out/hessian.md").read_text()
+    assert not (tmp_path / "out/alignment.png").exists()

@@ -1,0 +1,67 @@
+"""What is measured of every run."""
+
+import dataclasses
+
+from keras_dep import surrogates
+
+KINDS = ("clean", "fgsm", "pgd")
+METHODS = ("lanczos", "power")
+TRAINING = "training"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """What is measured of every run, on the same test images with the same start vectors.
+
+    Args:
+        batches: batches of test images, from the first on.
+        batch_size: images per batch.
+        together: images looked at together; `None`: all of a batch.
+        kinds: some of `KINDS`.
+        surrogates: surrogates under which curvature is taken: `"training"` for the run's own, or
+            names of `keras_dep.surrogates`.
+        method: `"lanczos"`, or `"power"` for PyHessian's iteration with its usual limits.
+        count: eigenvalues.
+        tolerance: residual for `"lanczos"`, relative to the spectral radius.
+        max_steps: limit of products of one spectrum by `"lanczos"`.
+        density_vectors: random vectors for the spectral densities of the first clean batch; 0:
+            none.
+        trace_products: products for the trace on the first clean batch; 0: none.
+        epoch_batches: clean batches measured at every epoch whose weights a run kept; 0: none.
+
+    Raises:
+        ValueError: an unknown name, or a number outside its limits.
+    """
+
+    batches: int = 20
+    batch_size: int = 128
+    together: int | None = None
+    kinds: tuple = KINDS
+    surrogates: tuple = (TRAINING, "arctan")
+    method: str = "lanczos"
+    count: int = 5
+    tolerance: float = 1e-2
+    max_steps: int = 80
+    density_vectors: int = 1
+    trace_products: int = 15
+    epoch_batches: int = 1
+
+    def __post_init__(self):
+        for name in ("batches", "batch_size", "count", "max_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; received {getattr(self, name)}.")
+        if not 0 <= self.epoch_batches <= self.batches:
+            raise ValueError(
+                f"epoch_batches must be from 0 to batches={self.batches}; received "
+                f"{self.epoch_batches}."
+            )
+        if self.method not in METHODS:
+            raise ValueError(
+                f"method must be one of {', '.join(METHODS)}; received {self.method!r}."
+            )
+        for name, known in (("kinds", KINDS), ("surrogates", (TRAINING, *surrogates.names()))):
+            given = getattr(self, name)
+            if not given or set(given) - set(known):
+                raise ValueError(
+                    f"{name} must be among {', '.join(known)}; received {', '.join(given)!r}."
+                )

@@ -1,0 +1,74 @@
+"""Finished runs, and the test images they are measured on."""
+
+import dataclasses
+import json
+import os
+
+import keras
+import numpy as np
+
+from keras_dep import experiment
+from keras_dep.callbacks import epochs
+from keras_dep.settings import Settings
+from keras_dep.substitution import with_dtype
+
+
+class Run:
+    """A finished run: what its folder holds.
+
+    Args:
+        folder: where `keras_dep.experiment.run` left `result.json` and `model.keras`.
+
+    Attributes:
+        settings: the run's `keras_dep.settings.Settings`.
+        result: the dictionary of `result.json`.
+        model: the trained network, in single precision.
+
+    Raises:
+        ValueError: the folder does not hold a finished run.
+    """
+
+    def __init__(self, folder):
+        path = os.path.join(folder, "result.json")
+        try:
+            with open(path) as file:
+                self.result = json.load(file)
+            found = self.result["settings"]
+            known = {field.name for field in dataclasses.fields(Settings)} & set(found)
+            self.settings = Settings(**{name: found[name] for name in known})
+            model = keras.saving.load_model(os.path.join(folder, "model.keras"), compile=False)
+        except (OSError, KeyError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"{folder!r} must hold the result.json and model.keras of a finished run "
+                f"({error}); train one with apps/hetero_train.py."
+            ) from error
+        self._folder, self._saved = folder, model
+        self.model = model if self.settings.precision == "float32" else with_dtype(model, "float32")
+
+    def epochs(self):
+        """Each epoch whose weights were kept, in turn: the model's are those of then meanwhile."""
+        trained = self._saved.get_weights()
+        try:
+            for epoch, path in epochs.kept(os.path.join(self._folder, experiment.EPOCHS)).items():
+                self._saved.load_weights(path)
+                self._follow()
+                yield epoch
+        finally:
+            self._saved.set_weights(trained)
+            self._follow()
+
+    def _follow(self):
+        if self.model is not self._saved:
+            self.model.set_weights(self._saved.get_weights())
+
+
+def load_images(run, protocol, data_dir=None):
+    """The first test images of a run's data set and their labels, as the protocol needs them."""
+    settings = dataclasses.replace(
+        run.settings,
+        data_dir=data_dir,
+        train_examples=1,
+        test_examples=protocol.batches * protocol.batch_size,
+    )
+    data = experiment.load_data(settings)
+    return data.x_test.astype("float32") / np.float32(255), data.y_test

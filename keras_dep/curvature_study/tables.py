@@ -1,0 +1,124 @@
+"""The paper's Table 2 and the alignment as Markdown, from what `measure` gave."""
+
+import dataclasses
+import math
+import statistics
+
+from keras_dep import alignment
+from keras_dep.curvature_study.measure import FIGURES
+from keras_dep.curvature_study.protocol import TRAINING
+
+FIELDS = tuple(f.name for f in dataclasses.fields(alignment.Alignment) if f.name != "layers")
+
+
+def markdown(measured):
+    """All tables of some runs: what `measure` gave for each, by name."""
+    tables = [_spectra(measured), _alignment(measured), _trace(measured), _epochs(measured)]
+    (loss,) = {run["loss"] for run in measured.values()}
+    legend = f"Mean (deviation), median over the batches. Loss: {loss}, in inference mode."
+    return "\n\n".join("\n".join(table) for table in (*tables, [legend]) if table)
+
+
+def summary(values):
+    """Mean, deviation of a sample and median."""
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return {
+        "mean": statistics.fmean(values),
+        "deviation": spread,
+        "median": statistics.median(values),
+    }
+
+
+def surrogate_label(run, name):
+    """A surrogate of the protocol in words, for what `measure` gave of a run."""
+    words = run["surrogates"][name]
+    return f"training: {words}" if name == TRAINING else words
+
+
+def alignments(run, surrogate):
+    """The alignments on clean batches that `measure` gave of a run."""
+    records = run["spectra"][surrogate].get("clean", [])
+    return [record["alignment"] for record in records if "alignment" in record]
+
+
+def by_epoch(records, figure):
+    """A dictionary from epoch to a figure of its batches."""
+    found = {}
+    for record in records:
+        found.setdefault(record["epoch"], []).append(figure(record))
+    return found
+
+
+def _spectra(measured):
+    lines = [
+        "| surrogate | images | run | spectral radius | lambda_1 / sum as printed "
+        "| share of magnitudes | largest | smallest | worst residual |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for surrogate, kinds in _first(measured)["spectra"].items():
+        for kind in kinds:
+            for name, run in measured.items():
+                records = run["spectra"][surrogate][kind]
+                *cells, _ = [_cell([record[f] for record in records]) for f in FIGURES]
+                worst = max(record["residual"] for record in records)
+                label = surrogate_label(run, surrogate)
+                lines.append(_row([label, kind, name, *cells, f"{worst:.2g}"]))
+    return lines
+
+
+def _alignment(measured):
+    columns = [
+        (f"{name}, {surrogate_label(run, surrogate)}", alignments(run, surrogate))
+        for surrogate in _first(measured)["spectra"]
+        for name, run in measured.items()
+    ]
+    if not any(found for _, found in columns):
+        return []
+    lines = [
+        _row(["alignment on clean images", *(label for label, _ in columns)]),
+        "|---|" + "---|" * len(columns),
+    ]
+    for field in FIELDS:
+        cells = [_cell([one[field] for one in found]) for _, found in columns]
+        lines.append(_row([field.replace("_", " "), *cells]))
+    return lines
+
+
+def _trace(measured):
+    lines = ["| surrogate | run | trace, first clean batch | standard error |", "|---|---|---|---|"]
+    for name, run in measured.items():
+        for surrogate, trace in run.get("trace", {}).items():
+            figures = [f"{trace[key]:.4g}" for key in ("value", "error")]
+            lines.append(_row([surrogate_label(run, surrogate), name, *figures]))
+    return lines if len(lines) > 2 else []
+
+
+def _epochs(measured):
+    lines = [
+        "| surrogate | run | epoch, clean images | spectral radius | share of magnitudes |",
+        "|---|---|---|---|---|",
+    ]
+    for name, run in measured.items():
+        for surrogate, records in run["epochs"].items():
+            radii = by_epoch(records, lambda record: record["spectral_radius"])
+            shares = by_epoch(records, lambda record: record["leading_share"])
+            for epoch, values in radii.items():
+                label = surrogate_label(run, surrogate)
+                lines.append(_row([label, name, str(epoch), _cell(values), _cell(shares[epoch])]))
+    return lines if len(lines) > 2 else []
+
+
+def _first(measured):
+    return next(iter(measured.values()))
+
+
+def _row(cells):
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(values):
+    if not values or not all(map(math.isfinite, values)):
+        return "-"
+    if len(values) == 1:
+        return f"{values[0]:.4g}"
+    return "{mean:.4g} ({deviation:.3g}), {median:.4g}".format(**summary(values))
