@@ -1,7 +1,13 @@
 """Derivatives and train steps in TensorFlow."""
 
+import platform
+
 import keras
 import tensorflow as tf
+from tensorflow.compiler.tf2xla.python import xla
+
+# Apple's GPUs have no XLA; Keras asks the same before it compiles a train step.
+HAS_XLA = not (platform.system() == "Darwin" and tf.config.list_physical_devices("GPU"))
 
 
 def gradient_and_outputs(model, objective):
@@ -67,7 +73,23 @@ def gauss_newton_product(model, loss):
 
 
 def compiled(function):
-    return tf.function(function)
+    # Outside XLA each small operation costs more than it computes.
+    return tf.function(function, jit_compile=HAS_XLA)
+
+
+def product(one, other):
+    if not HAS_XLA:
+        return one @ other
+    # `@` would ask for whatever precision is set for the whole process, ten bits on most GPUs.
+    highest = [xla.PrecisionConfig.HIGHEST] * 2
+    batch = list(range(one.shape.rank - 2))
+    numbers = xla.DotDimensionNumbers(
+        lhs_batch_dimensions=batch,
+        rhs_batch_dimensions=batch,
+        lhs_contracting_dimensions=[len(batch) + 1],
+        rhs_contracting_dimensions=[len(batch)],
+    )
+    return xla.dot_general(one, other, numbers, xla.PrecisionConfig(operand_precision=highest))
 
 
 def with_derivative(program, forward, backward):
