@@ -20,7 +20,7 @@ Each file defines:
 - `branches_freely(tensor)`: whether a branch on a value computed from `tensor` costs no waiting
   for its device;
 - `either(condition, first, second, variables)`: runs one of two functions without results, which
-  assign to some of `variables`;
+  assign to some of `variables`; a `ValueError` where the replicas of a strategy cannot;
 - `on_reduced(transform, gradients)`: `transform` of the gradients as reduced over all replicas, in
   the share per replica that a Keras optimizer reduces by itself;
 - `TransformedStep`: a `keras.Model` whose train step passes each batch through

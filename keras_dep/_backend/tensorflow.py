@@ -101,6 +101,15 @@ def branches_freely(tensor):
 
 
 def either(condition, first, second, variables):
+    # Replicas that meet to update a weight cannot do so inside a branch.
+    distribute = tf.distribute
+    meets = not tf.__internal__.distribute.strategy_supports_no_merge_call()
+    if distribute.has_strategy() and meets:
+        raise ValueError(
+            "gradient_accumulation_steps must be None under tf.distribute; received it under "
+            f"{type(distribute.get_strategy()).__name__}; take larger batches, or train without a "
+            "strategy."
+        )
     keras.ops.cond(condition, first, second)
 
 

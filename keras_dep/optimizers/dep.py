@@ -40,7 +40,7 @@ class DEP(GradientTransform):
     gradient of rank one too; this one is removed.
 
     Replicas: under `tf.distribute` gradients are reduced before the projection; there accumulation
-    needs a strategy without merge calls, as Keras' own does, hence not `MirroredStrategy`. On JAX
+    is refused, as TensorFlow has replicas meet for an update in no branch. On JAX
     `keras.distribution` hands reduced ones over; inside a `pmap` or `shard_map` of your own, take
     the mean first. torch's `fit` has no replicas: start a loop of your own with `torchrun
     --nproc-per-node=2 train.py`, wrap the model in `DistributedDataParallel`, which averages during
