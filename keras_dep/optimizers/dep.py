@@ -48,7 +48,8 @@ class DEP(GradientTransform):
 
     After each step two variables hold a number per projected weight, in the order of
     `projected_paths`: `removed_energy` the share in [0, 1] of the squared gradient norm that was
-    removed, `leading_value` the singular value `s_1` itself. Both are 0 where there was nothing.
+    removed, `leading_value` the singular value `s_1` itself. Both are 0 where there was nothing. On
+    JAX a callback that reads them within an epoch calls `self.model.jax_state_sync()` first.
 
     Args:
         inner_optimizer: the optimizer to wrap, an instance or a string.
