@@ -10,7 +10,6 @@ In the hot loop stand operators rather than `keras.ops`, whose look at every arg
 torch than the small products themselves.
 """
 
-import functools
 import math
 
 import keras
@@ -159,7 +158,8 @@ def leading_components(matrices):
     times, across = _products(matrices)
     forth, back = (times, across) if rows >= columns else (across, times)
     # Fixed and dense: no structured gradient is orthogonal to it, and two runs agree bit for bit.
-    start = np.repeat(_unit_vector(min(rows, columns)), count, axis=0)
+    start = np.random.default_rng(0).standard_normal((1, min(rows, columns), 1))
+    start = np.repeat(start / np.linalg.norm(start), count, axis=0)
     start = ops.convert_to_tensor(start, dtype=matrices.dtype)
     # It meets every entry, so its image tells whether all are finite, and their scale.
     image = forth(start)
@@ -181,12 +181,6 @@ def leading_components(matrices):
     left, right = (image, vector) if rows >= columns else (vector, image)
     share, values = (ops.cast(result[:, 0, 0], "float32") for result in (share, values))
     return left, ops.swapaxes(right, 1, 2), share, values
-
-
-@functools.cache
-def _unit_vector(size):
-    vector = np.random.default_rng(0).standard_normal((1, size, 1))
-    return vector / np.linalg.norm(vector)
 
 
 def _products(matrices):

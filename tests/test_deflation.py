@@ -161,6 +161,17 @@ def test_no_look_waits_for_a_device_where_that_would_take_time(shape, monkeypatc
     assert error <= 1e-5
 
 
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="concerns torch.compile")
+def test_torch_compile_takes_it():
+    import torch
+
+    gradient = with_spectrum(90, 40, 0.6 ** np.arange(30))
+    # What its code generator would make of it takes minutes.
+    traced = torch.compile(deflation.deflate, backend="eager")
+    rest, _ = traced(ops.convert_to_tensor(gradient))
+    assert relative_error(ops.convert_to_numpy(rest), reference(gradient)[0], gradient) <= 1e-5
+
+
 def test_every_product_is_asked_for_in_full_precision():
     tensor = ops.convert_to_tensor(with_spectrum(90, 40, 0.6 ** np.arange(30))[None])
     found = precisions(deflation, "leading_components", tensor)
