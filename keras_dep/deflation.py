@@ -17,21 +17,25 @@ import numpy as np
 from keras import ops
 
 from keras_dep import _backend
+from keras_dep._backend import product
 
 # Largest residual accepted, ||G^T G v - s_1^2 v|| / (s_1 ||G||): the error of P(G) over ||G|| is
 # at most this over 1 - (s_2 / s_1)^2.
 TOLERANCE = 2e-7
+# The part of it accepted where a second singular value is close to the first.
+CLOSER = 0.1
 # Lanczos steps between looks at the bound, and between restarts; restarts at most.
 EVERY = 4
 BASIS = 32
 RESTARTS = 12
 # Steps where a look would wait for the device.
-BLIND = 16
+BLIND = 24
 # 2**16 is the power of the projected matrix that separates its leading eigenvector.
 SQUARINGS = 16
-# Sums over more rows than LONG_SUM are taken in parts, so that rounding errors do not pile up.
+# Sums over rows are taken in parts, so that rounding errors do not pile up; XLA then also keeps to
+# its fast products. Sums over more columns than LONG_SUM become sums over rows.
+PART = 256
 LONG_SUM = 8192
-PART = 512
 TINY = 1e-30
 
 
@@ -78,7 +82,8 @@ def deflate(gradient, output_axes=1):
     becomes zero. Where the two largest singular values coincide the component is not unique; then
     the energy removed is still `s_1^2`. In float32 the error of the result, relative to the norm of
     the gradient, stays below 1e-5 while they are at least 1 % apart, and grows as their distance
-    shrinks; that of the energy does not.
+    shrinks; that of the energy does not. On a GPU, torch would wait for each look at the bound:
+    there it takes 24 steps unseen, enough for a network's gradients, not for a flat spectrum.
 
     Args:
         gradient: float tensor of rank >= 2, outputs last; half precision is computed in float32.
@@ -123,7 +128,9 @@ def deflate_all(gradients, output_axes):
     for group in _stacks([(*matrix.shape, matrix.dtype) for matrix in matrices]):
         stack = _stack([matrices[index] for index in group])
         left, right, share, values = leading_components(stack)
-        rest = stack - left * right
+        # In place where a framework can: fresh memory costs more than the sum.
+        rest = left * -right
+        rest += stack
         for place, index in enumerate(group):
             gradient = gradients[index]
             deflated = ops.cast(ops.reshape(rest[place], gradient.shape), gradient.dtype)
@@ -145,23 +152,26 @@ def leading_components(matrices):
         finite, gives zeros.
     """
     count, rows, columns = matrices.shape
-    across = ops.swapaxes(matrices, 1, 2)
-    tall, wide = (matrices, across) if rows >= columns else (across, matrices)
+    if columns > max(rows, LONG_SUM):
+        left, right, *numbers = leading_components(ops.swapaxes(matrices, 1, 2))
+        return ops.swapaxes(right, 1, 2), ops.swapaxes(left, 1, 2), *numbers
+    times, across = _products(matrices)
+    forth, back = (times, across) if rows >= columns else (across, times)
     # Fixed and dense: no structured gradient is orthogonal to it, and two runs agree bit for bit.
     start = np.random.default_rng(0).standard_normal((1, min(rows, columns), 1))
     start = np.repeat(start / np.linalg.norm(start), count, axis=0)
     start = ops.convert_to_tensor(start, dtype=matrices.dtype)
     # It meets every entry, so its image tells whether all are finite, and their scale.
-    peak = ops.max(ops.abs(tall @ start), axis=(1, 2), keepdims=True)
-    sound = ops.logical_and(ops.isfinite(peak), peak > 0)
+    image = forth(start)
+    peak = ops.max(ops.abs(image), axis=(1, 2), keepdims=True)
+    # Not of the peak: XLA may pass over a NaN there.
+    finite = ops.all(ops.isfinite(image), axis=(1, 2), keepdims=True)
+    sound = ops.logical_and(finite, peak > 0)
     # Unit scale first: squares of 1e-30 or 1e30 leave float32.
     scale = ops.where(sound, peak, ops.ones_like(peak))
-    energy = _long_sum(ops.square(ops.norm(tall / scale, axis=2, keepdims=True)))
-    across_long = _product_over_long_sums(wide)
-    vector = _lanczos(
-        lambda vector: across_long(tall @ vector / scale) / scale, start, energy, sound
-    )
-    image = tall @ vector / scale
+    energy = _energy(matrices, scale)
+    vector = _lanczos(lambda vector: back(forth(vector) / scale) / scale, start, energy, sound)
+    image = forth(vector) / scale
     removed = _long_sum(image * image)
     share = removed / ops.where(energy > 0, energy, ops.ones_like(energy))
     image, vector, share, values = (
@@ -171,6 +181,39 @@ def leading_components(matrices):
     left, right = (image, vector) if rows >= columns else (vector, image)
     share, values = (ops.cast(result[:, 0, 0], "float32") for result in (share, values))
     return left, ops.swapaxes(right, 1, 2), share, values
+
+
+def _products(matrices):
+    """Functions of columns `v`: `G v` and `G^T v`, neither of which transposes `G`."""
+    parts = _in_parts(matrices)
+
+    def times(vectors):
+        return product(matrices, vectors)
+
+    def across(vectors):
+        vectors = ops.swapaxes(_in_parts(vectors), 2, 3)
+        return ops.swapaxes(ops.sum(product(vectors, parts), axis=1), 1, 2)
+
+    return times, across
+
+
+def _energy(matrices, scale):
+    """Squared Frobenius norms of `matrices / scale`, of shape `(k, 1, 1)`."""
+    # Short sums first.
+    axis = 2 if matrices.shape[1] >= matrices.shape[2] else 1
+
+    def at_once():
+        return ops.norm(matrices, axis=axis) / scale[:, :, 0]
+
+    def divided():
+        return ops.norm(matrices / scale, axis=axis)
+
+    if _backend.branches_freely(matrices):
+        ordinary = ops.all(ops.logical_and(scale > 1e-10, scale < 1e10))
+        norms = ops.cond(ordinary, at_once, divided)
+    else:
+        norms = divided()
+    return _long_sum(ops.square(norms)[:, :, None])
 
 
 def _lanczos(gram, start, energy, sound):
@@ -196,34 +239,38 @@ def _lanczos(gram, start, energy, sound):
         basis = basis + direction * places[index]
         rows = ops.swapaxes(basis, 1, 2)
         image = gram(direction)
-        inner = rows @ image
-        rest = image - basis @ inner
-        rest = rest - basis @ (rows @ rest)
+        inner = product(rows, image)
+        rest = image - product(basis, inner)
+        rest = rest - product(basis, product(rows, rest))
         length2, within2 = (ops.sum(part * part, axis=1, keepdims=True) for part in (rest, inner))
         # What rounding left of an exhausted space is no direction.
         divisor2 = ops.where(length2 > 1e-12 * within2, length2, float("inf"))
         return basis, projected + inner * places[index], rest / divisor2**0.5, length2
 
-    def advance(index, steps, state, best, settled):
-        basis, projected, direction, length2 = ops.fori_loop(index, index + every, step, state)
+    def advance(index, steps, state, best, close, settled, stride=every):
+        end = index + stride
+        basis, projected, direction, length2 = ops.fori_loop(index, end, step, state)
         # Only the upper half is filled.
         symmetric = projected + ops.swapaxes(projected, 1, 2) - projected * places
-        weights = _leading_eigenvectors(symmetric)
-        best = basis @ weights
+        weights, found_close = _leading_eigenvectors(symmetric)
+        # A basis that starts anew does not show the second value again.
+        close = ops.logical_or(close, found_close)
+        best = product(basis, weights)
         best = best / ops.sum(best * best, axis=1, keepdims=True) ** 0.5
-        value = ops.sum(symmetric @ weights * weights, axis=1, keepdims=True)
-        residual2 = length2 * weights[:, index + every - 1, None] ** 2
-        settled = ops.all(ops.logical_or(residual2 <= TOLERANCE**2 * value * energy, unsound))
-        full = index + every >= width
+        value = ops.sum(product(symmetric, weights) * weights, axis=1, keepdims=True)
+        residual2 = length2 * weights[:, end - 1, None] ** 2
+        accepted2 = TOLERANCE**2 * ops.where(close, CLOSER**2, 1.0) * value * energy
+        settled = ops.all(ops.logical_or(residual2 <= accepted2, unsound))
+        full = end >= width
         state = (
             ops.where(full, 0.0, basis),
             ops.where(full, 0.0, projected),
             ops.where(full, best, direction),
             length2,
         )
-        return ops.where(full, 0, index + every), steps + every, state, best, settled
+        return ops.where(full, 0, end), steps + stride, state, best, close, settled
 
-    def unsettled(index, steps, state, best, settled):
+    def unsettled(index, steps, state, best, close, settled):
         return ops.logical_and(steps < RESTARTS * BASIS, ops.logical_not(settled))
 
     state = (
@@ -232,50 +279,58 @@ def _lanczos(gram, start, energy, sound):
         start,
         ops.zeros_like(energy),
     )
-    variables = (0, 0, state, start, ops.any(energy < 0))
+    no = energy < 0
+    variables = (0, 0, state, start, no, ops.any(no))
     if _backend.branches_freely(start):
         return ops.while_loop(unsettled, advance, variables)[3]
-    for _ in range(0, BLIND, every):
-        variables = advance(*variables)
+    stride = min(BLIND, width)
+    for _ in range(0, BLIND, stride):
+        variables = advance(*variables, stride)
     return variables[3]
 
 
 def _leading_eigenvectors(matrices):
-    """Unit leading eigenvectors of small positive semi-definite matrices, by repeated squaring."""
+    """Unit leading eigenvectors of small positive semi-definite matrices, by repeated squaring.
+
+    Returns:
+        The vectors, `(k, n, 1)`, and whether a second eigenvalue is within some 3 % of the first,
+        `(k, 1, 1)`.
+    """
 
     def square(_, power):
         power = power / (ops.max(power, axis=(1, 2), keepdims=True) + TINY)
         # Four squarings of a matrix of this size stay far inside float32.
         for _ in range(4):
-            power = power @ power
+            power = product(power, power)
         return power
 
+    power = ops.fori_loop(0, SQUARINGS // 8, square, matrices)
+    power = power / (ops.max(power, axis=(1, 2), keepdims=True) + TINY)
+    diagonal = ops.diagonal(power, axis1=1, axis2=2)
+    # A matrix of rank one has the square of its trace.
+    whole2, parts2 = ops.sum(diagonal, axis=1) ** 2, ops.sum(power * power, axis=(1, 2))
+    is_close = (parts2 < (1 - 1e-3) * whole2)[:, None, None]
+    power = ops.fori_loop(0, SQUARINGS // 8, square, power)
     # No sign is lost: the largest entry of a positive semi-definite matrix is on its diagonal.
-    power = ops.fori_loop(0, SQUARINGS // 4, square, matrices)
     heaviest = ops.argmax(ops.diagonal(power, axis1=1, axis2=2), axis=1)
-    vectors = power @ ops.one_hot(heaviest, power.shape[1], dtype=power.dtype)[:, :, None]
-    return vectors / (ops.sum(vectors * vectors, axis=1, keepdims=True) ** 0.5 + TINY)
-
-
-def _product_over_long_sums(matrices):
-    """`vectors -> matrices @ vectors`, long sums in parts so that rounding does not pile up."""
-    if matrices.shape[2] <= LONG_SUM:
-        return lambda vectors: matrices @ vectors
-    parts = ops.swapaxes(_in_parts(ops.swapaxes(matrices, 1, 2)), 2, 3)
-    return lambda vectors: ops.sum(parts @ _in_parts(vectors), axis=1)
+    one = ops.one_hot(heaviest, power.shape[1], dtype=power.dtype)[:, :, None]
+    vectors = product(power, one)
+    return vectors / (ops.sum(vectors * vectors, axis=1, keepdims=True) ** 0.5 + TINY), is_close
 
 
 def _long_sum(columns):
-    if columns.shape[1] > LONG_SUM:
-        columns = ops.sum(_in_parts(columns), axis=2)
-    return ops.sum(columns, axis=1, keepdims=True)
+    return ops.sum(ops.sum(_in_parts(columns), axis=2), axis=1, keepdims=True)
 
 
 def _in_parts(columns):
-    """`(k, m, n)`, filled up with zeros, as `(k, parts, PART, n)`."""
+    """`(k, m, n)`, filled up with zeros where it must be, as `(k, parts, at most PART, n)`."""
     count, rows, width = columns.shape
-    columns = ops.pad(columns, [(0, 0), (0, -rows % PART), (0, 0)])
-    return ops.reshape(columns, (count, -1, PART, width))
+    least = math.ceil(rows / PART)
+    number = next((n for n in range(least, 4 * least) if rows % n == 0), least)
+    part = math.ceil(rows / number)
+    if number * part > rows:
+        columns = ops.pad(columns, [(0, 0), (0, number * part - rows), (0, 0)])
+    return ops.reshape(columns, (count, number, part, width))
 
 
 def _stacks(shapes):

@@ -1,4 +1,4 @@
-"""The compiler of the backend under test, and its gradients."""
+"""The compiler of the backend under test, what it compiles to, and its gradients."""
 
 import keras
 import pytest
@@ -30,6 +30,44 @@ def compiled(function):
 
         return tf.function(function)
     return function
+
+
+def precisions(module, name, tensor):
+    """Of each product of matrices in a compiled function: "full", or what it is computed in."""
+    function = getattr(module, name)
+    backend = keras.backend.backend()
+    if backend == "jax":
+        program = function.lower(tensor).as_text()
+        products = [line for line in program.splitlines() if "dot_general" in line]
+        return ["full" if "[HIGHEST, HIGHEST]" in line else line for line in products]
+    if backend == "tensorflow":
+        program = function.experimental_get_compiler_ir(tensor)(stage="hlo")
+        products = [line for line in program.splitlines() if " dot(" in line]
+        full = "operand_precision={highest,highest}"
+        return ["full" if full in line else line for line in products]
+    return _precisions_on_torch(module, function, tensor)
+
+
+def _precisions_on_torch(module, function, tensor):
+    import torch
+
+    found, product = [], module.product
+    allowed = torch.get_float32_matmul_precision()
+    # The user allows less.
+    torch.set_float32_matmul_precision("medium")
+
+    def watched(one, other):
+        precision = torch.backends.mkldnn.matmul.fp32_precision
+        found.append("full" if precision == "ieee" else precision)
+        return product(one, other)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "product", watched)
+        function(tensor)
+    if torch.get_float32_matmul_precision() != "medium":
+        found.append("what the user allowed is lost")
+    torch.set_float32_matmul_precision(allowed)
+    return found
 
 
 def input_gradient(model, objective):

@@ -14,8 +14,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from keras import ops
 
+from keras_dep import _backend
 from keras_dep import deflation
 from tests.native import compiled
+from tests.native import precisions
 
 compiled_deflate = compiled(deflation.deflate)
 
@@ -67,7 +69,7 @@ def test_equals_a_float64_svd_on_decaying_spectra(shape, ratio):
 
 @pytest.mark.parametrize("gap", [0.0, 1e-6, 1e-3])
 def test_removes_the_leading_energy_where_the_direction_is_not_determined(gap):
-    gradient = with_spectrum(200, 60, np.concatenate([[1.0, 1.0 - gap], 0.5 ** np.arange(1, 40)]))
+    gradient = with_spectrum(90, 40, np.concatenate([[1.0, 1.0 - gap], 0.5 ** np.arange(1, 30)]))
     rest, removed = deflate(gradient)
     total = np.sum(gradient.astype("float64") ** 2)
     top = np.linalg.svd(gradient.astype("float64"), compute_uv=False)[0] ** 2
@@ -85,14 +87,14 @@ def test_scale_does_not_matter(scale):
 
 
 def test_one_huge_entry():
-    gradient = np.random.default_rng(0).standard_normal((80, 30)).astype("float32")
+    gradient = np.random.default_rng(0).standard_normal((90, 40)).astype("float32")
     gradient[3, 4] = 1e6
     assert relative_error(deflate(gradient)[0], reference(gradient)[0], gradient) <= 1e-5
 
 
 def test_columns_that_cancel_do_not_hide_the_component():
-    column = np.random.default_rng(0).standard_normal((100, 1)).astype("float32")
-    gradient = np.concatenate([column, -column] * 10, axis=1)
+    column = np.random.default_rng(0).standard_normal((90, 1)).astype("float32")
+    gradient = np.concatenate([column, -column] * 20, axis=1)
     rest, removed = deflate(gradient)
     assert np.linalg.norm(rest) <= 1e-5 * np.linalg.norm(gradient)
     assert removed == pytest.approx(1.0, abs=1e-5)
@@ -101,8 +103,7 @@ def test_columns_that_cancel_do_not_hide_the_component():
 @pytest.mark.parametrize("shape", [(4096, 4096), (300, 9000)])
 def test_equals_the_sparse_solver_of_scipy_on_large_flat_gradients(shape):
     gradient = np.random.default_rng(2).standard_normal(shape).astype("float32")
-    gradient[3] *= 3
-    u, s, vt = scipy.sparse.linalg.svds(gradient.astype("float64"), k=1, rng=0)
+    u, s, vt = scipy.sparse.linalg.svds(gradient.astype("float64"), k=1, tol=1e-8, rng=0)
     rest, removed = deflate(gradient)
     assert relative_error(rest, gradient - s[0] * np.outer(u[:, 0], vt[0]), gradient) <= 1e-5
     assert removed == pytest.approx(s[0] ** 2 / np.sum(gradient.astype("float64") ** 2), abs=1e-5)
@@ -110,13 +111,13 @@ def test_equals_the_sparse_solver_of_scipy_on_large_flat_gradients(shape):
 
 def test_rank_one_becomes_zero():
     draw = np.random.default_rng(0)
-    gradient = np.outer(draw.standard_normal(200), draw.standard_normal(70)).astype("float32")
+    gradient = np.outer(draw.standard_normal(90), draw.standard_normal(40)).astype("float32")
     rest, removed = deflate(gradient)
     assert np.linalg.norm(rest) <= 1e-5 * np.linalg.norm(gradient)
     assert removed == pytest.approx(1.0, abs=1e-5)
 
 
-def test_recorded_gradients_of_a_spiking_network(tmp_path):
+def test_recorded_gradients_of_a_spiking_network(tmp_path, monkeypatch):
     """Of all kernels of a spiking VGG-11 at the start, middle and end of a short training."""
     path = tmp_path / "recorded.npz"
     subprocess.run(
@@ -136,19 +137,71 @@ def test_recorded_gradients_of_a_spiking_network(tmp_path):
         leading = np.linalg.eigh(side.T @ side)[1][:, -1]
         component = np.outer(side @ leading, leading)
         component = component if side is matrix else component.T
-        rest, _ = deflate(gradient)
-        error = relative_error(rest, gradient - component.reshape(gradient.shape), gradient)
-        assert error <= 1e-5, name
+        expected = gradient - component.reshape(gradient.shape)
+        assert relative_error(deflate(gradient)[0], expected, gradient) <= 1e-5, name
+        # On a GPU, torch takes a fixed number of steps.
+        with monkeypatch.context() as patch:
+            patch.setattr(_backend, "branches_freely", lambda tensor: False)
+            assert relative_error(deflate(gradient)[0], expected, gradient) <= 1e-5, name
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="branches are compiled elsewhere")
+@pytest.mark.parametrize("shape", [(1, 1), (300, 7), (21, 90), (30, 40), (576, 128)])
+def test_no_look_waits_for_a_device_where_that_would_take_time(shape, monkeypatch):
+    import torch
+
+    gradient = with_spectrum(*shape, 0.93 ** np.arange(min(shape)))
+    tensor = ops.convert_to_tensor(gradient)
+    monkeypatch.setattr(_backend, "branches_freely", lambda tensor: False)
+    with monkeypatch.context() as patch:
+        for name in ("__bool__", "__float__", "__int__", "item", "tolist", "numpy", "cpu"):
+            patch.setattr(torch.Tensor, name, lambda *_: pytest.fail("waits for a value"))
+        rest, _ = deflation.deflate(tensor)
+    error = relative_error(ops.convert_to_numpy(rest), reference(gradient)[0], gradient)
+    assert error <= 1e-5
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="concerns torch.compile")
+def test_torch_compile_takes_it():
+    import torch
+
+    gradient = with_spectrum(90, 40, 0.6 ** np.arange(30))
+    # What its code generator would make of it takes minutes.
+    traced = torch.compile(deflation.deflate, backend="eager")
+    rest, _ = traced(ops.convert_to_tensor(gradient))
+    assert relative_error(ops.convert_to_numpy(rest), reference(gradient)[0], gradient) <= 1e-5
+
+
+def test_every_product_is_asked_for_in_full_precision():
+    tensor = ops.convert_to_tensor(with_spectrum(90, 40, 0.6 ** np.arange(30))[None])
+    found = precisions(deflation, "leading_components", tensor)
+    assert len(found) > 5 and set(found) == {"full"}
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX tells the memory ahead")
+def test_takes_less_memory_than_twice_the_largest_gradient():
+    import jax
+
+    shapes = [(512, 128), (128, 512)] + [(64, 128)] * 8
+    gradients = [jax.ShapeDtypeStruct(shape, "float32") for shape in shapes]
+
+    @jax.jit
+    def rests(gradients):
+        results = deflation.deflate_all(gradients, [1] * len(gradients))
+        return [rest for rest, *_ in results]
+
+    memory = rests.lower(gradients).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 2 * 4 * 512 * 128
 
 
 def test_zero_stays_zero():
-    rest, removed = deflate(np.zeros((30, 20), "float32"))
+    rest, removed = deflate(np.zeros((90, 40), "float32"))
     assert not rest.any() and removed == 0.0
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_non_finite_gradients_pass_untouched(bad):
-    gradient = np.random.default_rng(0).standard_normal((40, 30)).astype("float32")
+    gradient = np.random.default_rng(0).standard_normal((90, 40)).astype("float32")
     gradient[2, 3] = bad
     rest, removed = deflate(gradient)
     np.testing.assert_array_equal(rest, gradient)
@@ -157,7 +210,7 @@ def test_non_finite_gradients_pass_untouched(bad):
 
 @pytest.mark.parametrize("dtype, tolerance", [("float16", 1e-3), ("bfloat16", 8e-3)])
 def test_half_precision_is_computed_in_float32(dtype, tolerance):
-    gradient = ops.cast(with_spectrum(64, 48, 0.7 ** np.arange(30)), dtype)
+    gradient = ops.cast(with_spectrum(90, 40, 0.7 ** np.arange(30)), dtype)
     rest, _ = deflation.deflate(gradient)
     assert keras.backend.standardize_dtype(rest.dtype) == dtype
     exact = ops.convert_to_numpy(ops.cast(gradient, "float32"))
@@ -166,12 +219,12 @@ def test_half_precision_is_computed_in_float32(dtype, tolerance):
 
 
 def test_same_gradient_same_bits():
-    gradient = np.random.default_rng(0).standard_normal((200, 100)).astype("float32")
+    gradient = np.random.default_rng(0).standard_normal((90, 40)).astype("float32")
     np.testing.assert_array_equal(deflate(gradient)[0], deflate(gradient)[0])
 
 
 def test_eager_equals_compiled():
-    gradient = with_spectrum(60, 30, 0.8 ** np.arange(30))
+    gradient = with_spectrum(90, 40, 0.8 ** np.arange(30))
     eager, _ = deflation.deflate(ops.convert_to_tensor(gradient))
     assert relative_error(ops.convert_to_numpy(eager), deflate(gradient)[0], gradient) <= 1e-5
 
@@ -244,3 +297,6 @@ def test_algebra(shape, factor, seed):
     scaled = deflate(np.float32(-factor) * gradient)[0]
     assert relative_error(scaled / -factor, rest, gradient) <= 2e-5
     assert relative_error(deflate(np.ascontiguousarray(gradient.T))[0].T, rest, gradient) <= 2e-5
+    # Layouts of kernels differ by such an order of rows.
+    order = np.random.default_rng(seed).permutation(len(gradient))
+    assert relative_error(deflate(gradient[order])[0], rest[order], gradient) <= 2e-5

@@ -139,8 +139,9 @@ def test_a_two_class_head_learns():
     model.compile(
         DEP(keras.optimizers.SGD(0.5)), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
-    with pytest.warns(UserWarning, match="kernel as they are"):
+    with pytest.warns(UserWarning, match="kernel as they are") as said:
         history = model.fit(x, (x[:, 0] > 0).astype("int32"), epochs=5, verbose=0)
+    assert sum("kernel as they are" in str(warning.message) for warning in said) == 1
     assert history.history["loss"][-1] < 0.5 * history.history["loss"][0]
 
 

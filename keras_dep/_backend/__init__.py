@@ -12,15 +12,17 @@ Each file defines:
   Hessian of that loss in those weights times a flat vector;
 - `gauss_newton_product(model, loss)`: the same for `J^T H J`, with `J` the Jacobian of the outputs
   in the weights and `H` the Hessian of the loss in the outputs;
-- `compiled(function)`: the function of tensors, in full precision, compiled once for each of their
-  shapes, also where the caller runs eagerly; as it is where a framework runs eagerly at full speed;
+- `compiled(function)`: the function of tensors, compiled once for each of their shapes, also where
+  the caller runs eagerly; as it is where a framework runs eagerly at full speed;
+- `product(one, other)`: inside such a function, the matrix products of two stacks in the full
+  precision of their type, also where a GPU would round to fewer bits;
 - `with_derivative(program, forward, backward)`: the function `program` of one tensor, run as
   `forward(x) -> (outputs, kept)` with `backward(gradient, kept)` for its first derivative where the
   framework runs each operation by itself; further derivatives are the program's own;
 - `branches_freely(tensor)`: whether a branch on a value computed from `tensor` costs no waiting
   for its device;
 - `either(condition, first, second, variables)`: runs one of two functions without results, which
-  assign to some of `variables`;
+  assign to some of `variables`; a `ValueError` where the replicas of a strategy cannot;
 - `on_reduced(transform, gradients)`: `transform` of the gradients as reduced over all replicas, in
   the share per replica that a Keras optimizer reduces by itself;
 - `TransformedStep`: a `keras.Model` whose train step passes each batch through
@@ -39,6 +41,7 @@ loss_gradient = _framework.loss_gradient
 hessian_product = _framework.hessian_product
 gauss_newton_product = _framework.gauss_newton_product
 compiled = _framework.compiled
+product = _framework.product
 with_derivative = _framework.with_derivative
 branches_freely = _framework.branches_freely
 either = _framework.either

@@ -47,12 +47,12 @@ def gauss_newton_product(model, loss):
 
 
 def compiled(function):
-    def precise(*tensors):
-        # On a GPU products are rounded to ten bits otherwise.
-        with jax.default_matmul_precision("highest"):
-            return function(*tensors)
+    return functools.wraps(function)(jax.jit(function))
 
-    return functools.wraps(function)(jax.jit(precise))
+
+def product(one, other):
+    # On a GPU products are rounded to ten bits otherwise.
+    return jax.numpy.matmul(one, other, precision="highest")
 
 
 def with_derivative(program, forward, backward):

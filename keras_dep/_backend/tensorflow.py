@@ -1,7 +1,13 @@
 """Derivatives and train steps in TensorFlow."""
 
+import platform
+
 import keras
 import tensorflow as tf
+from tensorflow.compiler.tf2xla.python import xla
+
+# Apple's GPUs have no XLA; Keras asks the same before it compiles a train step.
+HAS_XLA = not (platform.system() == "Darwin" and tf.config.list_physical_devices("GPU"))
 
 
 def gradient_and_outputs(model, objective, ask):
@@ -71,7 +77,23 @@ def gauss_newton_product(model, loss):
 
 
 def compiled(function):
-    return tf.function(function)
+    # Outside XLA each small operation costs more than it computes.
+    return tf.function(function, jit_compile=HAS_XLA)
+
+
+def product(one, other):
+    if not HAS_XLA:
+        return one @ other
+    # `@` would ask for whatever precision is set for the whole process, ten bits on most GPUs.
+    highest = [xla.PrecisionConfig.HIGHEST] * 2
+    batch = list(range(one.shape.rank - 2))
+    numbers = xla.DotDimensionNumbers(
+        lhs_batch_dimensions=batch,
+        rhs_batch_dimensions=batch,
+        lhs_contracting_dimensions=[len(batch) + 1],
+        rhs_contracting_dimensions=[len(batch)],
+    )
+    return xla.dot_general(one, other, numbers, xla.PrecisionConfig(operand_precision=highest))
 
 
 def with_derivative(program, forward, backward):
@@ -83,6 +105,15 @@ def branches_freely(tensor):
 
 
 def either(condition, first, second, variables):
+    # Replicas that meet to update a weight cannot do so inside a branch.
+    distribute = tf.distribute
+    meets = not tf.__internal__.distribute.strategy_supports_no_merge_call()
+    if distribute.has_strategy() and meets:
+        raise ValueError(
+            "gradient_accumulation_steps must be None under tf.distribute; received it under "
+            f"{type(distribute.get_strategy()).__name__}; take larger batches, or train without a "
+            "strategy."
+        )
     keras.ops.cond(condition, first, second)
 
 

@@ -1,5 +1,7 @@
 """Derivatives and train steps in torch."""
 
+import functools
+
 import keras
 import torch
 
@@ -65,7 +67,25 @@ def gauss_newton_product(model, loss):
 
 
 def compiled(function):
-    return function
+    @functools.wraps(function)
+    def precise(*tensors):
+        if torch.compiler.is_compiling():
+            return function(*tensors)
+        # A user may let products be rounded to fewer bits.
+        backends = torch.backends
+        multiplication = (backends.cuda if tensors[0].is_cuda else backends.mkldnn).matmul
+        allowed = multiplication.fp32_precision
+        multiplication.fp32_precision = "ieee"
+        try:
+            return function(*tensors)
+        finally:
+            multiplication.fp32_precision = allowed
+
+    return precise
+
+
+def product(one, other):
+    return one @ other
 
 
 def with_derivative(program, forward, backward):

@@ -40,7 +40,7 @@ class DEP(GradientTransform):
     gradient of rank one too; this one is removed.
 
     Replicas: under `tf.distribute` gradients are reduced before the projection; there accumulation
-    needs a strategy without merge calls, as Keras' own does, hence not `MirroredStrategy`. On JAX
+    is refused, as TensorFlow has replicas meet for an update in no branch. On JAX
     `keras.distribution` hands reduced ones over; inside a `pmap` or `shard_map` of your own, take
     the mean first. torch's `fit` has no replicas: start a loop of your own with `torchrun
     --nproc-per-node=2 train.py`, wrap the model in `DistributedDataParallel`, which averages during
@@ -48,7 +48,8 @@ class DEP(GradientTransform):
 
     After each step two variables hold a number per projected weight, in the order of
     `projected_paths`: `removed_energy` the share in [0, 1] of the squared gradient norm that was
-    removed, `leading_value` the singular value `s_1` itself. Both are 0 where there was nothing.
+    removed, `leading_value` the singular value `s_1` itself. Both are 0 where there was nothing. On
+    JAX a callback that reads them within an epoch calls `self.model.jax_state_sync()` first.
 
     Args:
         inner_optimizer: the optimizer to wrap, an instance or a string.

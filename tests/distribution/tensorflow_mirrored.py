@@ -2,6 +2,7 @@
 
 import sys
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -23,6 +24,21 @@ def main(source, folder):
         copies = [strategy.experimental_local_results(v.value) for v in model.trainable_variables]
         for replica, weights in enumerate(zip(*copies)):
             problem.save(f"{folder}/{name}_{replica}.npz", weights, model.optimizer)
+    refuse_accumulation(strategy, given)
+
+
+def refuse_accumulation(strategy, given):
+    with strategy.scope():
+        model = problem.network(given)
+        sgd = keras.optimizers.SGD(0.1)
+        model.compile(keras_dep.DEP(sgd, gradient_accumulation_steps=2), problem.loss())
+    try:
+        model.fit(given["x"], given["y"], problem.BATCH, verbose=0)
+    except ValueError as error:
+        if "must be None under tf.distribute; received it under Mirrored" in str(error):
+            return
+        raise
+    raise RuntimeError("accumulation under MirroredStrategy was not refused")
 
 
 if __name__ == "__main__":
