@@ -23,7 +23,7 @@ FLOORS = {
         "alignment",
     ),
     4: ("models", "callbacks", "hetero", "evaluation"),
-    5: ("settings",),
+    5: ("settings", "nir"),
     6: ("experiment",),
     7: ("curvature_study",),
 }
@@ -34,6 +34,7 @@ HOMES = {
     "tensorflow": ("_backend", "datasets"),
     "tensorflow_datasets": ("datasets",),
     "tensorboard": ("summaries",),
+    "nir": ("nir",),
     "absl": (),
 }
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

@@ -43,7 +43,7 @@ class PooledTo(keras.layers.Layer):
         return self._pool(x, columns)
 
     def _pool(self, x, axis):
-        weights = ops.convert_to_tensor(_window_means(x.shape[axis], self.size), dtype=x.dtype)
+        weights = ops.convert_to_tensor(window_means(x.shape[axis], self.size), dtype=x.dtype)
         x = ops.matmul(ops.moveaxis(x, axis, -1), weights)
         return ops.moveaxis(x, -1, axis)
 
@@ -57,7 +57,7 @@ class PooledTo(keras.layers.Layer):
         return {**super().get_config(), "size": self.size, "data_format": self.data_format}
 
 
-def _window_means(side, size):
+def window_means(side, size):
     """Matrix `(side, size)` whose columns average the windows."""
     first = np.arange(size) * side // size
     last = -(-np.arange(1, size + 1) * side // size)
