@@ -60,14 +60,14 @@ def events_network():
     x = keras_dep.PLIF(T, shared_by="neuron", reset="hard", threshold=0.5)(layers.Flatten()(x))
     x = layers.BatchNormalization()(x)
     x = layers.BatchNormalization()(layers.Dense(7)(x))
-    x = keras_dep.Integrator(T, 2.5)(keras_dep.IF(T, reset="hard", threshold=0.6)(x))
+    x = keras_dep.Integrator(T, 2.5)(keras_dep.IF(T, reset="hard", threshold=2.0)(x))
     return keras.Model(inputs, keras_dep.Steps(T)(layers.Dense(2, use_bias=False)(x)))
 
 
 def test_learnt_constants_there_and_back():
     model = events_network()
     draw_weights(model)
-    x = np.random.default_rng(0).random((BATCH, T, 6, 4, 2)).astype("float32")
+    x = (np.random.default_rng(0).random((BATCH, T, 6, 4, 2)) < 0.2).astype("float32")
     back = keras_dep.from_nir(keras_dep.to_nir(model, dt=1e-3), T, dt=1e-3, encoder="events")
     logits = values(model(x, training=False))
     assert np.ptp(logits, axis=0).min() > 1e-2

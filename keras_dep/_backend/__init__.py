@@ -12,9 +12,10 @@ Each file defines:
   in the weights and `H` the Hessian of the loss in the outputs;
 - `compiled(function)`: the function of tensors, in full precision, compiled once for each of their
   shapes, also where the caller runs eagerly; as it is where a framework runs eagerly at full speed;
-- `with_derivative(program, forward, backward)`: the function `program` of one tensor, run as
-  `forward(x) -> (outputs, kept)` with `backward(gradient, kept)` for its first derivative where the
-  framework runs each operation by itself; further derivatives are the program's own;
+- `with_derivative(program, forward, backward)`: the function `program(*tensors)`, run as
+  `forward(*tensors) -> (outputs, kept)` with `backward(gradient, kept, *tensors) -> gradients` for
+  its first derivative where the framework runs each operation by itself; further derivatives are
+  the program's own;
 - `branches_freely(tensor)`: whether a branch on a value computed from `tensor` costs no waiting
   for its device;
 - `either(condition, first, second, variables)`: runs one of two functions without results, which

@@ -68,32 +68,37 @@ def compiled(function):
 
 
 def with_derivative(program, forward, backward):
-    def run(x):
+    def run(*tensors):
         # A compiler fuses the program by itself; function transforms need its own derivatives.
         if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-            return program(x)
-        return _WithDerivative.apply(x, program, forward, backward)
+            return program(*tensors)
+        return _WithDerivative.apply(program, forward, backward, *tensors)
 
     return run
 
 
 class _WithDerivative(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, program, forward, backward):
-        outputs, kept = forward(x)
-        ctx.save_for_backward(x, kept)
+    def forward(ctx, program, forward, backward, *tensors):
+        outputs, kept = forward(*tensors)
+        ctx.save_for_backward(kept, *tensors)
         ctx.program, ctx.derivative = program, backward
         return outputs
 
     @staticmethod
     def backward(ctx, gradient):
-        x, kept = ctx.saved_tensors
+        kept, *tensors = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[3:]
         # Gradients are enabled here where a second derivative is to follow.
         if torch.is_grad_enabled():
-            found = torch.autograd.grad(ctx.program(x), x, gradient, create_graph=True)[0]
+            sources = [tensor for tensor, want in zip(tensors, wanted) if want]
+            outputs = ctx.program(*tensors)
+            options = {"create_graph": True, "materialize_grads": True}
+            results = iter(torch.autograd.grad(outputs, sources, gradient, **options))
+            found = [next(results) if want else None for want in wanted]
         else:
-            found = ctx.derivative(gradient, kept)
-        return found, None, None, None
+            found = ctx.derivative(gradient, kept, *tensors)
+        return None, None, None, *found
 
 
 def branches_freely(tensor):

@@ -19,23 +19,24 @@ def forward(currents, decay, threshold, soft):
     return ops.stack(spikes), ops.stack(potentials)
 
 
-def backward(gradient, potentials, decay, threshold, soft, derivative, attached):
+def backward(gradient, potentials, decay, threshold, soft, derivative, attached, carried=True):
     """Gradient in the currents for one in the spikes.
 
     Args:
         gradient: tensor `(T, ...)`.
         potentials: as from `forward`.
-        decay: share of the membrane that the gradient passes to the step before; 0 cuts it.
-        threshold: firing threshold.
+        decay: share of the membrane that a step keeps, a number or a tensor that fits.
+        threshold: firing threshold, likewise.
         soft: whether the reset subtracts the threshold, and does not clear the membrane.
         derivative: the surrogate's, a function of the potential minus the threshold.
         attached: whether the reset's own spike is derived too.
+        carried: whether the gradient passes from a step to the one before.
 
     Returns:
         Tensor `(T, ...)`.
     """
     slopes = derivative(potentials - threshold)
-    if decay == 0:
+    if not carried:
         return gradient * slopes
     results, later = [], None
     for direct, slope, potential in zip(
@@ -51,3 +52,30 @@ def backward(gradient, potentials, decay, threshold, soft, derivative, attached)
         results.append(result)
         later = decay * result
     return ops.stack(results[::-1])
+
+
+def backward_in_constants(
+    gradient, found, potentials, decay, threshold, soft, derivative, attached, carried=True
+):
+    """Gradients in decay and threshold, of every neuron at every step.
+
+    Args:
+        gradient: tensor `(T, ...)`.
+        found: what `backward` makes of it.
+        potentials, decay, threshold, soft, derivative, attached, carried: as in `backward`.
+
+    Returns:
+        `(in_decay, in_threshold)`, tensors `(T, ...)` to be summed.
+    """
+    fired = ops.cast(potentials >= threshold, potentials.dtype)
+    kept = potentials - threshold * fired if soft else (1.0 - fired) * potentials
+    nothing = ops.zeros_like(found[:1])
+    in_decay = found * ops.concatenate([nothing, kept[:-1]])
+    if carried:
+        later = decay * ops.concatenate([found[1:], nothing])
+        if attached:
+            gradient = gradient - later * (threshold if soft else potentials)
+    in_threshold = -gradient * derivative(potentials - threshold)
+    if carried and soft:
+        in_threshold = in_threshold - later * fired
+    return in_decay, in_threshold

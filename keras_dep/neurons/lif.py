@@ -142,7 +142,9 @@ class LIF(keras.layers.Layer):
         program = self._program()
         if self.recompute:
             program = keras.remat(program)
-        return ops.cast(timewise.fold(program(self._currents(inputs))), self.compute_dtype)
+        currents = self._currents(inputs)
+        spikes = program(currents, *self._learnt(currents.dtype))
+        return ops.cast(timewise.fold(spikes), self.compute_dtype)
 
     def distances(self, inputs):
         """Membrane potential minus threshold at every step, ahead of the reset.
@@ -153,41 +155,58 @@ class LIF(keras.layers.Layer):
         Returns:
             Tensor like `inputs`, in float32 at least; a neuron fires where it is not negative.
         """
-        steps = self._steps(self._currents(inputs))
+        currents = self._currents(inputs)
+        steps = self._steps(currents, *self.decay_and_threshold(currents.dtype))
         return timewise.fold(ops.stack([distance for distance, _ in steps]))
 
     def decay_and_threshold(self, dtype):
         """What the membrane keeps from step to step, and the threshold: numbers, or tensors."""
-        return 1.0 - 1.0 / self.tau, self.threshold
+        return self._constants(self._learnt(dtype))
+
+    def _learnt(self, dtype):
+        """The first of decay and threshold, as tensors: those that are learnt."""
+        return ()
+
+    def _constants(self, learnt):
+        fixed = (1.0 - 1.0 / self.tau, self.threshold)
+        return (*learnt, *fixed[len(learnt) :])
 
     def _currents(self, inputs):
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
         return timewise.unfold(ops.cast(inputs, dtype), self.timesteps)
 
     def _program(self):
-        """The function from currents `(T, batch, ...)` to spikes."""
+        """The function from currents `(T, batch, ...)` and learnt constants to spikes."""
         derivative = surrogates.derivative(self.surrogate, self.width)
 
-        def program(currents):
-            return ops.stack([fired for _, fired in self._steps(currents)])
+        def program(currents, *learnt):
+            steps = self._steps(currents, *self._constants(learnt))
+            return ops.stack([fired for _, fired in steps])
 
-        # Subclasses may charge and reset otherwise, or learn what is a number here.
-        if derivative is None or type(self) not in (LIF, IF):
+        # A subclass may charge or reset otherwise.
+        own = type(self)._steps is LIF._steps and type(self)._kept is LIF._kept
+        if derivative is None or not own:
             return program
-        decay, threshold = self.decay_and_threshold("float32")
         soft = self.reset == "soft"
-        passed = 0.0 if self.detach_membrane else decay
-        return _backend.with_derivative(
-            program,
-            lambda currents: adjoint.forward(currents, decay, threshold, soft),
-            lambda gradient, potentials: adjoint.backward(
-                gradient, potentials, passed, threshold, soft, derivative, not self.detach_reset
-            ),
-        )
 
-    def _steps(self, currents):
+        def forward(currents, *learnt):
+            return adjoint.forward(currents, *self._constants(learnt), soft)
+
+        def backward(gradient, potentials, currents, *learnt):
+            decay, threshold = self._constants(learnt)
+            # A gradient times a decay of exactly 0 carries nothing.
+            carried = not self.detach_membrane and (bool(learnt) or decay > 0)
+            rest = (potentials, decay, threshold, soft, derivative, not self.detach_reset, carried)
+            found = adjoint.backward(gradient, *rest)
+            if not learnt:
+                return (found,)
+            terms = adjoint.backward_in_constants(gradient, found, *rest)
+            return found, *(_summed(term, constant) for term, constant in zip(terms, learnt))
+
+        return _backend.with_derivative(program, forward, backward)
+
+    def _steps(self, currents, decay, threshold):
         """Of each step in turn, the potentials minus the threshold, and the spikes."""
-        decay, threshold = self.decay_and_threshold(currents.dtype)
         potential = fired = None
         for current in ops.unstack(currents):
             if potential is not None:
@@ -223,6 +242,12 @@ class LIF(keras.layers.Layer):
             "width": self.width,
             "recompute": self.recompute,
         }
+
+
+def _summed(terms, constant):
+    """Terms `(T, batch, ...)` summed to the shape `(...)` of a constant that they share."""
+    axes = [0, 1, *(place + 2 for place, size in enumerate(constant.shape) if size == 1)]
+    return ops.reshape(ops.sum(terms, axis=axes), constant.shape)
 
 
 @export

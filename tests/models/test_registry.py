@@ -7,6 +7,9 @@ from keras import ops
 
 import keras_dep
 from keras_dep import models
+from keras_dep.models import nf_resnet
+from keras_dep.models import resnet
+from keras_dep.models import vgg
 from tests.models import families
 from tests.models.families import FAMILIES
 
@@ -41,6 +44,33 @@ def test_trains_a_step_and_survives_saving(name, narrow, tmp_path):
     moved = [(one != other).any() for one, other in zip(before, model.get_weights())]
     # Blocks that start as their shortcut, and a head that starts at 0, first move these alone.
     assert any(moved) if name == "nf_resnet18" else np.mean(moved) > 0.9
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(values(model(images(2))), values(loaded(images(2))))
+
+
+OTHERS = ("vgg11", "vgg13", "vgg16", "resnet34", "nf_resnet34")
+
+
+def test_every_name_trains_here_or_in_its_own_file():
+    assert {*FAMILIES, *OTHERS} == set(models.names())
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_deep_networks_train_a_step_and_survive_saving(name, monkeypatch, tmp_path):
+    """All of their layers, few of their channels; eagerly, since compiling takes longer."""
+    if name in vgg.STAGES:
+        few = tuple(stage if stage == "M" else 2 + stage // 256 for stage in vgg.STAGES[name])
+        monkeypatch.setitem(vgg.STAGES, name, few)
+    for module in (resnet, nf_resnet):
+        monkeypatch.setattr(module, "WIDTHS", (3, 3, 4, 4))
+    model = build(name)
+    optimizer, loss = keras.optimizers.SGD(0.1), keras_dep.MeanLogitCrossentropy()
+    model.compile(optimizer, loss, run_eagerly=True, jit_compile=False)
+    before = model.get_weights()
+    model.train_on_batch(images(6), np.arange(6) % CLASSES)
+    moved = [(one != other).any() for one, other in zip(before, model.get_weights())]
+    assert any(moved) if name == "nf_resnet34" else np.mean(moved) > 0.9
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(values(model(images(2))), values(loaded(images(2))))
