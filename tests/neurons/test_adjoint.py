@@ -65,8 +65,8 @@ def test_gradients_in_learnt_constants_are_the_programs(variant, shared_by, plai
         before = model.get_weights()
         model.train_on_batch(x, wanted)
         steps.append([new - old for old, new in zip(before, model.get_weights())])
+    assert max(np.abs(step).max() for step in steps[1]) > 0.1
     for one, other in zip(*steps, strict=True):
-        assert np.abs(other).max() > 2e-3
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
