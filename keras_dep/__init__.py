@@ -43,6 +43,7 @@ from keras_dep.neurons.lif import LIF
 from keras_dep.neurons.plif import PLIF
 from keras_dep.nir import from_nir
 from keras_dep.nir import to_nir
+from keras_dep.normalization import MergedBatchNormalization
 from keras_dep.normalization import StepwiseBatchNormalization
 from keras_dep.normalization import ThresholdDependentBatchNormalization
 from keras_dep.optimizers import DEP
@@ -86,6 +87,7 @@ __all__ = [
     "mean_logits",
     "MeanLogitAccuracy",
     "MeanLogitCrossentropy",
+    "MergedBatchNormalization",
     "MIFGSM",
     "models",
     "PerturbedTraining",

@@ -16,6 +16,13 @@ Each file defines:
   `forward(*tensors) -> (outputs, kept)` with `backward(gradient, kept, *tensors) -> gradients` for
   its first derivative where the framework runs each operation by itself; further derivatives are
   the program's own;
+- `convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format)`: what
+  `keras.ops.conv` gives of two spatial axes, plus the bias or `None`;
+- `average_pool(inputs, pool_size, strides, padding, data_format)`: what `keras.ops` gives;
+- `batch_normalizer(program)`: the function `program(steps, gamma, beta, axis, epsilon)` of tensors
+  `(T, batch, ...)`, which normalises each step by its own statistics and returns the outputs and
+  the statistics `(T, channels)`, or the framework's kernel for it;
+- `normalize(inputs, mean, variance, gamma, beta, axis, epsilon)`: by given statistics;
 - `branches_freely(tensor)`: whether a branch on a value computed from `tensor` costs no waiting
   for its device;
 - `either(condition, first, second, variables)`: runs one of two functions without results, which
@@ -39,6 +46,10 @@ hessian_product = _framework.hessian_product
 gauss_newton_product = _framework.gauss_newton_product
 compiled = _framework.compiled
 with_derivative = _framework.with_derivative
+convolve = _framework.convolve
+average_pool = _framework.average_pool
+batch_normalizer = _framework.batch_normalizer
+normalize = _framework.normalize
 branches_freely = _framework.branches_freely
 either = _framework.either
 on_reduced = _framework.on_reduced

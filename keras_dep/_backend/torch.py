@@ -101,6 +101,70 @@ class _WithDerivative(torch.autograd.Function):
         return None, None, None, *found
 
 
+def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format):
+    kernel = keras.ops.convert_to_tensor(kernel)
+    bias = None if bias is None else keras.ops.convert_to_tensor(bias)
+    maps = _maps(inputs, data_format)
+    zeros = [gap * (size - 1) for gap, size in zip(dilation_rate, kernel.shape)]
+    if padding == "valid":
+        zeros = 0
+    elif max(strides) == 1 and not any(total % 2 for total in zeros):
+        zeros = [total // 2 for total in zeros]
+    else:
+        # Uneven padding depends on the size.
+        options = {"data_format": data_format, "dilation_rate": dilation_rate}
+        outputs = keras.ops.conv(inputs, kernel, strides, padding, **options)
+        maps = _maps(outputs, data_format)
+        return _from_maps(maps if bias is None else maps + bias[:, None, None], data_format)
+    groups = maps.shape[1] // kernel.shape[2]
+    options = {"stride": strides, "padding": zeros, "dilation": dilation_rate, "groups": groups}
+    weights = kernel.permute(3, 2, 0, 1)
+    return _from_maps(torch.nn.functional.conv2d(maps, weights, bias, **options), data_format)
+
+
+def average_pool(inputs, pool_size, strides, padding, data_format):
+    if padding != "valid":
+        return keras.ops.average_pool(inputs, pool_size, strides, padding, data_format)
+    maps = _maps(inputs, data_format)
+    return _from_maps(torch.nn.functional.avg_pool2d(maps, pool_size, strides), data_format)
+
+
+def _maps(inputs, data_format):
+    """`(batch, channels, height, width)`, in memory as it was; Keras copies there and back."""
+    if data_format == "channels_first":
+        return inputs
+    return inputs.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+
+
+def _from_maps(maps, data_format):
+    return maps if data_format == "channels_first" else maps.permute(0, 2, 3, 1)
+
+
+def batch_normalizer(program):
+    def normalize(steps, gamma, beta, axis, epsilon):
+        if not steps.numel():
+            return program(steps, gamma, beta, axis, epsilon)
+        found = [
+            torch.native_batch_norm(
+                step.movedim(axis, 1), gamma, beta, None, None, True, 0.0, epsilon
+            )
+            for step in steps
+        ]
+        outputs, means, deviations = zip(*found)
+        variances = (torch.stack(deviations) ** -2 - epsilon).clamp(min=0.0)
+        outputs = torch.stack([output.movedim(1, axis) for output in outputs])
+        return outputs, torch.stack(means), variances
+
+    return normalize
+
+
+def normalize(inputs, mean, variance, gamma, beta, axis, epsilon):
+    outputs = torch.nn.functional.batch_norm(
+        inputs.movedim(axis, 1), mean, variance, gamma, beta, False, 0.0, epsilon
+    )
+    return outputs.movedim(1, axis)
+
+
 def branches_freely(tensor):
     # On a GPU a branch waits until the value it turns on is computed.
     return not tensor.is_cuda

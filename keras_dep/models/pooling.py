@@ -1,10 +1,31 @@
-"""Average pooling to a set size, for maps of any size."""
+"""Average pooling, also to a set size for maps of any size."""
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_dep import _backend
 from keras_dep._export import export
+
+
+@export
+class AveragePooling2D(keras.layers.AveragePooling2D):
+    """`keras.layers.AveragePooling2D` without the copies that Keras makes on torch.
+
+    Args:
+        *args: as in `keras.layers.AveragePooling2D`.
+        **kwargs: as in `keras.layers.AveragePooling2D`.
+
+    Example:
+
+    >>> AveragePooling2D(2)(ops.ones((1, 8, 8, 3))).shape
+    (1, 4, 4, 3)
+    """
+
+    def call(self, inputs):
+        return _backend.average_pool(
+            inputs, self.pool_size, self.strides, self.padding, self.data_format
+        )
 
 
 @export

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_dep.models import convolution
 from keras_dep.models import pooling
 from keras_dep.models import standardized
 from keras_dep.nir import layout
@@ -74,6 +75,7 @@ def write_dense(writer, layer, inputs, output, scale=1.0, shift=0.0):
 
 FOLDING = {
     layers.Conv2D: write_convolution,
+    convolution.Conv2D: write_convolution,
     layers.DepthwiseConv2D: write_convolution,
     standardized.ScaledStandardizedConv2D: write_convolution,
     layers.Dense: write_dense,
@@ -214,8 +216,8 @@ def _check_linear(layer):
 
 
 def _kernel(layer):
-    if isinstance(layer, standardized.ScaledStandardizedConv2D):
-        return array(layer.standardized(layer.kernel))
+    if isinstance(layer, convolution.Conv2D):
+        return array(layer.effective_kernel())
     return array(layer.kernel)
 
 

@@ -8,6 +8,7 @@ from keras import layers
 from keras_dep import encoders
 from keras_dep import normalization
 from keras_dep import timewise
+from keras_dep.models import pooling
 from keras_dep.models import residual
 from keras_dep.neurons.integrator import Integrator
 from keras_dep.neurons.lif import IF
@@ -89,10 +90,12 @@ _WRITERS = {
     encoders.RateEncoding: synapses.write_encoder,
     encoders.LatencyEncoding: synapses.write_encoder,
     layers.BatchNormalization: synapses.write_batch_normalization,
+    normalization.MergedBatchNormalization: synapses.write_batch_normalization,
     normalization.StepwiseBatchNormalization: synapses.write_batch_normalization,
     normalization.ThresholdDependentBatchNormalization: synapses.write_batch_normalization,
     layers.Normalization: synapses.write_pixel_normalization,
     layers.AveragePooling2D: synapses.write_average_pooling,
+    pooling.AveragePooling2D: synapses.write_average_pooling,
     layers.GlobalAveragePooling2D: synapses.write_global_pooling,
     layers.Flatten: synapses.write_flatten,
     LIF: dynamics.write_neurons,
