@@ -63,8 +63,10 @@ def derivative(surrogate, width=1.0):
     >>> ops.convert_to_numpy(derivative("triangle")(ops.array([-0.5, 0.0, 2.0]))).tolist()
     [0.5, 1.0, 0.0]
     """
-    stretched = _DERIVATIVES.get(check(surrogate, width))
-    return stretched and (lambda x: stretched(x / width) / width)
+    shape = _DERIVATIVES.get(check(surrogate, width))
+    if shape is None or width == 1:
+        return shape
+    return lambda x: shape(x / width) / width
 
 
 def register(name, primitive=None, derivative=None, usual_width=1.0):

@@ -159,11 +159,10 @@ def test_gradient_in_double_precision(reset):
     )
 
 
-@pytest.mark.parametrize("kind", [IF, LIF, PLIF])
-def test_a_thousand_steps(kind):
+def test_a_thousand_steps():
     steps = 1000
     x = np.random.default_rng(0).normal(0.3, 0.5, (steps, 1, 2)).astype("float32")
-    layer = kind(steps)
+    layer = LIF(steps)
     found = ops.convert_to_numpy(ops.stop_gradient(layer(x.reshape(steps, 2))))
     decay, v, expected = np.float32(1 - 1 / layer.tau), np.zeros(2, "float32"), []
     for current in x[:, 0]:
