@@ -13,9 +13,9 @@ Each file defines:
 - `compiled(function)`: the function of tensors, in full precision, compiled once for each of their
   shapes, also where the caller runs eagerly; as it is where a framework runs eagerly at full speed;
 - `with_derivative(program, forward, backward)`: the function `program(*tensors)`, run as
-  `forward(*tensors) -> (outputs, kept)` with `backward(gradient, kept, *tensors) -> gradients` for
-  its first derivative where the framework runs each operation by itself; further derivatives are
-  the program's own;
+  `forward(*tensors) -> (outputs, kept)`, `kept` a tuple of tensors, with
+  `backward(gradient, kept, *tensors) -> gradients` for its first derivative where the framework
+  runs each operation by itself; further derivatives are the program's own;
 - `convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format)`: what
   `keras.ops.conv` gives of two spatial axes, plus the bias or `None`;
 - `average_pool(inputs, pool_size, strides, padding, data_format)`: what `keras.ops` gives;

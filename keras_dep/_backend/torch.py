@@ -81,14 +81,16 @@ class _WithDerivative(torch.autograd.Function):
     @staticmethod
     def forward(ctx, program, forward, backward, *tensors):
         outputs, kept = forward(*tensors)
-        ctx.save_for_backward(kept, *tensors)
+        ctx.save_for_backward(*tensors, *kept)
         ctx.program, ctx.derivative = program, backward
         return outputs
 
     @staticmethod
     def backward(ctx, gradient):
-        kept, *tensors = ctx.saved_tensors
         wanted = ctx.needs_input_grad[3:]
+        # Recomputation hands them out once.
+        saved = ctx.saved_tensors
+        tensors, kept = saved[: len(wanted)], saved[len(wanted) :]
         # Gradients are enabled here where a second derivative is to follow.
         if torch.is_grad_enabled():
             sources = [tensor for tensor, want in zip(tensors, wanted) if want]

@@ -8,15 +8,23 @@ from keras import ops
 
 
 def forward(currents, decay, threshold, soft):
-    """`(spikes, potentials)` of currents `(T, ...)`, potentials ahead of the reset."""
+    """Spikes of currents `(T, ...)`, and of each step the potentials ahead of the reset."""
     spikes, potentials, kept = [], [], None
     for current in ops.unstack(currents):
         potential = current if kept is None else decay * kept + current
         fired = ops.cast(potential >= threshold, potential.dtype)
         spikes.append(fired)
         potentials.append(potential)
-        kept = potential - threshold * fired if soft else (1.0 - fired) * potential
-    return ops.stack(spikes), ops.stack(potentials)
+        kept = _reset(potential, fired, threshold, soft)
+    return ops.stack(spikes), tuple(potentials)
+
+
+def _reset(potential, fired, threshold, soft):
+    if not soft:
+        return potential - fired * potential
+    # A number that is 1, as thresholds mostly are, saves a product.
+    one = isinstance(threshold, (int, float)) and threshold == 1
+    return potential - (fired if one else threshold * fired)
 
 
 def backward(gradient, potentials, decay, threshold, soft, derivative, attached, carried=True):
@@ -24,7 +32,7 @@ def backward(gradient, potentials, decay, threshold, soft, derivative, attached,
 
     Args:
         gradient: tensor `(T, ...)`.
-        potentials: as from `forward`.
+        potentials: of each step, as from `forward`.
         decay: share of the membrane that a step keeps, a number or a tensor that fits.
         threshold: firing threshold, likewise.
         soft: whether the reset subtracts the threshold, and does not clear the membrane.
@@ -35,14 +43,10 @@ def backward(gradient, potentials, decay, threshold, soft, derivative, attached,
     Returns:
         Tensor `(T, ...)`.
     """
-    slopes = derivative(potentials - threshold)
-    if not carried:
-        return gradient * slopes
     results, later = [], None
-    for direct, slope, potential in zip(
-        *(reversed(ops.unstack(tensor)) for tensor in (gradient, slopes, potentials))
-    ):
-        if later is None:
+    for direct, potential in zip(reversed(ops.unstack(gradient)), reversed(potentials)):
+        slope = derivative(potential - threshold)
+        if later is None or not carried:
             result = direct * slope
         else:
             passed = later if soft else ops.where(potential >= threshold, 0.0, later)
@@ -67,8 +71,9 @@ def backward_in_constants(
     Returns:
         `(in_decay, in_threshold)`, tensors `(T, ...)` to be summed.
     """
+    potentials = ops.stack(potentials)
     fired = ops.cast(potentials >= threshold, potentials.dtype)
-    kept = potentials - threshold * fired if soft else (1.0 - fired) * potentials
+    kept = _reset(potentials, fired, threshold, soft)
     nothing = ops.zeros_like(found[:1])
     in_decay = found * ops.concatenate([nothing, kept[:-1]])
     if carried:
