@@ -108,6 +108,25 @@ def test_the_twin_is_the_network_of_rectifiers(narrow):
     np.testing.assert_allclose(values(twin(images(3)))[:, 0], expected, rtol=1e-4)
 
 
+def test_channels_first_and_oblong_images(narrow):
+    if keras.backend.backend() == "tensorflow":
+        pytest.skip("TensorFlow convolves channels-first maps on GPUs alone")
+    x, networks = np.random.default_rng(0).random((3, 8, 6, 2)).astype("float32"), []
+    try:
+        for layout, shape in (("channels_last", (8, 6, 2)), ("channels_first", (2, 8, 6))):
+            keras.config.set_image_data_format(layout)
+            networks.append(build("resnet18", input_shape=shape))
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    last, first = networks
+    draw = np.random.default_rng(1)
+    last.set_weights([w + draw.uniform(0, 0.2, w.shape) for w in last.get_weights()])
+    first.set_weights(last.get_weights())
+    logits = values(last(x))
+    assert np.ptp(logits) > 0
+    np.testing.assert_allclose(values(first(x.transpose(0, 3, 1, 2))), logits, atol=1e-5)
+
+
 def test_equal_frames_give_what_their_image_gives(narrow):
     shown, framed = build("nf_resnet18"), build("nf_resnet18", encoder="events")
     draw = np.random.default_rng(1)
