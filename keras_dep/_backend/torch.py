@@ -120,7 +120,8 @@ def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format)
         return _from_maps(maps if bias is None else maps + bias[:, None, None], data_format)
     groups = maps.shape[1] // kernel.shape[2]
     options = {"stride": strides, "padding": zeros, "dilation": dilation_rate, "groups": groups}
-    weights = _Rearranged.apply(kernel, False)
+    compiling = torch.compiler.is_compiling()
+    weights = kernel.permute(3, 2, 0, 1) if compiling else _Rearranged.apply(kernel, False)
     return _from_maps(torch.nn.functional.conv2d(maps, weights, bias, **options), data_format)
 
 
