@@ -190,18 +190,25 @@ class LIF(keras.layers.Layer):
         soft = self.reset == "soft"
 
         def forward(currents, *learnt):
-            return adjoint.forward(currents, *self._constants(learnt), soft)
+            spikes, potentials, kept = adjoint.forward(currents, *self._constants(learnt), soft)
+            return spikes, potentials + kept[:-1] if learnt else potentials
 
-        def backward(gradient, potentials, currents, *learnt):
+        def backward(gradient, saved, currents, *learnt):
+            potentials, kept = saved[: self.timesteps], saved[self.timesteps :]
             decay, threshold = self._constants(learnt)
             # A gradient times a decay of exactly 0 carries nothing.
             carried = not self.detach_membrane and (bool(learnt) or decay > 0)
-            rest = (potentials, decay, threshold, soft, derivative, not self.detach_reset, carried)
-            found = adjoint.backward(gradient, *rest)
-            if not learnt:
-                return (found,)
-            terms = adjoint.backward_in_constants(gradient, found, *rest)
-            return found, *(_summed(term, constant) for term, constant in zip(terms, learnt))
+            attached, terms = not self.detach_reset, [] if len(learnt) > 1 else None
+            found = adjoint.backward(
+                gradient, potentials, decay, threshold, soft, derivative, attached, carried, terms
+            )
+            gradients = [found]
+            if learnt:
+                products = (result * before for result, before in zip(found[1:], kept))
+                gradients.append(_summed(products, decay))
+            if terms:
+                gradients.append(-_summed(terms, threshold))
+            return tuple(gradients)
 
         return _backend.with_derivative(program, forward, backward)
 
@@ -245,9 +252,10 @@ class LIF(keras.layers.Layer):
 
 
 def _summed(terms, constant):
-    """Terms `(T, batch, ...)` summed to the shape `(...)` of a constant that they share."""
-    axes = [0, 1, *(place + 2 for place, size in enumerate(constant.shape) if size == 1)]
-    return ops.reshape(ops.sum(terms, axis=axes), constant.shape)
+    """Terms `(batch, ...)`, each summed to the shape `(...)` of a constant that they share."""
+    axes = [0, *(place + 1 for place, size in enumerate(constant.shape) if size == 1)]
+    sums = (ops.reshape(ops.sum(term, axis=axes), constant.shape) for term in terms)
+    return sum(sums, ops.zeros_like(constant))
 
 
 @export
