@@ -5,26 +5,30 @@ multi-step neurons, snnTorch's and Norse's, and "convolutions", ours with every 
 normalisation taken out, which is the floor. The peers are torch modules that differ in their
 neurons alone; time is folded into the batch for convolutions, and the first convolution sees each
 image once, for all of them. "ours / it" is the median of the rounds' ratios, below 1 where ours
-takes less; against "convolutions" its inverse is the share of the step that they take. `--memory`
-runs each contestant in a process of its own for its peak.
+takes less; against "convolutions" its inverse is the share of the step that they take. Where there
+are several T, what one more step of T costs follows, and the share of the largest T's cost that
+grows with T, 1 for what is proportional to it. `--memory` runs each contestant in a process of its
+own for its peak; `--recompute` trades time for it.
 
   python benchmarks/snn_step.py --backend=torch --json=snn_step.json
   python benchmarks/snn_step.py --backend=jax --models=vgg11 --quick
+  python benchmarks/snn_step.py --models=vgg11 --timesteps=16,64 --batches=8 --memory --recompute
 """
 
 import argparse
 import itertools
 import json
-import resource
+import pathlib
 import statistics
 import subprocess
 import sys
 import time
 
 import conventions
-
-TAU = 1.1
-CLASSES = 10
+from snn_peers import CLASSES
+from snn_peers import NETWORKS
+from snn_peers import NEURONS
+from snn_peers import TAU
 
 
 def main():
@@ -32,16 +36,48 @@ def main():
     if options.alone:
         print(json.dumps(_peak_memory(options)))
         return
-    rows = []
+    rows, costs = [], {}
     print(f"{'case':<24}{'seconds of':<12}{'contestant':<14}{'median':>9}{'least':>9}{'most':>9}"
           f"{'ours / it':>11}")  # fmt: skip
     for name, steps, batch in itertools.product(options.models, options.timesteps, options.batches):
         case = f"{name}, T {steps}, batch {batch}"
         for metric, times in _measure(name, steps, batch, options).items():
             rows += _rows(case, metric, times, options)
+            for contestant, seconds in times.items():
+                key = (f"{name}, batch {batch}", f"seconds of {metric}", contestant)
+                costs.setdefault(key, {})[steps] = statistics.median(seconds)
         if options.memory:
-            rows += _memory_rows(case, name, steps, batch, options)
+            peaks = _peaks(case, name, steps, batch, options)
+            for contestant, peak in peaks.items():
+                key = (f"{name}, batch {batch}", "peak MB", contestant)
+                costs.setdefault(key, {})[steps] = peak
+                if contestant != "ours":
+                    ratio = peaks["ours"] / peak
+                    rows.append(
+                        _row(case, options, "peak MB", peaks["ours"], peak, contestant, ratio)
+                    )
+    if len(options.timesteps) > 1:
+        rows += _slopes(costs, options)
     conventions.save(rows, options)
+
+
+def _slopes(costs, options):
+    """What one more step of T costs between the smallest and the largest."""
+    rows, slopes = [], {}
+    least, most = min(options.timesteps), max(options.timesteps)
+    for (case, metric, contestant), by_steps in costs.items():
+        if {least, most} <= set(by_steps):
+            slope = (by_steps[most] - by_steps[least]) / (most - least)
+            slopes[case, metric, contestant] = slope
+            share = slope * most / by_steps[most]
+            print(f"{case:<24}{metric + ' per step of T':<40}{contestant:<14}{slope:>9.4f}"
+                  f"{share:>9.2f}")  # fmt: skip
+    for (case, metric, contestant), slope in slopes.items():
+        ours = slopes[case, metric, "ours"]
+        if contestant != "ours" and slope > 0:
+            metric = f"{metric} per step of T"
+            rows.append(_row(case, options, metric, ours, slope, contestant, ours / slope))
+    return rows
 
 
 def _options():
@@ -53,7 +89,10 @@ def _options():
     parser.add_argument("--jit", default="auto", choices=("auto", "on", "off"))
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
     parser.add_argument("--layout", default="last", choices=("last", "first"), help="channels")
-    parser.add_argument("--memory", action="store_true", help="peak memory too, on the CPU")
+    parser.add_argument("--recompute", action="store_true", help="ours keeps currents alone")
+    parser.add_argument(
+        "--memory", action="store_true", help="peak memory too, on a CPU under Linux"
+    )
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     options = conventions.parsed(parser)
     for name, value in (("timesteps", "4" if options.quick else "4,16"),
@@ -114,21 +153,24 @@ def _rows(case, metric, times, options):
     return rows
 
 
-def _memory_rows(case, name, steps, batch, options):
+def _peaks(case, name, steps, batch, options):
+    """Megabytes by contestant, ours first."""
     sizes = (f"--models={name}", f"--timesteps={steps}", f"--batches={batch}")
-    common = (f"--{name}={getattr(options, name)}" for name in ("backend", "jit", "layout"))
+    shared = ("backend", "jit", "layout", "precision")
+    common = [f"--{name}={getattr(options, name)}" for name in shared]
+    common += ["--recompute"] * options.recompute
     peaks = {}
     for contestant in ("ours", *options.peers):
         command = [sys.executable, __file__, *sizes, *common, f"--alone={contestant}"]
         found = subprocess.run(command, capture_output=True, text=True)
-        if found.returncode == 0:
-            peaks[contestant] = json.loads(found.stdout.splitlines()[-1])
-            print(f"{case:<24}{'MB':<12}{contestant:<14}{peaks[contestant]:>9.0f}", flush=True)
-    ours = peaks.pop("ours")
-    return [
-        _row(case, options, "peak MB", ours, peak, peer, ours / peak)
-        for peer, peak in peaks.items()
-    ]
+        if found.returncode:
+            print(f"{contestant} left out: {found.stderr.strip().splitlines()[-1]}", flush=True)
+            if contestant == "ours":
+                return {}
+            continue
+        peaks[contestant] = json.loads(found.stdout.splitlines()[-1])
+        print(f"{case:<24}{'MB':<12}{contestant:<14}{peaks[contestant]:>9.0f}", flush=True)
+    return peaks
 
 
 def _peak_memory(options):
@@ -139,10 +181,18 @@ def _peak_memory(options):
     else:
         train, _ = _peer(options.alone, name, steps, options)
     x, y = _data(batch)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Forgets the peak of building the network.
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+    before = _resident("VmRSS")
     for _ in range(3):
         train(x, y)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return _resident("VmHWM") - before
+
+
+def _resident(name):
+    """Megabytes of this process; what `resource` tells starts at those of the parent."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(status.split(f"{name}:")[1].split()[0]) / 1024
 
 
 def _row(case, options, metric, ours, peer, name, ratio):
@@ -165,7 +215,7 @@ def _ours(name, steps, options, floor=False):
         input_shape=(3, 32, 32) if first else (32, 32, 3),
         num_classes=CLASSES,
         timesteps=steps,
-        neuron={"tau": TAU},
+        neuron={"tau": TAU, "recompute": options.recompute},
         normalization="merged",
     )
     if floor:
@@ -226,140 +276,6 @@ def _peer(peer, name, steps, options):
 
     return train, infer
 
-
-def _spikingjelly():
-    from spikingjelly.activation_based import functional
-    from spikingjelly.activation_based import neuron
-    from spikingjelly.activation_based import surrogate
-
-    def layer():
-        triangle = surrogate.PiecewiseQuadratic(alpha=1.0)
-        return neuron.LIFNode(
-            TAU, decay_input=False, v_reset=None, surrogate_function=triangle, step_mode="m"
-        )
-
-    return layer, functional.reset_net
-
-
-def _snntorch():
-    import snntorch
-
-    def cell():
-        return snntorch.Leaky(
-            beta=1 - 1 / TAU,
-            spike_grad=snntorch.surrogate.triangular(),
-            reset_mechanism="subtract",
-            reset_delay=False,
-        )
-
-    def step(neurons, current, membrane):
-        return neurons(current, neurons.init_leaky() if membrane is None else membrane)
-
-    return _stepped(cell, step), _keep
-
-
-def _norse():
-    import norse.torch as norse
-    import torch
-
-    # An Euler step of dt tau_mem_inv keeps 1 - dt tau_mem_inv of the membrane.
-    parameters = norse.LIFBoxParameters(tau_mem_inv=torch.as_tensor(1000 / TAU), alpha=1.0)
-    return _stepped(lambda: norse.LIFBoxCell(parameters), lambda cell, *args: cell(*args)), _keep
-
-
-def _keep(model):
-    """Nothing to reset: state is passed from step to step."""
-
-
-def _stepped(make_cell, call):
-    """A layer of a peer's cell, called once per step, over `(T, batch, ...)`."""
-    import torch
-
-    class Stepped(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.cell = make_cell()
-
-        def forward(self, currents):
-            spikes, state = [], None
-            for current in currents:
-                fired, state = call(self.cell, current, state)
-                spikes.append(fired)
-            return torch.stack(spikes)
-
-    return Stepped
-
-
-def _parts(steps, neuron):
-    """`(convolve, fire)`: makers of layers on time folded into the batch."""
-    from torch import nn
-
-    class Fire(nn.Module):
-        """Normalisation, repetition of what is one step so far, and neurons."""
-
-        def __init__(self, width, first=False):
-            super().__init__()
-            self.normalise, self.neurons, self.first = nn.BatchNorm2d(width), neuron(), first
-
-        def forward(self, x):
-            x = self.normalise(x)
-            x = x.repeat(steps, 1, 1, 1, 1) if self.first else x.unflatten(0, (steps, -1))
-            return self.neurons(x).flatten(0, 1)
-
-    def convolve(inputs, outputs, size=3, strides=1):
-        return nn.Conv2d(inputs, outputs, size, strides, size // 2)
-
-    return convolve, Fire
-
-
-def _vgg11(steps, neuron):
-    from torch import nn
-
-    from keras_dep.models.vgg import STAGES
-
-    convolve, fire = _parts(steps, neuron)
-    body, width = [], 3
-    for stage in STAGES["vgg11"]:
-        if stage == "M":
-            body.append(nn.AvgPool2d(2))
-        else:
-            body += [convolve(width, stage), fire(stage, first=width == 3)]
-            width = stage
-    head = [nn.AdaptiveAvgPool2d(7), nn.Flatten(), nn.Linear(512 * 49, CLASSES)]
-    return nn.Sequential(*body, *head)
-
-
-def _resnet18(steps, neuron):
-    from torch import nn
-
-    convolve, fire = _parts(steps, neuron)
-
-    class Block(nn.Module):
-        def __init__(self, inputs, width, strides, first):
-            super().__init__()
-            self.fire = fire(inputs, first)
-            self.branch = nn.Sequential(
-                convolve(inputs, width, strides=strides), fire(width), convolve(width, width)
-            )
-            same = strides == 1 and inputs == width
-            self.shortcut = nn.Identity() if same else convolve(inputs, width, 1, strides)
-
-        def forward(self, x):
-            fired = self.fire(x)
-            return self.branch(fired) + self.shortcut(fired)
-
-    body, inputs = [nn.Conv2d(3, 64, 3, padding=1, bias=False)], 64
-    for stage, width in enumerate((64, 128, 256, 512)):
-        for block in range(2):
-            strides, first = 2 if stage and not block else 1, not stage and not block
-            body.append(Block(inputs, width, strides, first))
-            inputs = width
-    head = [fire(512), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, CLASSES)]
-    return nn.Sequential(*body, *head)
-
-
-NEURONS = {"SpikingJelly": _spikingjelly, "snnTorch": _snntorch, "Norse": _norse}
-NETWORKS = {"vgg11": _vgg11, "resnet18": _resnet18}
 
 if __name__ == "__main__":
     main()

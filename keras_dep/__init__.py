@@ -43,6 +43,9 @@ from keras_dep.neurons.integrator import Integrator
 from keras_dep.neurons.lif import IF
 from keras_dep.neurons.lif import LIF
 from keras_dep.neurons.plif import PLIF
+from keras_dep.nir import from_nir
+from keras_dep.nir import to_nir
+from keras_dep.normalization import MergedBatchNormalization
 from keras_dep.normalization import StepwiseBatchNormalization
 from keras_dep.normalization import ThresholdDependentBatchNormalization
 from keras_dep.optimizers import DEP
@@ -75,6 +78,7 @@ __all__ = [
     "FollowEpoch",
     "experiment",
     "Frames",
+    "from_nir",
     "GaussianNoise",
     "GaussNewton",
     "Hessian",
@@ -86,6 +90,7 @@ __all__ = [
     "mean_logits",
     "MeanLogitAccuracy",
     "MeanLogitCrossentropy",
+    "MergedBatchNormalization",
     "MIFGSM",
     "models",
     "PerturbedTraining",
@@ -106,6 +111,7 @@ __all__ = [
     "Threat",
     "ThresholdDependentBatchNormalization",
     "TimeSharedDropout",
+    "to_nir",
     "Transfer",
     "with_dtype",
     "with_frames",

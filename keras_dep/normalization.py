@@ -3,12 +3,83 @@
 import keras
 from keras import ops
 
+from keras_dep import _backend
 from keras_dep import timewise
 from keras_dep._export import export
 
 
+class _BatchNormalization(keras.layers.BatchNormalization):
+    """Keras' layer by the framework's own kernels, with `timesteps` normalised apart."""
+
+    timesteps = 1
+
+    def call(self, inputs, training=None, mask=None):
+        if mask is not None or self.synchronized or self.renorm:
+            return super().call(inputs, training=training, mask=mask)
+        # Statistics of half-precision activations leave their range.
+        dtype = keras.backend.result_type(inputs.dtype, "float32")
+        x, axis = ops.cast(inputs, dtype), self.axis % len(inputs.shape)
+        gamma = ops.cast(self.gamma, dtype) if self.scale else None
+        beta = ops.cast(self.beta, dtype) if self.center else None
+        if not training or not self.trainable:
+            statistics = (ops.cast(v, dtype) for v in (self.moving_mean, self.moving_variance))
+            outputs = _backend.normalize(x, *statistics, gamma, beta, axis, self.epsilon)
+            return ops.cast(outputs, self.compute_dtype)
+        steps = timewise.unfold(x, self.timesteps)
+        normalize = _backend.batch_normalizer(_normalized)
+        outputs, mean, variance = normalize(steps, gamma, beta, axis, self.epsilon)
+        self._move(self.moving_mean, mean)
+        self._move(self.moving_variance, variance)
+        return ops.cast(timewise.fold(outputs), self.compute_dtype)
+
+    def _move(self, running, statistic):
+        """`timesteps` exponential updates in one."""
+        statistic = ops.stop_gradient(statistic)
+        ages = ops.arange(self.timesteps - 1, -1, -1, dtype=statistic.dtype)
+        weights = (1.0 - self.momentum) * ops.power(self.momentum, ages)
+        moved = ops.cast(running, statistic.dtype) * self.momentum**self.timesteps
+        running.assign(ops.cast(moved + ops.matmul(weights, statistic), running.dtype))
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+
+def _normalized(steps, gamma, beta, axis, epsilon):
+    """Each step by its own statistics, and those; `axis` is the channels', counted in a step."""
+    axes = [place for place in range(1, len(steps.shape)) if place != axis + 1]
+    mean, variance = ops.moments(steps, axes=axes, keepdims=True)
+    broadcast = [1] * len(steps.shape)
+    channels = broadcast[axis + 1] = steps.shape[axis + 1]
+    scale = ops.rsqrt(variance + epsilon)
+    if gamma is not None:
+        scale = scale * ops.reshape(gamma, broadcast)
+    outputs = (steps - mean) * scale
+    if beta is not None:
+        outputs = outputs + ops.reshape(beta, broadcast)
+    statistics = (ops.reshape(statistic, (-1, channels)) for statistic in (mean, variance))
+    return outputs, *statistics
+
+
 @export
-class StepwiseBatchNormalization(keras.layers.BatchNormalization):
+class MergedBatchNormalization(_BatchNormalization):
+    """Batch normalisation with statistics over time and batch together.
+
+    What `keras.layers.BatchNormalization` does with time folded into the batch, by the framework's
+    own kernel on torch.
+
+    Args:
+        **kwargs: as in `keras.layers.BatchNormalization`; note that its momentum 0.99 and epsilon
+            1e-3 differ from torch's, which are 0.9 (in Keras' sense) and 1e-5.
+
+    Example:
+
+    >>> MergedBatchNormalization()(ops.ones((32, 8, 8, 16))).shape
+    (32, 8, 8, 16)
+    """
+
+
+@export
+class StepwiseBatchNormalization(_BatchNormalization):
     """Batch normalisation with statistics of its own at every time step.
 
     A network that calls its layers once per step normalises each step by that step's batch, and
@@ -18,8 +89,7 @@ class StepwiseBatchNormalization(keras.layers.BatchNormalization):
 
     Args:
         timesteps: number of steps `T` folded into the batch axis, at least 1.
-        **kwargs: as in `keras.layers.BatchNormalization`; note that its momentum 0.99 and epsilon
-            1e-3 differ from torch's, which are 0.9 (in Keras' sense) and 1e-5.
+        **kwargs: as in `MergedBatchNormalization`.
 
     Raises:
         ValueError: `timesteps` is not an integer of at least 1.
@@ -35,44 +105,12 @@ class StepwiseBatchNormalization(keras.layers.BatchNormalization):
         super().__init__(**kwargs)
         self.timesteps = timesteps
 
-    def call(self, inputs, training=None, mask=None):
-        if not training or not self.trainable or self.timesteps == 1:
-            return super().call(inputs, training=training, mask=mask)
-        rank = len(inputs.shape)
-        channel = self.axis % rank
-        # Statistics of half-precision activations leave their range.
-        steps = timewise.unfold(ops.cast(inputs, "float32"), self.timesteps)
-        axes = [axis for axis in range(1, rank + 1) if axis != channel + 1]
-        mean, variance = ops.moments(steps, axes=axes, keepdims=True)
-        self._move(self.moving_mean, mean)
-        self._move(self.moving_variance, variance)
-        broadcast = [1] * (rank + 1)
-        broadcast[channel + 1] = inputs.shape[channel]
-        scale = ops.rsqrt(variance + self.epsilon)
-        if self.scale:
-            scale = scale * ops.reshape(ops.cast(self.gamma, "float32"), broadcast)
-        outputs = (steps - mean) * scale
-        if self.center:
-            outputs = outputs + ops.reshape(ops.cast(self.beta, "float32"), broadcast)
-        return ops.cast(timewise.fold(outputs), self.compute_dtype)
-
-    def _move(self, running, statistic):
-        """`timesteps` exponential updates in one."""
-        statistic = ops.stop_gradient(ops.reshape(statistic, (self.timesteps, -1)))
-        ages = ops.arange(self.timesteps - 1, -1, -1, dtype="float32")
-        weights = (1.0 - self.momentum) * ops.power(self.momentum, ages)
-        moved = ops.cast(running, "float32") * self.momentum**self.timesteps
-        running.assign(ops.cast(moved + ops.matmul(weights, statistic), running.dtype))
-
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
-
     def get_config(self):
         return {**super().get_config(), "timesteps": self.timesteps}
 
 
 @export
-class ThresholdDependentBatchNormalization(keras.layers.BatchNormalization):
+class ThresholdDependentBatchNormalization(_BatchNormalization):
     """Batch normalisation over time and batch, to a standard deviation of the threshold's size.
 
     Ordinary batch normalisation of the folded `(T * batch, ...)` whose scale starts at

@@ -9,6 +9,7 @@ from keras_dep import augmentation
 from keras_dep import datasets
 from keras_dep import models
 from keras_dep import surrogates
+from keras_dep.models.cells import NORMALIZATIONS
 from keras_dep.poison import POSITIONS
 from keras_dep.poison import PoisonSchedule
 
@@ -77,12 +78,14 @@ class Settings:
     encoder: str = _field(
         "direct",
         "network",
-        "direct: the image at each step; rate: Bernoulli spikes.",
-        choices=("direct", "rate"),
+        "direct: the image at each step; rate: Bernoulli spikes; latency: one spike per pixel.",
+        choices=("direct", "rate", "latency"),
     )
     normalization: str = _field(
-        "stepwise", "network", "Batch statistics per time step, or merged over time.",
-        choices=("stepwise", "merged"),
+        "stepwise", "network",
+        "Batch statistics per time step, merged over time, or merged and scaled to the threshold "
+        "(tdbn).",
+        choices=NORMALIZATIONS,
     )  # fmt: skip
     dropout: float = _field(
         0.0, "network", "Dropout rate after each spiking layer.", limits=(0, 0.999)
@@ -183,6 +186,12 @@ class Settings:
     )
 
     def __post_init__(self):
+        if self.encoder == "events":
+            raise ValueError(
+                "encoder must be one of direct, rate, latency; received 'events', which takes "
+                "sequences of frames, and the data sets here are images; keras_dep.models.build "
+                "takes it."
+            )
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))
         if self.poison_count and self.poison_epoch >= self.epochs:

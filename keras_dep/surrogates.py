@@ -67,8 +67,10 @@ def derivative(surrogate, width=1.0):
     >>> ops.convert_to_numpy(derivative("triangle")(ops.array([-0.5, 0.0, 2.0]))).tolist()
     [0.5, 1.0, 0.0]
     """
-    stretched = _DERIVATIVES.get(check(surrogate, width))
-    return stretched and (lambda x: _stretched(stretched(_stretched(x, width)), width))
+    shape = _DERIVATIVES.get(check(surrogate, width))
+    if shape is None or (not ops.is_tensor(width) and width == 1):
+        return shape
+    return lambda x: _stretched(shape(_stretched(x, width)), width)
 
 
 def register(name, primitive=None, derivative=None, usual_width=1.0):

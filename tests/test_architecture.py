@@ -31,7 +31,7 @@ FLOORS = {
         "alignment",
     ),
     4: ("framewise", "models", "callbacks", "hetero", "evaluation"),
-    5: ("settings",),
+    5: ("settings", "nir"),
     6: ("experiment",),
     7: ("curvature_study",),
 }
@@ -42,6 +42,7 @@ HOMES = {
     "tensorflow": ("_backend", "datasets"),
     "tensorflow_datasets": ("datasets",),
     "tensorboard": ("summaries",),
+    "nir": ("nir",),
     "absl": (),
 }
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

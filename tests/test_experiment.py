@@ -92,6 +92,17 @@ def test_a_finished_run_is_told_from_another(tmp_path, data):
         run(tmp_path, data, poison_count=0, resume=True)
 
 
+@pytest.mark.parametrize("encoder", ["rate", "latency"])
+@pytest.mark.parametrize("normalization", ["merged", "tdbn"])
+def test_the_network_is_that_of_its_settings(encoder, normalization, data):
+    settings = Settings(**SMALL, encoder=encoder, normalization=normalization, threshold=0.7)
+    names = [type(layer).__name__ for layer in experiment.build_network(settings, data).layers]
+    assert names[1] == {"rate": "RateEncoding", "latency": "LatencyEncoding"}[encoder]
+    scaled = "ThresholdDependentBatchNormalization"
+    assert (scaled in names) == (normalization == "tdbn")
+    assert ("MergedBatchNormalization" in names) == (normalization == "merged")
+
+
 def test_an_unknown_optimizer_is_one_line(tmp_path, data):
     with pytest.raises(ValueError, match="optimizer must be one of sgd, dep; received 'adam'"):
         run(tmp_path / "out", data, "adam")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_dep import MergedBatchNormalization
 from keras_dep import StepwiseBatchNormalization
 from keras_dep import ThresholdDependentBatchNormalization
 
@@ -35,6 +36,30 @@ def test_inference_is_ordinary_and_config_round_trips():
         ops.convert_to_numpy(ops.stop_gradient(plain(x, training=False))),
     )
     assert StepwiseBatchNormalization.from_config(layer.get_config()).timesteps == T
+
+
+@pytest.mark.parametrize("options", [dict(), dict(scale=False), dict(center=False)], ids=str)
+def test_merged_is_keras_own(options):
+    x = np.random.default_rng(0).normal(1.0, 2.0, (T * BATCH, 4, 6, 3)).astype("float32")
+    options = {"momentum": 0.9, "epsilon": 1e-5, **options}
+    ours, theirs = MergedBatchNormalization(**options), keras.layers.BatchNormalization(**options)
+    for training in (True, False):
+        found, expected = (
+            ops.convert_to_numpy(ops.stop_gradient(layer(x, training=training)))
+            for layer in (ours, theirs)
+        )
+        np.testing.assert_allclose(found, expected, atol=2e-5)
+    for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("timesteps", [1, T])
+def test_statistics_of_one_entry_and_of_none(timesteps):
+    layer = StepwiseBatchNormalization(timesteps)
+    outputs = layer(np.full((timesteps, 2), 3.0, "float32"), training=True)
+    np.testing.assert_allclose(ops.convert_to_numpy(ops.stop_gradient(outputs)), 0, atol=1e-5)
+    assert all(np.isfinite(weight).all() for weight in layer.get_weights())
+    assert layer(np.ones((0, 2), "float32"), training=False).shape == (0, 2)
 
 
 def test_bad_input():

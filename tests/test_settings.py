@@ -37,8 +37,9 @@ def test_a_value_beyond_its_limits_is_one_line(field):
         ({"epochs": 2, "poison_epoch": 2}, "poison_epoch must be below epochs=2.*received 2"),
         ({"attack": "none"}, "attack='none' leaves nothing to perturb"),
         ({"attack": "none", "base": "adversarial", "poison_count": 0}, "base='adversarial'"),
+        ({"encoder": "events"}, "encoder must be one of .*; received 'events', which takes seq"),
     ],
-    ids=["poison", "attack", "base"],
+    ids=["poison", "attack", "base", "events"],
 )
 def test_settings_that_contradict_each_other_are_one_line(values, words):
     with pytest.raises(ValueError, match=words) as caught:

@@ -16,9 +16,17 @@ Each file defines:
   the caller runs eagerly; as it is where a framework runs eagerly at full speed;
 - `product(one, other)`: inside such a function, the matrix products of two stacks in the full
   precision of their type, also where a GPU would round to fewer bits;
-- `with_derivative(program, forward, backward)`: the function `program` of one tensor, run as
-  `forward(x) -> (outputs, kept)` with `backward(gradient, kept)` for its first derivative where the
-  framework runs each operation by itself; further derivatives are the program's own;
+- `with_derivative(program, forward, backward)`: the function `program(*tensors)`, run as
+  `forward(*tensors) -> (outputs, kept)`, `kept` a tuple of tensors, with
+  `backward(gradient, kept, *tensors) -> gradients` for its first derivative where the framework
+  runs each operation by itself; further derivatives are the program's own;
+- `convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format)`: what
+  `keras.ops.conv` gives of two spatial axes, plus the bias or `None`;
+- `average_pool(inputs, pool_size, strides, padding, data_format)`: what `keras.ops` gives;
+- `batch_normalizer(program)`: the function `program(steps, gamma, beta, axis, epsilon)` of tensors
+  `(T, batch, ...)`, which normalises each step by its own statistics and returns the outputs and
+  the statistics `(T, channels)`, or the framework's kernel for it;
+- `normalize(inputs, mean, variance, gamma, beta, axis, epsilon)`: by given statistics;
 - `branches_freely(tensor)`: whether a branch on a value computed from `tensor` costs no waiting
   for its device;
 - `either(condition, first, second, variables)`: runs one of two functions without results, which
@@ -43,6 +51,10 @@ gauss_newton_product = _framework.gauss_newton_product
 compiled = _framework.compiled
 product = _framework.product
 with_derivative = _framework.with_derivative
+convolve = _framework.convolve
+average_pool = _framework.average_pool
+batch_normalizer = _framework.batch_normalizer
+normalize = _framework.normalize
 branches_freely = _framework.branches_freely
 either = _framework.either
 on_reduced = _framework.on_reduced

@@ -89,32 +89,138 @@ def product(one, other):
 
 
 def with_derivative(program, forward, backward):
-    def run(x):
+    def run(*tensors):
         # A compiler fuses the program by itself; function transforms need its own derivatives.
         if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-            return program(x)
-        return _WithDerivative.apply(x, program, forward, backward)
+            return program(*tensors)
+        return _WithDerivative.apply(program, forward, backward, *tensors)
 
     return run
 
 
 class _WithDerivative(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, program, forward, backward):
-        outputs, kept = forward(x)
-        ctx.save_for_backward(x, kept)
+    def forward(ctx, program, forward, backward, *tensors):
+        outputs, kept = forward(*tensors)
+        ctx.save_for_backward(*tensors, *kept)
         ctx.program, ctx.derivative = program, backward
         return outputs
 
     @staticmethod
     def backward(ctx, gradient):
-        x, kept = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[3:]
+        # Recomputation hands them out once.
+        saved = ctx.saved_tensors
+        tensors, kept = saved[: len(wanted)], saved[len(wanted) :]
         # Gradients are enabled here where a second derivative is to follow.
         if torch.is_grad_enabled():
-            found = torch.autograd.grad(ctx.program(x), x, gradient, create_graph=True)[0]
+            sources = [tensor for tensor, want in zip(tensors, wanted) if want]
+            outputs = ctx.program(*tensors)
+            options = {"create_graph": True, "materialize_grads": True}
+            results = iter(torch.autograd.grad(outputs, sources, gradient, **options))
+            found = [next(results) if want else None for want in wanted]
         else:
-            found = ctx.derivative(gradient, kept)
-        return found, None, None, None
+            found = ctx.derivative(gradient, kept, *tensors)
+        return None, None, None, *found
+
+
+def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format):
+    kernel = keras.ops.convert_to_tensor(kernel)
+    bias = None if bias is None else keras.ops.convert_to_tensor(bias)
+    maps = _maps(inputs, data_format)
+    zeros = [gap * (size - 1) for gap, size in zip(dilation_rate, kernel.shape)]
+    if padding == "valid":
+        zeros = 0
+    elif max(strides) == 1 and not any(total % 2 for total in zeros):
+        zeros = [total // 2 for total in zeros]
+    else:
+        # Uneven padding depends on the size.
+        options = {"data_format": data_format, "dilation_rate": dilation_rate}
+        outputs = keras.ops.conv(inputs, kernel, strides, padding, **options)
+        maps = _maps(outputs, data_format)
+        return _from_maps(maps if bias is None else maps + bias[:, None, None], data_format)
+    groups = maps.shape[1] // kernel.shape[2]
+    options = {"stride": strides, "padding": zeros, "dilation": dilation_rate, "groups": groups}
+    compiling = torch.compiler.is_compiling()
+    weights = kernel.permute(3, 2, 0, 1) if compiling else _Rearranged.apply(kernel, False)
+    return _from_maps(torch.nn.functional.conv2d(maps, weights, bias, **options), data_format)
+
+
+class _Rearranged(torch.autograd.Function):
+    """A kernel `(height, width, inputs, outputs)` as torch's, its gradient as Keras', or back.
+
+    Of all orders of axes torch copies transposed matrices and whole rows fastest.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(kernel, back):
+        if not back:
+            *window, inputs, outputs = kernel.shape
+            rows = kernel.reshape(-1, outputs).t().contiguous()
+            return rows.reshape(outputs, *window, inputs).permute(0, 3, 1, 2)
+        outputs, inputs, *window = kernel.shape
+        rows = kernel.reshape(outputs, -1).t().contiguous()
+        rows = rows.reshape(inputs, -1, outputs).transpose(0, 1).contiguous()
+        return rows.reshape(*window, inputs, outputs)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.back = inputs[1]
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return _Rearranged.apply(gradient, not ctx.back), None
+
+    @staticmethod
+    def jvp(ctx, tangent, _):
+        return _Rearranged.apply(tangent, ctx.back)
+
+
+def average_pool(inputs, pool_size, strides, padding, data_format):
+    if padding != "valid":
+        return keras.ops.average_pool(inputs, pool_size, strides, padding, data_format)
+    maps = _maps(inputs, data_format)
+    return _from_maps(torch.nn.functional.avg_pool2d(maps, pool_size, strides), data_format)
+
+
+def _maps(inputs, data_format):
+    """`(batch, channels, height, width)`, in memory as it was; Keras copies there and back."""
+    if data_format == "channels_first":
+        return inputs
+    return inputs.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+
+
+def _from_maps(maps, data_format):
+    return maps if data_format == "channels_first" else maps.permute(0, 2, 3, 1)
+
+
+def batch_normalizer(program):
+    def normalize(steps, gamma, beta, axis, epsilon):
+        if not steps.numel():
+            return program(steps, gamma, beta, axis, epsilon)
+        found = [
+            torch.native_batch_norm(
+                step.movedim(axis, 1), gamma, beta, None, None, True, 0.0, epsilon
+            )
+            for step in steps
+        ]
+        outputs, means, deviations = zip(*found)
+        variances = (torch.stack(deviations) ** -2 - epsilon).clamp(min=0.0)
+        outputs = [output.movedim(1, axis) for output in outputs]
+        # A stack of one is a copy.
+        outputs = torch.stack(outputs) if len(outputs) > 1 else outputs[0][None]
+        return outputs, torch.stack(means), variances
+
+    return normalize
+
+
+def normalize(inputs, mean, variance, gamma, beta, axis, epsilon):
+    outputs = torch.nn.functional.batch_norm(
+        inputs.movedim(axis, 1), mean, variance, gamma, beta, False, 0.0, epsilon
+    )
+    return outputs.movedim(1, axis)
 
 
 def branches_freely(tensor):

@@ -6,7 +6,9 @@ from keras import layers
 
 from keras_dep import encoders
 from keras_dep import timewise
+from keras_dep.models.convolution import Conv2D
 from keras_dep.neurons.lif import LIF
+from keras_dep.normalization import MergedBatchNormalization
 from keras_dep.normalization import StepwiseBatchNormalization
 from keras_dep.normalization import ThresholdDependentBatchNormalization
 
@@ -93,7 +95,7 @@ class Cells:
             return inputs, encoders.LatencyEncoding(self.timesteps)(inputs)
         return inputs, self._pixel_normalization()(inputs)
 
-    def convolve(self, x, filters, size=3, strides=1, use_bias=True, kind=layers.Conv2D):
+    def convolve(self, x, filters, size=3, strides=1, use_bias=True, kind=Conv2D):
         """Convolution padded by `size // 2` on every side, as in torch whatever the strides."""
         padding = "same"
         if strides > 1 and size > 1:
@@ -141,7 +143,7 @@ class Cells:
             if self._steps == self.timesteps:
                 return StepwiseBatchNormalization(self.timesteps, **options)(x)
             options["momentum"] **= self.timesteps
-        return layers.BatchNormalization(**options)(x)
+        return MergedBatchNormalization(**options)(x)
 
     def _pixel_normalization(self):
         mean, std = np.asarray(self.mean, "float32"), np.asarray(self.std, "float32")

@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from keras_dep.models.cells import Cells
+from keras_dep.models.pooling import AveragePooling2D
 from keras_dep.models.residual import SkipInit
 from keras_dep.models.standardized import ScaledStandardizedConv2D
 
@@ -50,7 +51,7 @@ def nf_resnet(name, input_shape, num_classes, **options):
     cells = Cells(**options)
     inputs, x = cells.image(input_shape)
     x = _convolve(cells, x, WIDTHS[0], size=7, strides=2)
-    x = layers.AveragePooling2D(3, 2)(layers.ZeroPadding2D(1)(x))
+    x = AveragePooling2D(3, 2)(layers.ZeroPadding2D(1)(x))
     x, variance = cells.repeat(x), 1.0
     for stage, (width, count) in enumerate(zip(WIDTHS, BLOCKS[name])):
         for block in range(count):

@@ -1,10 +1,31 @@
-"""Average pooling to a set size, for maps of any size."""
+"""Average pooling, also to a set size for maps of any size."""
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_dep import _backend
 from keras_dep._export import export
+
+
+@export
+class AveragePooling2D(keras.layers.AveragePooling2D):
+    """`keras.layers.AveragePooling2D` without the copies that Keras makes on torch.
+
+    Args:
+        *args: as in `keras.layers.AveragePooling2D`.
+        **kwargs: as in `keras.layers.AveragePooling2D`.
+
+    Example:
+
+    >>> AveragePooling2D(2)(ops.ones((1, 8, 8, 3))).shape
+    (1, 4, 4, 3)
+    """
+
+    def call(self, inputs):
+        return _backend.average_pool(
+            inputs, self.pool_size, self.strides, self.padding, self.data_format
+        )
 
 
 @export
@@ -43,7 +64,7 @@ class PooledTo(keras.layers.Layer):
         return self._pool(x, columns)
 
     def _pool(self, x, axis):
-        weights = ops.convert_to_tensor(_window_means(x.shape[axis], self.size), dtype=x.dtype)
+        weights = ops.convert_to_tensor(window_means(x.shape[axis], self.size), dtype=x.dtype)
         x = ops.matmul(ops.moveaxis(x, axis, -1), weights)
         return ops.moveaxis(x, -1, axis)
 
@@ -57,7 +78,7 @@ class PooledTo(keras.layers.Layer):
         return {**super().get_config(), "size": self.size, "data_format": self.data_format}
 
 
-def _window_means(side, size):
+def window_means(side, size):
     """Matrix `(side, size)` whose columns average the windows."""
     first = np.arange(size) * side // size
     last = -(-np.arange(1, size + 1) * side // size)

@@ -6,10 +6,11 @@ import keras
 from keras import ops
 
 from keras_dep._export import export
+from keras_dep.models.convolution import Conv2D
 
 
 @export
-class ScaledStandardizedConv2D(keras.layers.Conv2D):
+class ScaledStandardizedConv2D(Conv2D):
     """`Conv2D` whose kernel is brought to mean 0 and variance `1 / fan_in`, times a learnt gain.
 
     Per output channel, with the unbiased variance of its `fan_in` weights:
@@ -38,11 +39,9 @@ class ScaledStandardizedConv2D(keras.layers.Conv2D):
         # A vector, so that `DEP` does not take it for a matrix and remove all of its gradient.
         self.gain = self.add_weight(shape=(self.filters,), initializer="ones", name="gain")
 
-    def convolution_op(self, inputs, kernel):
-        return super().convolution_op(inputs, self.standardized(kernel))
-
-    def standardized(self, kernel):
+    def effective_kernel(self):
         """The kernel that convolves, computed in float32 at least."""
+        kernel = self.kernel
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
         weights = ops.cast(kernel, dtype)
         mean, variance = ops.moments(weights, axes=[0, 1, 2], keepdims=True)

@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from keras_dep.models.cells import Cells
+from keras_dep.models.pooling import AveragePooling2D
 from keras_dep.models.pooling import PooledTo
 
 # Numbers are output channels of 3x3 convolutions; "M" halves the map by average pooling.
@@ -99,5 +100,5 @@ def _maps(cells, x, stages):
         if stage != "M":
             x = cells.fire(cells.convolve(x, stage))
         elif min(x.shape[sides]) > 1:
-            x = layers.AveragePooling2D(2)(x)
+            x = AveragePooling2D(2)(x)
     return x

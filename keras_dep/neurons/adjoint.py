@@ -8,46 +8,58 @@ from keras import ops
 
 
 def forward(currents, decay, threshold, soft):
-    """`(spikes, potentials)` of currents `(T, ...)`, potentials ahead of the reset."""
-    spikes, potentials, kept = [], [], None
+    """Spikes of currents `(T, ...)`; of each step the potentials ahead of the reset, and behind."""
+    spikes, potentials, kept = [], [], []
     for current in ops.unstack(currents):
-        potential = current if kept is None else decay * kept + current
+        potential = decay * kept[-1] + current if kept else current
         fired = ops.cast(potential >= threshold, potential.dtype)
         spikes.append(fired)
         potentials.append(potential)
-        kept = potential - threshold * fired if soft else (1.0 - fired) * potential
-    return ops.stack(spikes), ops.stack(potentials)
+        kept.append(_reset(potential, fired, threshold, soft))
+    return ops.stack(spikes), tuple(potentials), tuple(kept)
 
 
-def backward(gradient, potentials, decay, threshold, soft, derivative, attached):
+def _reset(potential, fired, threshold, soft):
+    if not soft:
+        return potential - fired * potential
+    # A number that is 1, as thresholds mostly are, saves a product.
+    one = isinstance(threshold, (int, float)) and threshold == 1
+    return potential - (fired if one else threshold * fired)
+
+
+def backward(
+    gradient, potentials, decay, threshold, soft, derivative, attached, carried=True, terms=None
+):
     """Gradient in the currents for one in the spikes.
 
     Args:
         gradient: tensor `(T, ...)`.
-        potentials: as from `forward`.
-        decay: share of the membrane that the gradient passes to the step before; 0 cuts it.
-        threshold: firing threshold.
+        potentials: of each step, ahead of the reset, as from `forward`.
+        decay: share of the membrane that a step keeps, a number or a tensor that fits.
+        threshold: firing threshold, likewise.
         soft: whether the reset subtracts the threshold, and does not clear the membrane.
         derivative: the surrogate's, a function of the potential minus the threshold.
         attached: whether the reset's own spike is derived too.
+        carried: whether the gradient passes from a step to the one before.
+        terms: a list that receives what each step takes from the gradient in the threshold, or
+            `None`.
 
     Returns:
         Tensor `(T, ...)`.
     """
-    slopes = derivative(potentials - threshold)
-    if decay == 0:
-        return gradient * slopes
     results, later = [], None
-    for direct, slope, potential in zip(
-        *(reversed(ops.unstack(tensor)) for tensor in (gradient, slopes, potentials))
-    ):
-        if later is None:
-            result = direct * slope
-        else:
+    for direct, potential in zip(reversed(ops.unstack(gradient)), reversed(potentials)):
+        if later is not None and attached:
+            direct = direct - later * (threshold if soft else potential)
+        result = fired = direct * derivative(potential - threshold)
+        if later is not None:
             passed = later if soft else ops.where(potential >= threshold, 0.0, later)
-            if attached:
-                direct = direct - later * (threshold if soft else potential)
-            result = passed + direct * slope
+            result = passed + fired
+        if terms is not None:
+            terms.append(fired)
+            if later is not None and soft:
+                terms.append(ops.where(potential >= threshold, later, 0.0))
         results.append(result)
-        later = decay * result
+        if carried:
+            later = decay * result
     return ops.stack(results[::-1])

@@ -1,6 +1,5 @@
 """Leaky integrate-and-fire neurons, unrolled over time folded into the batch."""
 
-import functools
 import math
 
 import keras
@@ -143,12 +142,13 @@ class LIF(keras.layers.Layer):
     estimator = None
 
     def call(self, inputs):
-        program = self._program()
+        currents = self._currents(inputs)
         if self.estimator is not None:
-            program = functools.partial(self.estimator, self)
-        elif self.recompute:
-            program = keras.remat(program)
-        return ops.cast(timewise.fold(program(self._currents(inputs))), self.compute_dtype)
+            spikes = self.estimator(self, currents)
+        else:
+            program = keras.remat(self._program()) if self.recompute else self._program()
+            spikes = program(currents, *self._learnt(currents.dtype))
+        return ops.cast(timewise.fold(spikes), self.compute_dtype)
 
     def distances(self, inputs):
         """Membrane potential minus threshold at every step, ahead of the reset.
@@ -164,41 +164,66 @@ class LIF(keras.layers.Layer):
 
     def decay_and_threshold(self, dtype):
         """What the membrane keeps from step to step, and the threshold: numbers, or tensors."""
-        return 1.0 - 1.0 / self.tau, self.threshold
+        return self._constants(self._learnt(dtype))
+
+    def _learnt(self, dtype):
+        """The first of decay and threshold, as tensors: those that are learnt."""
+        return ()
+
+    def _constants(self, learnt):
+        fixed = (1.0 - 1.0 / self.tau, self.threshold)
+        return (*learnt, *fixed[len(learnt) :])
 
     def _currents(self, inputs):
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
         return timewise.unfold(ops.cast(inputs, dtype), self.timesteps)
 
     def _program(self):
-        """The function from currents `(T, batch, ...)` to spikes."""
+        """The function from currents `(T, batch, ...)` and learnt constants to spikes."""
         derivative = surrogates.derivative(self.surrogate, self.width)
 
-        def program(currents):
-            return ops.stack([fired for _, fired in self.steps(currents)])
+        def program(currents, *learnt):
+            steps = self.steps(currents, constants=self._constants(learnt))
+            return ops.stack([fired for _, fired in steps])
 
-        # Subclasses may charge and reset otherwise, or learn what is a number here.
-        if derivative is None or type(self) not in (LIF, IF):
+        # A subclass may charge or reset otherwise.
+        own = type(self).steps is LIF.steps and type(self)._kept is LIF._kept
+        if derivative is None or not own:
             return program
-        decay, threshold = self.decay_and_threshold("float32")
         soft = self.reset == "soft"
-        passed = 0.0 if self.detach_membrane else decay
-        return _backend.with_derivative(
-            program,
-            lambda currents: adjoint.forward(currents, decay, threshold, soft),
-            lambda gradient, potentials: adjoint.backward(
-                gradient, potentials, passed, threshold, soft, derivative, not self.detach_reset
-            ),
-        )
 
-    def steps(self, currents, fire=None):
+        def forward(currents, *learnt):
+            spikes, potentials, kept = adjoint.forward(currents, *self._constants(learnt), soft)
+            return spikes, potentials + kept[:-1] if learnt else potentials
+
+        def backward(gradient, saved, currents, *learnt):
+            potentials, kept = saved[: self.timesteps], saved[self.timesteps :]
+            decay, threshold = self._constants(learnt)
+            # A gradient times a decay of exactly 0 carries nothing.
+            carried = not self.detach_membrane and (bool(learnt) or decay > 0)
+            attached, terms = not self.detach_reset, [] if len(learnt) > 1 else None
+            found = adjoint.backward(
+                gradient, potentials, decay, threshold, soft, derivative, attached, carried, terms
+            )
+            gradients = [found]
+            if learnt:
+                products = (result * before for result, before in zip(found[1:], kept))
+                gradients.append(_summed(products, decay))
+            if terms:
+                gradients.append(-_summed(terms, threshold))
+            return tuple(gradients)
+
+        return _backend.with_derivative(program, forward, backward)
+
+    def steps(self, currents, fire=None, constants=None):
         """Of each step in turn, the potentials minus the threshold, and the spikes.
 
         Args:
             currents: tensor `(T, batch, ...)`.
             fire: the function from the former to the latter; default: with the layer's surrogate.
+            constants: decay and threshold; default: the layer's.
         """
-        decay, threshold = self.decay_and_threshold(currents.dtype)
+        decay, threshold = constants or self.decay_and_threshold(currents.dtype)
         potential = fired = None
         for current in ops.unstack(currents):
             if potential is not None:
@@ -237,6 +262,13 @@ class LIF(keras.layers.Layer):
             "width": self.width,
             "recompute": self.recompute,
         }
+
+
+def _summed(terms, constant):
+    """Terms `(batch, ...)`, each summed to the shape `(...)` of a constant that they share."""
+    axes = [0, *(place + 1 for place, size in enumerate(constant.shape) if size == 1)]
+    sums = (ops.reshape(ops.sum(term, axis=axes), constant.shape) for term in terms)
+    return sum(sums, ops.zeros_like(constant))
 
 
 @export

@@ -112,12 +112,12 @@ class PLIF(LIF):
             )
         return shape
 
-    def decay_and_threshold(self, dtype):
+    def _learnt(self, dtype):
         leak = ops.reshape(ops.cast(self.leak, dtype), self._shape)
-        threshold = self.threshold
-        if self.learn_threshold:
-            threshold = ops.exp(ops.reshape(ops.cast(self.log_threshold, dtype), self._shape))
-        return ops.sigmoid(-leak), threshold
+        decay = ops.sigmoid(-leak)
+        if not self.learn_threshold:
+            return (decay,)
+        return decay, ops.exp(ops.reshape(ops.cast(self.log_threshold, dtype), self._shape))
 
     def time_constants(self):
         """Membrane time constants in steps as they are now, a NumPy array that fits the inputs."""

@@ -9,26 +9,16 @@ import keras_dep
 from keras_dep import models
 from keras_dep.models import nf_resnet
 from keras_dep.models import resnet
-from keras_dep.models import sew_resnet
 from keras_dep.models import vgg
-from keras_dep.models import wide_resnet
+from tests.models import families
+from tests.models.families import FAMILIES
 
-FAMILIES = ("vgg5", "vgg11_rat", "resnet18", "nf_resnet18", "wrn16_4", "sew_resnet18")
 SIZE, CLASSES, T = 8, 3, 2
 
 
 @pytest.fixture
 def narrow(monkeypatch):
-    """The families with few channels and blocks, their wiring as it is."""
-    monkeypatch.setitem(vgg.STAGES, "vgg5", (4, "M", 6, 6, "M"))
-    monkeypatch.setitem(vgg.DEEP_HEADED_STAGES, "vgg11_rat", (4, "M", 6, "M"))
-    monkeypatch.setattr(vgg, "DEEP_HEAD_WIDTH", 16)
-    for module in (resnet, nf_resnet, sew_resnet):
-        monkeypatch.setattr(module, "WIDTHS", (4, 6))
-    for module, name in zip((resnet, nf_resnet, sew_resnet), FAMILIES[2:4] + FAMILIES[5:]):
-        monkeypatch.setitem(module.BLOCKS, name, (1, 1))
-    monkeypatch.setattr(wide_resnet, "WIDTHS", (3,))
-    monkeypatch.setitem(wide_resnet.SIZES, "wrn16_4", (2, 2))
+    families.narrow(monkeypatch)
 
 
 def build(name, **options):
@@ -54,6 +44,34 @@ def test_trains_a_step_and_survives_saving(name, narrow, tmp_path):
     moved = [(one != other).any() for one, other in zip(before, model.get_weights())]
     # Blocks that start as their shortcut, and a head that starts at 0, first move these alone.
     assert any(moved) if name == "nf_resnet18" else np.mean(moved) > 0.9
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(values(model(images(2))), values(loaded(images(2))))
+
+
+OTHERS = ("vgg11", "vgg13", "vgg16", "resnet34", "nf_resnet34")
+
+
+def test_every_name_trains_here_or_in_its_own_file():
+    assert {*FAMILIES, *OTHERS} == set(models.names())
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_deep_networks_train_a_step_and_survive_saving(name, monkeypatch, tmp_path):
+    """All of their layers, few of their channels; eagerly, since compiling takes longer."""
+    if name in vgg.STAGES:
+        few = tuple(stage if stage == "M" else 3 for stage in vgg.STAGES[name])
+        monkeypatch.setitem(vgg.STAGES, name, few)
+    for module in (resnet, nf_resnet):
+        monkeypatch.setattr(module, "WIDTHS", (3, 3, 3, 3))
+    model = build(name, timesteps=1)
+    optimizer, loss = keras.optimizers.SGD(0.1), keras_dep.MeanLogitCrossentropy()
+    model.compile(optimizer, loss, run_eagerly=True, jit_compile=False)
+    before = model.get_weights()
+    model.train_on_batch(images(6), np.arange(6) % CLASSES)
+    moved = [(one != other).any() for one, other in zip(before, model.get_weights())]
+    # So few channels may leave layers without a spike.
+    assert any(moved) if name == "nf_resnet34" else np.mean(moved) > 0.5
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(values(model(images(2))), values(loaded(images(2))))
@@ -88,6 +106,25 @@ def test_the_twin_is_the_network_of_rectifiers(narrow):
     x = values(models.pooling.PooledTo(7)(x)).reshape(3, -1)
     expected = x @ weights[-2] + weights[-1]
     np.testing.assert_allclose(values(twin(images(3)))[:, 0], expected, rtol=1e-4)
+
+
+def test_channels_first_and_oblong_images(narrow):
+    if keras.backend.backend() == "tensorflow":
+        pytest.skip("TensorFlow convolves channels-first maps on GPUs alone")
+    x, networks = np.random.default_rng(0).random((3, 8, 6, 2)).astype("float32"), []
+    try:
+        for layout, shape in (("channels_last", (8, 6, 2)), ("channels_first", (2, 8, 6))):
+            keras.config.set_image_data_format(layout)
+            networks.append(build("resnet18", input_shape=shape))
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    last, first = networks
+    draw = np.random.default_rng(1)
+    last.set_weights([w + draw.uniform(0, 0.2, w.shape) for w in last.get_weights()])
+    first.set_weights(last.get_weights())
+    logits = values(last(x))
+    assert np.ptp(logits) > 0
+    np.testing.assert_allclose(values(first(x.transpose(0, 3, 1, 2))), logits, atol=1e-5)
 
 
 def test_equal_frames_give_what_their_image_gives(narrow):

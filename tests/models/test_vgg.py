@@ -65,7 +65,7 @@ def test_repeating_after_the_first_normalisation_changes_nothing(normalization):
     """The reference repeats the image first: training mode, and the statistics it leaves."""
     model = small(normalization=normalization)
     layers = {type(layer).__name__: layer for layer in reversed(model.layers)}
-    convolution, normalise = layers["Conv2D"], layers["BatchNormalization"]
+    convolution, normalise = layers["Conv2D"], layers["MergedBatchNormalization"]
     if normalization == "stepwise":
         reference = keras_dep.StepwiseBatchNormalization(2, momentum=0.9, epsilon=1e-5)
     else:

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_dep import LIF
+from keras_dep import PLIF
 from keras_dep import surrogates
 from keras_dep.curvature import Hessian
 from keras_dep.neurons import adjoint
@@ -21,27 +22,55 @@ def test_equals_forward_differentiation(variant, tau, threshold):
     expected, jacobian = loop(x, tau, threshold, **variant)
     weights = np.random.default_rng(1).standard_normal(x.shape)
     x, gradient = (ops.convert_to_tensor(a.astype("float32")) for a in (x, weights))
-    spikes, potentials = adjoint.forward(x, decay, threshold, soft)
+    spikes, potentials, _ = adjoint.forward(x, decay, threshold, soft)
     np.testing.assert_array_equal(ops.convert_to_numpy(spikes), expected)
     found = adjoint.backward(
         gradient,
         potentials,
-        0.0 if variant["detach_membrane"] else decay,
+        decay,
         threshold,
         soft,
         surrogates.derivative("triangle"),
         attached=not variant["detach_reset"],
+        carried=not variant["detach_membrane"],
     )
     wanted = np.einsum("tbu,tkbu->kbu", weights, jacobian)
     np.testing.assert_allclose(ops.convert_to_numpy(found), wanted, atol=2e-5)
 
 
-def test_second_derivatives_are_the_programs(monkeypatch):
-    """A surrogate known by its primitive alone has no derivative written out."""
+@pytest.fixture
+def plain(monkeypatch):
+    """The arctan surrogate under a name for which no derivative is written out."""
     for table in ("_PRIMITIVES", "_DERIVATIVES", "_USUAL_WIDTHS"):
         monkeypatch.setattr(surrogates, table, dict(getattr(surrogates, table)))
     surrogates.register("plain", primitive=lambda z: ops.arctan(0.5 * np.pi * z) / np.pi)
     assert surrogates.derivative("plain") is None
+
+
+@pytest.mark.parametrize("shared_by", ["layer", "channel", "neuron"])
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_gradients_in_learnt_constants_are_the_programs(variant, shared_by, plain):
+    if keras.backend.backend() != "torch":
+        pytest.skip("derivatives are written out for torch alone")
+    x = np.random.default_rng(0).normal(0.6, 0.5, (12, 3, 4)).astype("float32")
+    wanted = np.random.default_rng(1).random((12, 3, 4)).astype("float32")
+    steps = []
+    for name in ("arctan", "plain"):
+        layers = [PLIF(4, shared_by=shared_by, learn_threshold=True, surrogate=name, width=0.5,
+                       **variant) for _ in range(2)]  # fmt: skip
+        model = keras.Sequential([keras.Input((3, 4)), *layers])
+        draw = np.random.default_rng(2)
+        model.set_weights([draw.normal(0, 0.3, w.shape) for w in model.get_weights()])
+        model.compile(keras.optimizers.SGD(1.0), lambda y, s: 100 * ops.mean(ops.square(s - y)))
+        before = model.get_weights()
+        model.train_on_batch(x, wanted)
+        steps.append([new - old for old, new in zip(before, model.get_weights())])
+    assert max(np.abs(step).max() for step in steps[1]) > 0.1
+    for one, other in zip(*steps, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_second_derivatives_are_the_programs(plain):
     x = np.random.default_rng(0).normal(0.6, 0.5, (6, 3)).astype("float32")
     products = []
     for name in ("arctan", "plain"):

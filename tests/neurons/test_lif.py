@@ -142,6 +142,48 @@ def test_dtype_policies(policy):
     assert set(np.unique(ops.convert_to_numpy(ops.cast(spikes, "float32")))) <= {0.0, 1.0}
 
 
+@pytest.mark.parametrize("reset", ["soft", "hard"])
+def test_gradient_in_double_precision(reset):
+    if keras.backend.backend() == "jax":
+        pytest.skip("JAX has no float64 unless it is switched on for the whole process")
+    x, variant = currents(), dict(reset=reset, detach_reset=False, detach_membrane=False)
+    expected, jacobian = loop(x, 2.0, 1.0, **variant)
+    weights = np.random.default_rng(1).standard_normal(x.shape)
+    layers = [keras.Input((UNITS,), dtype="float64"), LIF(T, tau=2.0, reset=reset, dtype="float64")]
+    scale = ops.convert_to_tensor(weights.reshape(-1, UNITS), "float64")
+    gradient = native.input_gradient(keras.Sequential(layers), lambda y, s: s * scale)
+    found = gradient(ops.convert_to_tensor(x.reshape(-1, UNITS), "float64"), ops.zeros(1))
+    wanted = np.einsum("tbu,tkbu->kbu", weights, jacobian)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(found).reshape(x.shape), wanted, rtol=0, atol=1e-12
+    )
+
+
+def test_a_thousand_steps():
+    if keras.backend.backend() == "jax":
+        pytest.skip("JAX compiles an operation of a thousand outputs for a minute")
+    steps = 1000
+    x = np.random.default_rng(0).normal(0.3, 0.5, (steps, 1, 2)).astype("float32")
+    layer = LIF(steps)
+    found = ops.convert_to_numpy(ops.stop_gradient(layer(x.reshape(steps, 2))))
+    decay, v, expected = np.float32(1 - 1 / layer.tau), np.zeros(2, "float32"), []
+    for current in x[:, 0]:
+        u = decay * v + current
+        expected.append(u >= 1)
+        v = u - expected[-1].astype("float32")
+    # Rounding in another order may move a spike; nothing may drift.
+    assert (found == expected).mean() > 0.99 and 0.05 < found.mean() < 0.9
+
+
+@pytest.mark.parametrize("kind", [IF, LIF, PLIF])
+def test_an_empty_batch_and_one_step(kind):
+    assert kind(T)(np.ones((0, UNITS), "float32")).shape == (0, UNITS)
+    x = currents()[0].astype("float32")
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(ops.stop_gradient(kind(1)(x))), (x >= 1).astype("float32")
+    )
+
+
 def test_training_mode_changes_nothing():
     net = model()
     x = currents().reshape(-1, UNITS).astype("float32")

@@ -54,7 +54,9 @@ def test_less_is_kept(kind):
             layer(x)
         return sum(sizes)
 
-    assert kept(recompute=True) == 100 * T <= kept(recompute=False) / 2
+    # Learnt constants are kept besides the currents.
+    assert 100 * T <= kept(recompute=True) <= 100 * T + 2
+    assert kept(recompute=False) >= 200 * T
 
 
 def test_config_round_trip():

@@ -1,0 +1,109 @@
+"""A Keras network as a NIR graph."""
+
+import math
+
+import keras
+from keras import layers
+
+from keras_dep import encoders
+from keras_dep import normalization
+from keras_dep import timewise
+from keras_dep.models import pooling
+from keras_dep.models import residual
+from keras_dep.neurons.integrator import Integrator
+from keras_dep.neurons.lif import IF
+from keras_dep.neurons.lif import LIF
+from keras_dep.neurons.plif import PLIF
+from keras_dep.nir import dynamics
+from keras_dep.nir import layout
+from keras_dep.nir import synapses
+from keras_dep.nir.signals import PASSING
+from keras_dep.nir.signals import Writer
+
+
+def to_nir(model, dt=1e-4):
+    """A spiking network in inference mode as a NIR graph, which acts once per time step.
+
+    Batch normalisation is folded into the convolution or dense layer ahead of it, or becomes a
+    1 x 1 convolution by a diagonal matrix, as pixel normalisation does; grouped convolutions become
+    whole ones; `PooledTo` is folded into the dense layer behind it. Dropout, `DirectEncoding` and
+    `Steps` leave no node: a graph gets the image at every step, and answers at every step. Nor does
+    an encoder or `Frames` in front: the graph gets what they emit. `nir.write(path, graph)` saves
+    it.
+
+    Args:
+        model: a functional or sequential `keras.Model` with one input and one output, built.
+        dt: seconds per step; 1e-4 is what other libraries assume.
+
+    Returns:
+        A `nir.NIRGraph`, weights and constants in float32.
+
+    Raises:
+        ValueError: a layer that NIR cannot hold, such as neurons that reset by subtraction, ReLU or
+            maximum pooling; the line names it.
+        ImportError: package `nir` is not installed.
+
+    Example:
+
+    >>> neurons = LIF(timesteps=4, reset="hard", name="neurons")
+    >>> model = keras.Sequential([keras.Input((3,)), layers.Dense(2, name="dense"), neurons])
+    >>> list(to_nir(model).nodes)
+    ['input', 'dense', 'neurons', 'output']
+    """
+    nir = layout.library()
+    if not getattr(model, "inputs", None):
+        raise ValueError(
+            f"model must be a functional or sequential model that is built; received "
+            f"{type(model).__name__}."
+        )
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ValueError(
+            f"model must have one input and one output; received {len(model.inputs)} and "
+            f"{len(model.outputs)}."
+        )
+    check_duration(dt)
+    return Writer(nir, dt, _channels_last(model), _WRITERS).graph(model.outputs[0])
+
+
+def check_duration(dt):
+    """Raises `ValueError` unless `dt` is a number of seconds."""
+    if not 0 < dt < math.inf:
+        raise ValueError(f"dt must be positive and finite; received {dt}; a usual one is 1e-4.")
+
+
+def _channels_last(model):
+    found = {layer.data_format for layer in model.layers if hasattr(layer, "data_format")}
+    if len(found) > 1:
+        raise ValueError(f"model must have one data format; received {', '.join(sorted(found))}.")
+    return (found or {keras.config.image_data_format()}).pop() == "channels_last"
+
+
+def _pass(writer, layer, inputs, output):
+    return writer.signal(inputs[0])
+
+
+_WRITERS = {
+    **dict.fromkeys(PASSING, _pass),
+    **synapses.FOLDING,
+    layers.InputLayer: synapses.write_input,
+    timewise.Frames: synapses.write_encoder,
+    encoders.RateEncoding: synapses.write_encoder,
+    encoders.LatencyEncoding: synapses.write_encoder,
+    layers.BatchNormalization: synapses.write_batch_normalization,
+    normalization.MergedBatchNormalization: synapses.write_batch_normalization,
+    normalization.StepwiseBatchNormalization: synapses.write_batch_normalization,
+    normalization.ThresholdDependentBatchNormalization: synapses.write_batch_normalization,
+    layers.Normalization: synapses.write_pixel_normalization,
+    layers.AveragePooling2D: synapses.write_average_pooling,
+    pooling.AveragePooling2D: synapses.write_average_pooling,
+    layers.GlobalAveragePooling2D: synapses.write_global_pooling,
+    layers.Flatten: synapses.write_flatten,
+    LIF: dynamics.write_neurons,
+    IF: dynamics.write_neurons,
+    PLIF: dynamics.write_neurons,
+    Integrator: dynamics.write_integrator,
+    layers.Add: dynamics.write_sum,
+    residual.WeightedSum: dynamics.write_weighted_sum,
+    residual.SkipInit: dynamics.write_gain,
+    layers.Rescaling: dynamics.write_rescaling,
+}

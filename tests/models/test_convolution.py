@@ -1,0 +1,98 @@
+"""Convolution and pooling as Keras' own, in value and both derivatives."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from keras import ops
+
+from keras_dep.curvature import Hessian
+from keras_dep.models.convolution import Conv2D
+from keras_dep.models.pooling import AveragePooling2D
+from tests import native
+
+ON_TORCH = keras.backend.backend() == "torch"
+CASES = [
+    dict(kernel_size=3, padding="same"),
+    dict(kernel_size=(3, 1), padding="same", dilation_rate=2, use_bias=False),
+    dict(kernel_size=3, padding="same", strides=2),
+    dict(kernel_size=2, padding="same", activation="relu"),
+    dict(kernel_size=3, padding="valid", strides=2),
+]
+
+
+def images(*shape):
+    return np.random.default_rng(0).standard_normal(shape).astype("float32")
+
+
+def assert_same(ours, theirs, x, shape):
+    """Outputs, and gradients of a random weighting of them in the inputs."""
+    found = []
+    for layer in (ours, theirs):
+        model = keras.Sequential([keras.Input(shape), layer])
+        if layer.weights:
+            draw = np.random.default_rng(1)
+            layer.set_weights([draw.standard_normal(w.shape) for w in layer.get_weights()])
+        outputs = ops.convert_to_numpy(ops.stop_gradient(model(x)))
+        scale = ops.convert_to_tensor(np.random.default_rng(2).random(outputs.shape, "float32"))
+        gradient = native.input_gradient(model, lambda y, z, scale=scale: z * scale)
+        found.append((outputs, ops.convert_to_numpy(gradient(x, ops.zeros(1)))))
+    for one, other in zip(*found):
+        np.testing.assert_allclose(one, other, atol=2e-5)
+
+
+@pytest.mark.parametrize("options", CASES, ids=str)
+def test_convolves_as_keras_does(options):
+    x = ops.convert_to_tensor(images(2, 6, 5, 4))
+    assert_same(Conv2D(3, **options), layers.Conv2D(3, **options), x, (6, 5, 4))
+
+
+@pytest.mark.parametrize("options", [dict(pool_size=2), dict(pool_size=3, padding="same")], ids=str)
+def test_pools_as_keras_does(options):
+    x = ops.convert_to_tensor(images(2, 6, 5, 4))
+    assert_same(AveragePooling2D(**options), layers.AveragePooling2D(**options), x, (6, 5, 4))
+
+
+@pytest.mark.skipif(not ON_TORCH, reason="TensorFlow's CPU kernels and JAX share Keras' own path")
+def test_channels_first_and_groups():
+    options = {"groups": 2, "padding": "same", "data_format": "channels_first"}
+    x = ops.convert_to_tensor(images(2, 4, 6, 5))
+    assert_same(Conv2D(6, 3, **options), layers.Conv2D(6, 3, **options), x, (4, 6, 5))
+    pools = [
+        kind(2, data_format="channels_first")
+        for kind in (AveragePooling2D, layers.AveragePooling2D)
+    ]
+    assert_same(*pools, x, (4, 6, 5))
+
+
+def test_curvature_is_that_of_keras_layers():
+    """Through convolution, normalisation by running statistics, pooling and a smooth end."""
+    from keras_dep import MergedBatchNormalization
+
+    products = []
+    kinds = (Conv2D, MergedBatchNormalization, AveragePooling2D)
+    for convolve, normalise, pool in (
+        kinds,
+        (layers.Conv2D, layers.BatchNormalization, layers.AveragePooling2D),
+    ):
+        body = [convolve(3, 3, padding="same"), normalise(), layers.Activation("tanh"), pool(2)]
+        body += [convolve(2, 3, use_bias=False), layers.GlobalAveragePooling2D()]
+        model = keras.Sequential([keras.Input((8, 6, 2)), *body])
+        draw = np.random.default_rng(1)
+        model.set_weights([draw.uniform(0.2, 1, w.shape) for w in model.get_weights()])
+        curvature = Hessian(model, lambda y, z: ops.mean(ops.square(ops.tanh(z) - y)))
+        product = curvature.at(images(4, 8, 6, 2), np.zeros((4, 2), "float32"))
+        size = sum(int(np.prod(w.shape)) for w in model.trainable_variables)
+        vector = ops.convert_to_tensor(draw.standard_normal(size).astype("float32"))
+        products.append(ops.convert_to_numpy(product(vector)))
+    assert np.abs(products[1]).max() > 1e-2
+    np.testing.assert_allclose(*products, rtol=1e-3, atol=1e-5)
+
+
+def test_half_precision_and_config():
+    convolution = Conv2D(3, 3, dtype="mixed_bfloat16")
+    outputs = convolution(images(2, 6, 5, 4))
+    assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
+    for layer in (convolution, AveragePooling2D(2)):
+        copy = keras.layers.deserialize(keras.layers.serialize(layer))
+        assert type(copy) is type(layer) and copy.get_config() == layer.get_config()

@@ -1,0 +1,221 @@
+"""NIR graphs: there and back, against the equations in NumPy, and what they cannot hold."""
+
+import sys
+
+import keras
+import nir
+import numpy as np
+import pytest
+from keras import layers
+from keras import ops
+
+import keras_dep
+from keras_dep import models
+from tests.models import families
+
+T, BATCH = 4, 3
+
+
+def values(tensor):
+    return ops.convert_to_numpy(ops.stop_gradient(tensor))
+
+
+def draw_weights(model, seed=1):
+    """Weights, the same on every backend, under which every layer fires, and none always."""
+    draw = np.random.default_rng(seed)
+    weights = []
+    for weight in model.get_weights():
+        if weight.ndim > 1:
+            scale = 1.5 / np.sqrt(np.prod(weight.shape[:-1]))
+            weights.append(draw.normal(0.3 * scale, scale, weight.shape))
+        else:
+            weights.append(draw.uniform(0.2, 0.8, weight.shape))
+    model.set_weights(weights)
+
+
+# A SEW-ResNet's stem takes maxima.
+@pytest.mark.parametrize("name", families.FAMILIES[:-1])
+def test_families_there_and_back(name, monkeypatch, tmp_path):
+    families.narrow(monkeypatch)
+    options = {"input_shape": (8, 6, 2), "num_classes": 3, "timesteps": T, "mean": 0.4, "std": 0.5}
+    neuron = {"reset": "hard", "threshold": 0.7, "tau": 1.7}
+    model = models.build(name, neuron=neuron, dropout=0.3, **options)
+    draw_weights(model)
+    x = np.random.default_rng(0).random((BATCH, 8, 6, 2)).astype("float32")
+    nir.write(tmp_path / "graph.nir", keras_dep.to_nir(model))
+    back = keras_dep.from_nir(tmp_path / "graph.nir", T)
+    logits = values(model(x, training=False))
+    assert np.ptp(logits, axis=1).min() > 1e-2
+    np.testing.assert_allclose(values(back(x, training=False)), logits, atol=1e-4)
+    neurons = [layer for layer in back.layers if isinstance(layer, keras_dep.LIF)]
+    assert neurons and all((n.tau, n.threshold, n.reset) == (1.7, 0.7, "hard") for n in neurons)
+
+
+def events_network():
+    """Frames, folded normalisation of vectors, learnt neurons and both readouts' kinds."""
+    inputs = keras.Input((T, 6, 4, 2))
+    x = layers.Conv2D(5, 3, padding="same")(keras_dep.Frames(T)(inputs))
+    x = keras_dep.PLIF(T, shared_by="channel", learn_threshold=True, reset="hard")(x)
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2)(x)
+    x = keras_dep.PLIF(T, shared_by="neuron", reset="hard", threshold=0.5)(layers.Flatten()(x))
+    x = layers.BatchNormalization()(x)
+    x = layers.BatchNormalization()(layers.Dense(7)(x))
+    x = keras_dep.Integrator(T, 2.5)(keras_dep.IF(T, reset="hard", threshold=2.0)(x))
+    return keras.Model(inputs, keras_dep.Steps(T)(layers.Dense(2, use_bias=False)(x)))
+
+
+def test_learnt_constants_there_and_back():
+    model = events_network()
+    draw_weights(model)
+    x = (np.random.default_rng(0).random((BATCH, T, 6, 4, 2)) < 0.2).astype("float32")
+    back = keras_dep.from_nir(keras_dep.to_nir(model, dt=1e-3), T, dt=1e-3, encoder="events")
+    logits = values(model(x, training=False))
+    assert np.ptp(logits, axis=0).min() > 1e-2
+    np.testing.assert_allclose(values(back(x, training=False)), logits, atol=1e-4)
+    kinds = [type(layer).__name__ for layer in back.layers]
+    assert (kinds.count("PLIF"), kinds.count("IF"), kinds.count("Integrator")) == (2, 1, 1)
+
+
+def euler(graph, currents, dt):
+    """NIR's equations of single nodes in a chain, in steps of `dt`, in NumPy."""
+    answers, state = [], {}
+    for x in currents:
+        for name, node in graph.nodes.items():
+            kind = type(node).__name__
+            if kind == "Conv2d":
+                padded = np.pad(x, [(0, 0), (0, 0), (1, 1), (0, 0)])
+                windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 1), (2, 3))
+                weight = node.weight[:, 0]
+                x = np.einsum("bchwij,cij->bchw", windows, weight) + node.bias[:, None, None]
+            elif kind == "SumPool2d":
+                x = x.reshape(*x.shape[:2], x.shape[2] // 2, 2, -1, 2).sum(axis=(3, 5))
+            elif kind == "Flatten":
+                x = x.reshape(len(x), -1)
+            elif kind == "Linear":
+                x = x @ node.weight.T
+            elif kind in ("LIF", "LI", "IF", "I"):
+                v = state.get(name, 0)
+                slope = node.r * x if kind in ("IF", "I") else (node.r * x - v) / node.tau
+                v = v + dt * slope
+                x = v if kind in ("LI", "I") else (v > node.v_threshold).astype(float)
+                state[name] = v if kind in ("LI", "I") else np.where(x == 1, 0, v)
+        answers.append(x)
+    return np.stack(answers, axis=1)
+
+
+@pytest.mark.parametrize("last", ["LI", "I"])
+def test_a_graph_by_hand_acts_by_its_equations(last):
+    """Per-neuron constants, currents scaled by r, sums of windows, maps in NIR's order."""
+    draw, dt = np.random.default_rng(0), 1e-3
+    weight = draw.uniform(0, 1, (2, 1, 3, 1)).astype("float32")
+    every = np.ones(5, "float32")
+    nodes = {
+        "input": nir.Input(np.array([2, 4, 6])),
+        "convolution": nir.Conv2d((4, 6), weight, 1, (1, 0), 1, 2, draw.random(2)),
+        "sum": nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])),
+        "neurons": nir.IF(np.full((2, 2, 3), 500.0), np.full((2, 2, 3), 2.3)),
+        "flatten": nir.Flatten(np.array([2, 2, 3]), start_dim=0, end_dim=-1),
+        "linear": nir.Linear(draw.uniform(0, 1, (5, 12)).astype("float32")),
+        "leaky": nir.LIF(draw.uniform(2e-3, 9e-3, 5), 0 * every, 0 * every, every),
+        "readout": nir.I(40 * every) if last == "I" else nir.LI(5e-3 * every, every, 0 * every),
+        "output": nir.Output(np.array([5])),
+    }
+    # What a step adds to the potential is one factor for all, though every tau is its own.
+    nodes["leaky"].r = 300.0 * nodes["leaky"].tau
+    # The package's own check knows no groups.
+    graph = nir.NIRGraph(nodes, list(zip(nodes, list(nodes)[1:])), type_check=False)
+    model = keras_dep.from_nir(graph, T, dt=dt, encoder="events", surrogate="arctan")
+    x = draw.random((BATCH, T, 4, 6, 2)).astype("float32")
+    expected = euler(graph, np.moveaxis(x.astype("float64"), (1, 4), (0, 2)), dt)
+    assert np.ptp(expected, axis=(0, 1)).min() > 1e-2
+    np.testing.assert_allclose(values(model(x, training=False)), expected, atol=1e-4)
+    assert {layer.surrogate for layer in model.layers if isinstance(layer, keras_dep.LIF)} == {
+        "arctan"
+    }
+    assert "DepthwiseConv2D" in [type(layer).__name__ for layer in model.layers]
+
+
+def chain(*body, shape=(6, 6, 2)):
+    return keras.Sequential([keras.Input(shape), *body])
+
+
+@pytest.mark.parametrize(
+    "layer, message",
+    [
+        (keras_dep.LIF(T, name="n"), "layer 'n' must reset hard; received LIF; NIR has no reset"),
+        (layers.ReLU(name="n"), "layer 'n' must be of a kind that NIR can hold; received ReLU"),
+        (layers.MaxPooling2D(name="n"), "layer 'n' must be of a kind that NIR.*MaxPooling2D"),
+        (layers.Conv2D(2, 3, activation="relu", name="n"), "layer 'n' must be linear; received"),
+        (layers.Conv2D(2, 2, padding="same", name="n"), "layer 'n' must be padded evenly"),
+        (
+            layers.Conv2D(2, (1, 3), name="n"),
+            "layer 'n' must have a square window; .* Conv2D",
+        ),
+        (layers.AveragePooling2D(3, 1, "same", name="n"), "layer 'n' must average whole windows"),
+        (layers.Rescaling(1.0, 0.5, name="n"), "layer 'n' must scale by one number"),
+        (layers.Dense(3, name="n"), "layer 'n' must act on vectors; received Dense; flatten"),
+        (layers.Flatten(), r"model must not end in a flattened map; received \(2, 6, 6\)"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_nir_cannot_hold(layer, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        keras_dep.to_nir(chain(layer))
+    assert "\n" not in str(caught.value)
+
+
+def neuron_graph(kind, **options):
+    constants = {name: np.full(3, value, "float32") for name, value in options.items()}
+    return nir.NIRGraph.from_list(kind(**constants))
+
+
+@pytest.mark.parametrize(
+    "graph, message",
+    [
+        (
+            neuron_graph(nir.LIF, tau=1e-3, r=10, v_leak=0, v_threshold=1, v_reset=0.1),
+            "node 'lif' must rest and reset at 0; received LIF",
+        ),
+        (neuron_graph(nir.LI, tau=1e-3, r=10, v_leak=1), "node 'li' must rest at 0"),
+        (
+            neuron_graph(nir.CubaLI, tau_syn=1, tau_mem=1, r=1, v_leak=0),
+            "node 'cubali' must be one of Input, Output, Conv2d.*; received CubaLI",
+        ),
+        (
+            nir.NIRGraph.from_list(nir.I(r=np.arange(3.0))),
+            "node 'i' must have one r for all of its neurons; received I",
+        ),
+        (
+            nir.NIRGraph.from_list(nir.Scale(np.arange(3.0))),
+            "node 'scale' must scale by one number",
+        ),
+        (
+            nir.NIRGraph(
+                {"in": nir.Input(np.array([2])), "a": nir.Linear(np.eye(2)),
+                 "b": nir.Linear(np.eye(2)), "out": nir.Output(np.array([2]))},
+                [("in", "a"), ("a", "b"), ("b", "a"), ("b", "out")],
+            ),
+            "node '[ab]' must not feed itself; received Linear",
+        ),
+    ],
+)  # fmt: skip
+def test_what_has_no_counterpart_here(graph, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        keras_dep.from_nir(graph, T)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_input(monkeypatch):
+    class Subclassed(keras.Model):
+        pass
+
+    model = chain(keras_dep.IF(T, reset="hard"))
+    with pytest.raises(ValueError, match="model must be a functional or sequential.*Subclassed"):
+        keras_dep.to_nir(Subclassed())
+    with pytest.raises(ValueError, match="dt must be positive and finite; received 0"):
+        keras_dep.to_nir(model, dt=0)
+    with pytest.raises(ValueError, match="encoder must be one of direct, rate, .*; received 'x'"):
+        keras_dep.from_nir(keras_dep.to_nir(model), T, encoder="x")
+    monkeypatch.setitem(sys.modules, "nir", None)
+    with pytest.raises(ImportError, match="package nir must be installed.*; pip install nir"):
+        keras_dep.to_nir(model)
