@@ -1,6 +1,7 @@
 """What Keras cannot express, one file per framework behind one interface.
 
-Each file defines:
+Each file defines the following; what frameworks that compile whole programs have in common stands
+in `whole_program`:
 
 - `gradient_and_outputs(model, objective, ask)`: a function `(x, y, *extra) -> (gradient, outputs,
   beside)` of `ask(x, *extra) -> (outputs, beside)`, which asks the model in inference mode; the
@@ -42,7 +43,15 @@ import importlib
 
 import keras
 
+from keras_dep._backend import whole_program
+
 _framework = importlib.import_module(f"keras_dep._backend.{keras.backend.backend()}")
+
+
+def _kernel(name):
+    """The framework's own, where it runs each operation by itself."""
+    return getattr(_framework, name, None) or getattr(whole_program, name)
+
 
 gradient_and_outputs = _framework.gradient_and_outputs
 loss_gradient = _framework.loss_gradient
@@ -50,12 +59,12 @@ hessian_product = _framework.hessian_product
 gauss_newton_product = _framework.gauss_newton_product
 compiled = _framework.compiled
 product = _framework.product
-with_derivative = _framework.with_derivative
-convolve = _framework.convolve
-average_pool = _framework.average_pool
-batch_normalizer = _framework.batch_normalizer
-normalize = _framework.normalize
-branches_freely = _framework.branches_freely
+with_derivative = _kernel("with_derivative")
+convolve = _kernel("convolve")
+average_pool = _kernel("average_pool")
+batch_normalizer = _kernel("batch_normalizer")
+normalize = _kernel("normalize")
+branches_freely = _kernel("branches_freely")
 either = _framework.either
 on_reduced = _framework.on_reduced
 TransformedStep = _framework.TransformedStep

@@ -1,0 +1,32 @@
+"""What Keras expresses well enough where the framework compiles a whole program."""
+
+import keras
+
+
+def with_derivative(program, forward, backward):
+    return program
+
+
+def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format):
+    options = {"padding": padding, "data_format": data_format, "dilation_rate": dilation_rate}
+    outputs = keras.ops.conv(inputs, kernel, strides, **options)
+    if bias is None:
+        return outputs
+    shape = (1, -1, 1, 1) if data_format == "channels_first" else (1, 1, 1, -1)
+    return outputs + keras.ops.reshape(bias, shape)
+
+
+def average_pool(inputs, pool_size, strides, padding, data_format):
+    return keras.ops.average_pool(inputs, pool_size, strides, padding, data_format)
+
+
+def batch_normalizer(program):
+    return program
+
+
+def normalize(inputs, mean, variance, gamma, beta, axis, epsilon):
+    return keras.ops.batch_normalization(inputs, mean, variance, axis, beta, gamma, epsilon)
+
+
+def branches_freely(tensor):
+    return True
