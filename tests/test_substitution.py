@@ -9,6 +9,8 @@ from keras_dep import LIF
 from keras_dep import PLIF
 from keras_dep import Steps
 from keras_dep.attacks.objectives import cross_entropy
+from keras_dep.curvature import Hessian
+from keras_dep.losses import MeanLogitCrossentropy
 from keras_dep.substitution import with_dtype
 from keras_dep.substitution import with_surrogate
 from tests import native
@@ -54,6 +56,21 @@ def test_derivatives_are_those_of_a_network_built_so(name, width):
     np.testing.assert_array_equal(input_gradient(model), before)
     x, _ = data()
     np.testing.assert_array_equal(substituted.predict_on_batch(x), model.predict_on_batch(x))
+
+
+def test_curvature_is_that_of_a_network_built_so():
+    x, y = data()
+
+    def product(model):
+        hessian = Hessian(model, MeanLogitCrossentropy())
+        vector = np.linspace(-1, 1, sum(np.size(weight) for weight in model.get_weights()))
+        found = hessian.at(x, y)(ops.convert_to_tensor(vector, "float32"))
+        return ops.convert_to_numpy(found)
+
+    model = network("triangle")
+    found = product(with_surrogate(model, "arctan"))
+    np.testing.assert_allclose(found, product(network("arctan")), rtol=1e-4, atol=1e-6)
+    assert np.abs(found - product(model)).max() > 1e-3
 
 
 def test_weights_are_shared_also_after_a_step():

@@ -1,5 +1,6 @@
 """Leaky integrate-and-fire neurons, unrolled over time folded into the batch."""
 
+import functools
 import math
 
 import keras
@@ -180,10 +181,15 @@ class LIF(keras.layers.Layer):
 
     def _program(self):
         """The function from currents `(T, batch, ...)` and learnt constants to spikes."""
-        derivative = surrogates.derivative(self.surrogate, self.width)
+        # As they are now: derivatives may be asked for when a substitute's block has ended.
+        timesteps, surrogate, width = self.timesteps, self.surrogate, self.width
+        derivative = surrogates.derivative(surrogate, width)
+
+        def fire(distance):
+            return surrogates.spike(distance, surrogate, width)
 
         def program(currents, *learnt):
-            steps = self.steps(currents, constants=self._constants(learnt))
+            steps = self.steps(currents, fire, self._constants(learnt))
             return ops.stack([fired for _, fired in steps])
 
         # A subclass may charge or reset otherwise.
@@ -197,7 +203,7 @@ class LIF(keras.layers.Layer):
             return spikes, potentials + kept[:-1] if learnt else potentials
 
         def backward(gradient, saved, currents, *learnt):
-            potentials, kept = saved[: self.timesteps], saved[self.timesteps :]
+            potentials, kept = saved[:timesteps], saved[timesteps:]
             decay, threshold = self._constants(learnt)
             # A gradient times a decay of exactly 0 carries nothing.
             carried = not self.detach_membrane and (bool(learnt) or decay > 0)
@@ -224,16 +230,16 @@ class LIF(keras.layers.Layer):
             constants: decay and threshold; default: the layer's.
         """
         decay, threshold = constants or self.decay_and_threshold(currents.dtype)
+        fire = fire or functools.partial(
+            surrogates.spike, surrogate=self.surrogate, width=self.width
+        )
         potential = fired = None
         for current in ops.unstack(currents):
             if potential is not None:
                 current = decay * self._kept(potential, fired, threshold) + current
             potential = current
             distance = potential - threshold
-            if fire is None:
-                fired = surrogates.spike(distance, self.surrogate, self.width)
-            else:
-                fired = fire(distance)
+            fired = fire(distance)
             yield distance, fired
 
     def _kept(self, potential, fired, threshold):
