@@ -1,8 +1,10 @@
 """What every benchmark here shares: options, the form of a row, and the file they go to."""
 
 import argparse
+import contextlib
 import json
 import os
+import pathlib
 
 
 def parser(description, quick, rounds="counted rounds"):
@@ -50,3 +52,22 @@ def save(rows, options):
     if options.json:
         with open(options.json, "w") as file:
             json.dump(rows, file, indent=2)
+
+
+@contextlib.contextmanager
+def peak_memory():
+    """Yields a list that receives, in megabytes, the block's peak above what it started with.
+
+    Of this process, on Linux; what `resource` tells starts at the peak of the parent.
+    """
+    found = []
+    # Forgets the peak of what came before.
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+    before = _resident("VmRSS")
+    yield found
+    found.append(_resident("VmHWM") - before)
+
+
+def _resident(name):
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(status.split(f"{name}:")[1].split()[0]) / 1024

@@ -18,7 +18,6 @@ Memory is the peak above the start, ours against one training step, each in a pr
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -51,12 +50,12 @@ def main():
                     json.dump(found, file)
         if options.memory:
             ours, step = (_peak_elsewhere(options, kind) for kind in ("spectrum", "step"))
-            print(f"peak memory: {ours / 1e6:.0f} MB, a training step {step / 1e6:.0f} MB")
+            print(f"peak memory: {ours:.0f} MB, a training step {step:.0f} MB")
             # A small step may stay below what importing took.
-            if step:
+            if step > 0:
                 ratio = ours / step
                 peer = "training step"
-                rows.append(conventions.row(options, case, "bytes", ours, step, peer, ratio))
+                rows.append(conventions.row(options, case, "peak MB", ours, step, peer, ratio))
     for row in rows:
         print(f"{row['backend']} {row['metric']}: {row['ratio']:.3f} of {row['peer_name']}")
     conventions.save(rows, options)
@@ -263,7 +262,7 @@ def _elsewhere(options, backend):
 
 def _peak_elsewhere(options, kind):
     """Peak bytes above the start, in a process of its own."""
-    return int(_again(options, options.backend, f"--memory_of={kind}").split()[-1])
+    return float(_again(options, options.backend, f"--memory_of={kind}").split()[-1])
 
 
 def _again(options, backend, *arguments):
@@ -285,15 +284,15 @@ def _peak(options):
     loss = keras_dep.MeanLogitCrossentropy()
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss)
     model.predict_on_batch(x[:1])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    if options.memory_of == "step":
-        for _ in range(2):
-            model.train_on_batch(x, y)
-    else:
-        keras_dep.Hessian(model, loss).spectrum(
-            x, y, tolerance=options.tolerance, batch_size=options.together
-        )
-    return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    with conventions.peak_memory() as peak:
+        if options.memory_of == "step":
+            for _ in range(2):
+                model.train_on_batch(x, y)
+        else:
+            keras_dep.Hessian(model, loss).spectrum(
+                x, y, tolerance=options.tolerance, batch_size=options.together
+            )
+    return peak[0]
 
 
 if __name__ == "__main__":

@@ -4,14 +4,13 @@ Each case takes training steps in turn, plain SGD, DEP(SGD), and SGD behind a fu
 decomposition per tensor as in the paper's released code, on the same data. The steps of a large
 network vary by more than DEP takes, so the projection of that network's own gradients is timed by
 itself too; its share of the plain step is the figure to trust. Medians all. --memory adds the
-largest resident memory of a process that takes nothing but such steps.
+peak of a process that takes nothing but such steps, above what it started with.
 
   python benchmarks/dep_overhead.py --backend=torch --json=dep_overhead.json
   python benchmarks/dep_overhead.py --backend=jax --cases=vgg11,mlp --quick
 """
 
 import multiprocessing
-import resource
 import statistics
 import time
 
@@ -131,9 +130,10 @@ def _peak_megabytes(name, options, kind):
 
     compiled, x, y = _problem(name, options)
     model = compiled(keras_dep.DEP(_sgd()) if kind == "DEP" else _sgd())
-    for _ in range(3):
-        float(model.train_on_batch(x, y))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    with conventions.peak_memory() as peak:
+        for _ in range(3):
+            float(model.train_on_batch(x, y))
+    return peak[0]
 
 
 def _time(function, gradients, rounds):

@@ -18,7 +18,6 @@ own for its peak; `--recompute` trades time for it.
 import argparse
 import itertools
 import json
-import pathlib
 import statistics
 import subprocess
 import sys
@@ -181,18 +180,10 @@ def _peak_memory(options):
     else:
         train, _ = _peer(options.alone, name, steps, options)
     x, y = _data(batch)
-    # Forgets the peak of building the network.
-    pathlib.Path("/proc/self/clear_refs").write_text("5")
-    before = _resident("VmRSS")
-    for _ in range(3):
-        train(x, y)
-    return _resident("VmHWM") - before
-
-
-def _resident(name):
-    """Megabytes of this process; what `resource` tells starts at those of the parent."""
-    status = pathlib.Path("/proc/self/status").read_text()
-    return int(status.split(f"{name}:")[1].split()[0]) / 1024
+    with conventions.peak_memory() as peak:
+        for _ in range(3):
+            train(x, y)
+    return peak[0]
 
 
 def _row(case, options, metric, ours, peer, name, ratio):
