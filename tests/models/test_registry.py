@@ -35,18 +35,27 @@ def values(tensor):
     return ops.convert_to_numpy(ops.stop_gradient(tensor))
 
 
-@pytest.mark.parametrize("name", ["vgg11_rat", "nf_resnet18", "wrn16_4", "sew_resnet18"])
-def test_trains_a_step_and_survives_saving(name, narrow, tmp_path):
-    model = build(name)
-    model.compile(keras.optimizers.SGD(0.1), loss=keras_dep.MeanLogitCrossentropy())
+def moved_by_a_step(model, **compiling):
+    """Which weights one training step changes."""
+    optimizer, loss = keras.optimizers.SGD(0.1), keras_dep.MeanLogitCrossentropy()
+    model.compile(optimizer, loss, **compiling)
     before = model.get_weights()
     model.train_on_batch(images(6), np.arange(6) % CLASSES)
-    moved = [(one != other).any() for one, other in zip(before, model.get_weights())]
-    # Blocks that start as their shortcut, and a head that starts at 0, first move these alone.
-    assert any(moved) if name == "nf_resnet18" else np.mean(moved) > 0.9
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    return np.array([(one != other).any() for one, other in zip(before, model.get_weights())])
+
+
+def assert_survives_saving(model, folder):
+    model.save(folder / "model.keras")
+    loaded = keras.saving.load_model(folder / "model.keras")
     np.testing.assert_array_equal(values(model(images(2))), values(loaded(images(2))))
+
+
+@pytest.mark.parametrize("name", ["vgg11_rat", "nf_resnet18", "wrn16_4", "sew_resnet18"])
+def test_trains_a_step_and_survives_saving(name, narrow, tmp_path):
+    moved = moved_by_a_step(model := build(name))
+    # Blocks that start as their shortcut, and a head that starts at 0, first move these alone.
+    assert moved.any() if name == "nf_resnet18" else moved.mean() > 0.9
+    assert_survives_saving(model, tmp_path)
 
 
 OTHERS = ("vgg11", "vgg13", "vgg16", "resnet34", "nf_resnet34")
@@ -65,16 +74,10 @@ def test_deep_networks_train_a_step_and_survive_saving(name, monkeypatch, tmp_pa
     for module in (resnet, nf_resnet):
         monkeypatch.setattr(module, "WIDTHS", (3, 3, 3, 3))
     model = build(name, timesteps=1)
-    optimizer, loss = keras.optimizers.SGD(0.1), keras_dep.MeanLogitCrossentropy()
-    model.compile(optimizer, loss, run_eagerly=True, jit_compile=False)
-    before = model.get_weights()
-    model.train_on_batch(images(6), np.arange(6) % CLASSES)
-    moved = [(one != other).any() for one, other in zip(before, model.get_weights())]
+    moved = moved_by_a_step(model, run_eagerly=True, jit_compile=False)
     # So few channels may leave layers without a spike.
-    assert any(moved) if name == "nf_resnet34" else np.mean(moved) > 0.5
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(values(model(images(2))), values(loaded(images(2))))
+    assert moved.any() if name == "nf_resnet34" else moved.mean() > 0.5
+    assert_survives_saving(model, tmp_path)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

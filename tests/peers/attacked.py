@@ -5,6 +5,8 @@ import numpy as np
 from keras import layers
 
 from keras_dep.attacks import channels_first
+from keras_dep.attacks.square import draw_square
+from keras_dep.attacks.square import draw_stripes
 from keras_dep.encoders import DirectEncoding
 from keras_dep.neurons.lif import LIF
 from keras_dep.timewise import Steps
@@ -54,3 +56,28 @@ def back(images):
 def assert_equal(ours, peer, images, atol=2e-6):
     assert np.mean(np.abs(peer - images) > 1e-3) > 0.5
     np.testing.assert_allclose(ours, peer, rtol=0, atol=atol)
+
+
+class SquareDraws:
+    """Our stripes and squares for a peer that asks for row, column and signs in turn."""
+
+    def __init__(self, draw, shape):
+        self.draw, self.shape, self.column = draw, shape, None
+
+    def signs(self, shape):
+        import torch
+
+        if len(shape) == 4:
+            return torch.tensor(draw_stripes(self.draw, self.shape).transpose(2, 0, 1)[None])
+        return torch.tensor(self.square).reshape(shape)
+
+    def place(self, low, high, shape=None):
+        import torch
+
+        if self.column is None:
+            square = draw_square(self.draw, self.shape, SIDE - high)
+            row, self.column = np.argwhere(square[:, :, 0])[0]
+            self.square = square[row, self.column]
+            return torch.tensor([row])
+        column, self.column = self.column, None
+        return torch.tensor([column])

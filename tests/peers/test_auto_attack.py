@@ -9,9 +9,7 @@ from keras_dep.attacks import APGDT
 from keras_dep.attacks import Square
 from keras_dep.attacks.adaptive import surface_start
 from keras_dep.attacks.gradient import image_draws
-from keras_dep.attacks.square import draw_square
-from keras_dep.attacks.square import draw_stripes
-from tests.peers.attacked import SIDE
+from tests.peers.attacked import SquareDraws
 from tests.peers.attacked import adapted
 from tests.peers.attacked import assert_equal
 from tests.peers.attacked import back
@@ -101,7 +99,7 @@ def test_square_equals(network, monkeypatch):
     attack, broken = Square(epsilon=8 / 255, queries=60, seed=3), 0
     for image, label in zip(images[:5, None], labels[:5, None]):
         peer = SquareAttack(adapted(model), eps=8 / 255, n_queries=60)
-        draws = _Draws(image_draws(image, 3)[0], image.shape[1:])
+        draws = SquareDraws(image_draws(image, 3)[0], image.shape[1:])
         monkeypatch.setattr(peer, "random_choice", draws.signs)
         monkeypatch.setattr(peer, "random_int", draws.place)
         found = back(peer.perturb(forth(image), torch.tensor(label).long()))
@@ -126,24 +124,3 @@ def test_the_whole_package_attacks_the_adapted_model():
     found = back(found)
     assert np.abs(found - images).max() <= 4 / 255 + 1e-6
     assert (scores(model, found).argmax(axis=1) != labels).any()
-
-
-class _Draws:
-    """Our stripes and squares for a peer that asks for row, column and signs in turn."""
-
-    def __init__(self, draw, shape):
-        self.draw, self.shape, self.column = draw, shape, None
-
-    def signs(self, shape):
-        if len(shape) == 4:
-            return torch.tensor(draw_stripes(self.draw, self.shape).transpose(2, 0, 1)[None])
-        return torch.tensor(self.square).reshape(shape)
-
-    def place(self, low, high, shape=None):
-        if self.column is None:
-            square = draw_square(self.draw, self.shape, SIDE - high)
-            row, self.column = np.argwhere(square[:, :, 0])[0]
-            self.square = square[row, self.column]
-            return torch.tensor([row])
-        column, self.column = self.column, None
-        return torch.tensor([column])

@@ -15,11 +15,10 @@ from keras_dep.attacks import Square
 from keras_dep.attacks import channels_first
 from keras_dep.attacks.gradient import image_draws
 from keras_dep.attacks.gradient import random_offset
-from keras_dep.attacks.square import draw_square
-from keras_dep.attacks.square import draw_stripes
 from keras_dep.encoders import DirectEncoding
 from keras_dep.neurons.lif import LIF
 from keras_dep.timewise import Steps
+from tests.peers.attacked import SquareDraws
 
 if keras.backend.backend() != "torch":
     pytest.skip("the peer is a torch library", allow_module_level=True)
@@ -128,7 +127,7 @@ def test_square_from_the_same_draws_equals(network, monkeypatch):
     for image, label in zip(images[:6, None], labels[:6, None]):
         ours = Square(epsilon=8 / 255, queries=queries, seed=3)(model, image, label)
         peer = torchattacks.Square(_ChannelsFirst(model), eps=8 / 255, n_queries=queries)
-        draws = _SquareDraws(image, seed=3)
+        draws = SquareDraws(image_draws(image, 3)[0], image.shape[1:])
         monkeypatch.setattr(peer, "random_choice", draws.signs)
         monkeypatch.setattr(peer, "random_int", draws.place)
         found = _peer_images(peer, image, label)
@@ -161,27 +160,6 @@ def test_apgd_equals(network, loss, monkeypatch):
     # Both kinds of result are compared; nothing resists on the spiking network.
     assert not resists.all() and (resists.any() or network == "spiking")
     _assert_equal(ours, expected.detach().numpy().transpose(0, 2, 3, 1), images)
-
-
-class _SquareDraws:
-    """Our stripes and squares for a peer that asks for row, column and signs in turn."""
-
-    def __init__(self, image, seed):
-        self.draw, self.shape, self.column = image_draws(image, seed)[0], image.shape[1:], None
-
-    def signs(self, shape):
-        if len(shape) == 4:
-            return torch.tensor(draw_stripes(self.draw, self.shape).transpose(2, 0, 1)[None])
-        return torch.tensor(self.square).reshape(shape)
-
-    def place(self, low, high, shape=None):
-        if self.column is None:
-            square = draw_square(self.draw, self.shape, SIDE - high)
-            row, self.column = np.argwhere(square[:, :, 0])[0]
-            self.square = square[row, self.column]
-            return torch.tensor([row])
-        column, self.column = self.column, None
-        return torch.tensor([column])
 
 
 class _ChannelsFirst(torch.nn.Module):
