@@ -83,3 +83,13 @@ def test_bfloat16_needs_no_loss_scale():
     assert all((one != other).any() for one, other in zip(before, model.get_weights()))
     shares = ops.convert_to_numpy(model.optimizer.removed_energy)
     assert ((shares > 0) & (shares < 1)).all()
+
+
+def test_swap_ema_weights_finds_the_inner_optimizer():
+    x, y = data()
+    model = compiled_model(DEP(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9)))
+    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    history = model.fit(
+        x, y, epochs=2, batch_size=16, verbose=0, validation_data=(x, y), callbacks=[swap]
+    )
+    assert np.isfinite(history.history["val_loss"]).all()

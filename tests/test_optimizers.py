@@ -371,16 +371,6 @@ def test_loss_scale_factor_inside_is_honoured():
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_swap_ema_weights_finds_the_inner_optimizer():
-    x, y = data()
-    model = compiled_model(DEP(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9)))
-    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
-    history = model.fit(
-        x, y, epochs=2, batch_size=16, verbose=0, validation_data=(x, y), callbacks=[swap]
-    )
-    assert np.isfinite(history.history["val_loss"]).all()
-
-
 def test_bad_input():
     with pytest.raises(ValueError, match="inner_optimizer must be.*3"):
         DEP(3)
