@@ -14,23 +14,29 @@ from keras_dep.timewise import Steps
 CLASSES, SIDE, TIMESTEPS = 5, 8, 4
 
 
-def problem(network):
+def problem(kind):
     """`(model, images, labels)`; the model tells most of the images' labels right."""
+    model = build(kind)
+    images = np.random.default_rng(1).uniform(0, 1, (8, SIDE, SIDE, 3)).astype("float32")
+    labels = scores(model, images).argmax(axis=1).astype("int32")
+    return model, images, labels
+
+
+def build(kind, *normalization):
+    """A `"spiking"` or `"smooth"` network, its convolution followed by layers that normalise."""
     keras.utils.set_random_seed(0)
-    spiking = network == "spiking"
+    spiking = kind == "spiking"
     body = [
         keras.Input((SIDE, SIDE, 3)),
         layers.Rescaling(4.0, offset=-2.0),
         layers.Conv2D(8, 3, kernel_initializer="he_normal"),
+        *normalization,
         *([DirectEncoding(TIMESTEPS), LIF(TIMESTEPS)] if spiking else [layers.Activation("tanh")]),
         layers.Flatten(),
         layers.Dense(CLASSES),
         *([Steps(TIMESTEPS)] if spiking else []),
     ]
-    model = keras.Sequential(body)
-    images = np.random.default_rng(1).uniform(0, 1, (8, SIDE, SIDE, 3)).astype("float32")
-    labels = scores(model, images).argmax(axis=1).astype("int32")
-    return model, images, labels
+    return keras.Sequential(body)
 
 
 def scores(model, images):

@@ -15,10 +15,10 @@ from keras_dep.attacks import Square
 from keras_dep.attacks import channels_first
 from keras_dep.attacks.gradient import image_draws
 from keras_dep.attacks.gradient import random_offset
-from keras_dep.encoders import DirectEncoding
-from keras_dep.neurons.lif import LIF
-from keras_dep.timewise import Steps
+from tests.peers.attacked import CLASSES
+from tests.peers.attacked import SIDE
 from tests.peers.attacked import SquareDraws
+from tests.peers.attacked import build
 
 if keras.backend.backend() != "torch":
     pytest.skip("the peer is a torch library", allow_module_level=True)
@@ -26,7 +26,6 @@ if keras.backend.backend() != "torch":
 torch = pytest.importorskip("torch")
 torchattacks = pytest.importorskip("torchattacks")
 
-CLASSES, SIDE, TIMESTEPS = 5, 8, 4
 SEARCH = {"epsilon": 8 / 255, "step_size": 0.01, "steps": 7}
 
 
@@ -194,22 +193,11 @@ def _peer_images(attack, images, labels):
     return adversarial.numpy().transpose(0, 2, 3, 1)
 
 
-def _problem(network):
-    keras.utils.set_random_seed(0)
-    spiking = network == "spiking"
-    body = [
-        keras.Input((SIDE, SIDE, 3)),
-        layers.Rescaling(4.0, offset=-2.0),
-        layers.Conv2D(8, 3, kernel_initializer="he_normal"),
-        layers.BatchNormalization(),
-        *([DirectEncoding(TIMESTEPS), LIF(TIMESTEPS)] if spiking else [layers.Activation("tanh")]),
-        layers.Flatten(),
-        layers.Dense(CLASSES),
-        *([Steps(TIMESTEPS)] if spiking else []),
-    ]
+def _problem(kind):
     draw = np.random.default_rng(1)
     images = draw.uniform(0, 1, (8, SIDE, SIDE, 3)).astype("float32")
-    return keras.Sequential(body), images, draw.integers(0, CLASSES, 8).astype("int32")
+    labels = draw.integers(0, CLASSES, 8).astype("int32")
+    return build(kind, layers.BatchNormalization()), images, labels
 
 
 def _assert_equal(ours, peer, images):
