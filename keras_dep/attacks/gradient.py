@@ -109,8 +109,7 @@ class Attack:
 
     def success(self, labels, outputs):
         """By how much answers are what the attacker wants, per sample: fooled where positive."""
-        distance = objectives.margin(labels, outputs)
-        return -distance if self.targeted else distance
+        return objectives.aimed("margin", self.targeted, labels, outputs)
 
     def _closest(self, model, candidates, labels):
         """Per image, the first of the candidates that succeeds, else the one closest to it."""
@@ -208,8 +207,7 @@ class GradientAttack(Attack):
 
     def objective(self, labels, outputs):
         """What the search maximises, per sample."""
-        value = objectives.LOSSES[self.loss](labels, outputs)
-        return -value if self.targeted else value
+        return objectives.aimed(self.loss, self.targeted, labels, outputs)
 
     def _craft(self, model, images, labels, seed):
         if self.loss == "dlr":

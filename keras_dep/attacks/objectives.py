@@ -66,6 +66,12 @@ LOSSES = {
 }
 
 
+def aimed(name, targeted, labels, outputs):
+    """The loss of a name per sample, negative where the labels are a class to be reached."""
+    value = LOSSES[name](labels, outputs)
+    return -value if targeted else value
+
+
 def check(loss):
     """Returns `loss` when it is a name in `LOSSES`, raises `ValueError` otherwise."""
     if loss not in LOSSES:

@@ -88,11 +88,9 @@ class SPSA(Attack):
             corner = ops.convert_to_tensor(corner.astype("float32"))
             ends = ops.concatenate([images + self.spacing * corner, images - self.spacing * corner])
             outputs = model.predict_on_batch(ops.clip(ends, *self.threat.bounds))
-            there, back = ops.split(self._value(twice, ops.convert_to_tensor(outputs)), 2)
+            outputs = ops.convert_to_tensor(outputs)
+            value = objectives.aimed(self.loss, self.targeted, twice, outputs)
+            there, back = ops.split(value, 2)
             rise = ops.reshape(there - back, (-1,) + (1,) * len(shape))
             estimate = estimate + rise * corner
         return estimate
-
-    def _value(self, labels, outputs):
-        value = objectives.LOSSES[self.loss](labels, outputs)
-        return -value if self.targeted else value
