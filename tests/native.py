@@ -56,10 +56,10 @@ def _precisions_on_torch(module, function, tensor):
     # The user allows less.
     torch.set_float32_matmul_precision("medium")
 
-    def watched(one, other):
+    def watched(*args, **kwargs):
         precision = torch.backends.mkldnn.matmul.fp32_precision
         found.append("full" if precision == "ieee" else precision)
-        return product(one, other)
+        return product(*args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "product", watched)

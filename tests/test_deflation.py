@@ -16,6 +16,8 @@ from keras import ops
 
 from keras_dep import _backend
 from keras_dep import deflation
+from keras_dep.deflation import components
+from keras_dep.deflation import projection
 from tests.native import compiled
 from tests.native import precisions
 
@@ -173,8 +175,8 @@ def test_torch_compile_takes_it():
 
 
 def test_every_product_is_asked_for_in_full_precision():
-    tensor = ops.convert_to_tensor(with_spectrum(90, 40, 0.6 ** np.arange(30))[None])
-    found = precisions(deflation, "leading_components", tensor)
+    tensor = ops.convert_to_tensor(with_spectrum(90, 40, 0.6 ** np.arange(30)))
+    found = precisions(components, "leading_components", tensor)
     assert len(found) > 5 and set(found) == {"full"}
 
 
@@ -230,8 +232,8 @@ def test_eager_equals_compiled():
 
 
 def test_an_eager_caller_compiles_once_per_shape(monkeypatch):
-    calls, lanczos = [], deflation._lanczos
-    monkeypatch.setattr(deflation, "_lanczos", lambda *args: calls.append(args) or lanczos(*args))
+    calls, lanczos = [], components._lanczos
+    monkeypatch.setattr(components, "_lanczos", lambda *args: calls.append(args) or lanczos(*args))
     draw = np.random.default_rng(0)
     for _ in range(3):
         deflation.deflate(ops.convert_to_tensor(draw.standard_normal((37, 11)).astype("float32")))
@@ -242,7 +244,7 @@ def test_an_eager_caller_compiles_once_per_shape(monkeypatch):
 def test_equal_shapes_together_equal_each_alone():
     draw = np.random.default_rng(0)
     shapes = [(3, 3, 4, 6), (36, 6), (90, 40), (36, 6), (6, 36), (2, 3, 6, 6)]
-    assert len(deflation._stacks([(36, 6, "float32")] * 4 + [(90, 40, "float32")])) == 2
+    assert len(projection._groups([(36, 6, "float32")] * 5 + [(90, 40, "float32")])) == 2
     gradients = [draw.standard_normal(shape).astype("float32") for shape in shapes]
     gradients[3] *= np.float32(1e-20)
     gradients[1][5, 2] = np.nan
@@ -259,9 +261,16 @@ def test_equal_shapes_together_equal_each_alone():
         assert float(share) == pytest.approx(s[0] ** 2 / np.sum(s**2), abs=1e-5)
 
 
-def test_stacks_are_no_larger_than_half_the_largest_matrix():
-    shapes = [(10, 10, "float32")] * 5 + [(30, 20, "float32"), (10, 10, "float64")]
-    assert deflation._stacks(shapes) == [[0, 1, 2], [3, 4], [5], [6]]
+def test_groups_are_hardly_larger_than_the_largest_matrix():
+    shapes = [(10, 10, "float32")] * 8 + [(30, 20, "float32"), (10, 10, "float64")]
+    assert projection._groups(shapes) == [[8], [0, 1, 2, 3, 4, 5, 6], [7], [9]]
+
+
+def test_bases_of_a_group_take_little_room():
+    shapes = [(512, 512, "float32")] + [(8, 8, "float32")] * 2000
+    groups = projection._groups(shapes)
+    assert [len(group) for group in groups] == [1, 1024, 976]
+    assert 1024 * 8 * components.BASIS == 512 * 512
 
 
 def test_keras_layout_equals_the_layout_of_the_released_code():

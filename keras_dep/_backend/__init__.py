@@ -15,8 +15,9 @@ in `whole_program`:
   in the weights and `H` the Hessian of the loss in the outputs;
 - `compiled(function)`: the function of tensors, compiled once for each of their shapes, also where
   the caller runs eagerly; as it is where a framework runs eagerly at full speed;
-- `product(one, other)`: inside such a function, the matrix products of two stacks in the full
-  precision of their type, also where a GPU would round to fewer bits;
+- `product(one, other, transpose_one=False, transpose_other=False)`: inside such a function, the
+  matrix products of two stacks, each transposed first if asked, in the full precision of their
+  type, also where a GPU would round to fewer bits; `other` may also be one matrix for the stack;
 - `with_derivative(program, forward, backward)`: the function `program(*tensors)`, run as
   `forward(*tensors) -> (outputs, kept)`, `kept` a tuple of tensors, with
   `backward(gradient, kept, *tensors) -> gradients` for its first derivative where the framework

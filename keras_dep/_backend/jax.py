@@ -50,7 +50,9 @@ def compiled(function):
     return functools.wraps(function)(jax.jit(function))
 
 
-def product(one, other):
+def product(one, other, transpose_one=False, transpose_other=False):
+    one = one.mT if transpose_one else one
+    other = other.mT if transpose_other else other
     # On a GPU products are rounded to ten bits otherwise.
     return jax.numpy.matmul(one, other, precision="highest")
 

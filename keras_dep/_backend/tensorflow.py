@@ -81,17 +81,17 @@ def compiled(function):
     return tf.function(function, jit_compile=HAS_XLA)
 
 
-def product(one, other):
+def product(one, other, transpose_one=False, transpose_other=False):
     if not HAS_XLA:
-        return one @ other
+        return tf.matmul(one, other, transpose_a=transpose_one, transpose_b=transpose_other)
     # `@` would ask for whatever precision is set for the whole process, ten bits on most GPUs.
     highest = [xla.PrecisionConfig.HIGHEST] * 2
-    batch = list(range(one.shape.rank - 2))
+    batch = list(range(other.shape.rank - 2))
     numbers = xla.DotDimensionNumbers(
         lhs_batch_dimensions=batch,
         rhs_batch_dimensions=batch,
-        lhs_contracting_dimensions=[len(batch) + 1],
-        rhs_contracting_dimensions=[len(batch)],
+        lhs_contracting_dimensions=[one.shape.rank - 1 - transpose_one],
+        rhs_contracting_dimensions=[len(batch) + transpose_other],
     )
     return xla.dot_general(one, other, numbers, xla.PrecisionConfig(operand_precision=highest))
 

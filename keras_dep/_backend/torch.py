@@ -84,8 +84,8 @@ def compiled(function):
     return precise
 
 
-def product(one, other):
-    return one @ other
+def product(one, other, transpose_one=False, transpose_other=False):
+    return (one.mT if transpose_one else one) @ (other.mT if transpose_other else other)
 
 
 def with_derivative(program, forward, backward):

@@ -1,0 +1,143 @@
+"""Removal of the leading singular component of a gradient, as pure functions on tensors.
+
+The paper (arXiv 2505.11134, Eq. 12 to 15) folds a gradient into a matrix `G = sum_i s_i u_i v_i^T`
+and replaces it by `P(G) = G - s_1 u_1 v_1^T`.
+"""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_dep.deflation.components import BASIS
+from keras_dep.deflation.components import leading_components
+
+# Numbers that the bases of a group may always take.
+ROOM = 2**18
+# Entries of a group, over those of the largest matrix, at most.
+PACK = 1.25
+
+
+def matricise(gradient, output_axes=1):
+    """Folds a gradient into a matrix with the output axes as columns.
+
+    Args:
+        gradient: tensor of rank >= 2 in Keras' layout, outputs last: dense `(in, out)`, convolution
+            `(kh, kw, in, out)`.
+        output_axes: how many trailing axes count outputs: 1 for all but depthwise kernels
+            `(kh, kw, channels, multiplier)`, whose outputs span two.
+
+    Returns:
+        Tensor of shape `(product of the input axes, product of the output axes)`.
+
+    Raises:
+        ValueError: the rank of `gradient` does not exceed `output_axes`.
+
+    Example:
+
+    >>> matricise(ops.ones((3, 3, 16, 32))).shape
+    (144, 32)
+    """
+    return ops.reshape(gradient, matrix_shape(gradient.shape, output_axes))
+
+
+def matrix_shape(shape, output_axes=1):
+    """Shape that `matricise` gives to a gradient of the static shape `shape`."""
+    if len(shape) <= output_axes:
+        raise ValueError(
+            f"A gradient needs more than output_axes={output_axes} axes to become a matrix, "
+            f"received shape={tuple(shape)}; leave such tensors as they are."
+        )
+    split = len(shape) - output_axes
+    return math.prod(shape[:split]), math.prod(shape[split:])
+
+
+def deflate(gradient, output_axes=1):
+    """Subtracts the leading singular component of a gradient.
+
+    The map is positively homogeneous, odd, and invariant under transposition. With `P` for the map
+    and `s_1` for the largest singular value, `<G, P(G)> = ||P(G)||^2 = ||G||^2 - s_1^2`: the result
+    is still a descent direction. It is neither linear nor idempotent, and a matrix of rank one
+    becomes zero. Where the two largest singular values coincide the component is not unique; then
+    the energy removed is still `s_1^2`. In float32 the error of the result, relative to the norm of
+    the gradient, stays below 1e-5 while they are at least 1 % apart, and grows as their distance
+    shrinks; that of the energy does not. On a GPU, torch would wait for each look at the bound:
+    there it takes 24 steps unseen, enough for a network's gradients, not for a flat spectrum.
+
+    Args:
+        gradient: float tensor of rank >= 2, outputs last; half precision is computed in float32.
+        output_axes: see `matricise`.
+
+    Returns:
+        `(deflated, removed)`: a tensor like `gradient`, and the scalar share of the squared
+        Frobenius norm that was removed, in [0, 1]. A zero gradient gives zeros and share 0. A
+        gradient with any non-finite entry comes back untouched, with share 0, so that loss scaling
+        and `TerminateOnNaN` still see it.
+
+    Raises:
+        ValueError: see `matricise`.
+
+    Source: arXiv 2505.11134, Eq. 12 to 15.
+
+    Example:
+
+    >>> deflated, removed = deflate(ops.diag(ops.array([3.0, 1.0])))
+    >>> ops.convert_to_numpy(ops.abs(deflated)).round(4).tolist(), round(float(removed), 4)
+    ([[0.0, 0.0], [0.0, 1.0]], 0.9)
+    """
+    ((deflated, removed, _),) = deflate_all([gradient], [output_axes])
+    return deflated, removed
+
+
+def deflate_all(gradients, output_axes):
+    """`deflate` for each of a list of gradients.
+
+    Small matrices take their steps together, so that the algebra of a step, cheap but of many
+    operations, is done once for all of them.
+
+    Args:
+        gradients: list of tensors.
+        output_axes: list of as many numbers, see `matricise`.
+
+    Returns:
+        List of triples `(deflated, removed, value)`: see `deflate`; `value` is `s_1`.
+    """
+    matrices = [
+        ops.cast(matricise(gradient, axes), _working_dtype(gradient))
+        for gradient, axes in zip(gradients, output_axes, strict=True)
+    ]
+    results = [None] * len(gradients)
+    for group in _groups([(*matrix.shape, matrix.dtype) for matrix in matrices]):
+        components = leading_components(*(matrices[index] for index in group))
+        for index, (left, right, share, value) in zip(group, components):
+            # In place where a framework can: fresh memory costs more than the sum.
+            rest = left * -right
+            rest += matrices[index]
+            gradient = gradients[index]
+            deflated = ops.cast(ops.reshape(rest, gradient.shape), gradient.dtype)
+            results[index] = deflated, share, value
+    return results
+
+
+def _groups(shapes):
+    """Indices in groups of one dtype: small matrices together, large ones alone."""
+    # What goes together should stay in a cache, and its bases take less room than a gradient.
+    sizes = [rows * columns for rows, columns, _ in shapes]
+    largest = max(sizes, default=0)
+    groups, gathered = [], {}
+    for index in sorted(range(len(shapes)), key=lambda index: -sizes[index]):
+        rows, columns, dtype = shapes[index]
+        group, entries, longest = gathered.get(dtype, ([], math.inf, 0))
+        entries, longest = entries + sizes[index], max(longest, min(rows, columns))
+        basis = BASIS * (len(group) + 1) * longest
+        if entries > PACK * largest or basis > max(ROOM, largest / 2):
+            group, entries, longest = [], sizes[index], min(rows, columns)
+            groups.append(group)
+        group.append(index)
+        if sizes[index] <= largest / 2:
+            gathered[dtype] = group, entries, longest
+    return groups
+
+
+def _working_dtype(tensor):
+    return "float64" if keras.backend.standardize_dtype(tensor.dtype) == "float64" else "float32"
