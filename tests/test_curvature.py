@@ -175,6 +175,26 @@ def test_spiking_network_is_symmetric_and_lanczos_finds_its_extremes():
         np.testing.assert_array_equal(one, other)
 
 
+def test_linear_network_of_two_inputs_in_inference_mode():
+    """Least squares' own matrix, of stored statistics and without dropout, over uneven parts."""
+    one, other = keras.Input((2,)), keras.Input((1,))
+    normalization = layers.BatchNormalization(center=False, scale=False)
+    joined = layers.Concatenate()([layers.Dropout(0.5)(normalization(one)), other])
+    model = keras.Model([one, other], layers.Dense(1, use_bias=False)(joined))
+    normalization.moving_mean.assign([0.5, -1.0])
+    normalization.moving_variance.assign([4.0, 0.25])
+    x, y = data()
+    before = [ops.convert_to_numpy(variable.value) for variable in model.variables]
+    scale = np.sqrt(np.array([4.0, 0.25]) + normalization.epsilon)
+    design = np.hstack([(x[:, :2] - [0.5, -1.0]) / scale, x[:, 2:]])
+    operator = Hessian(model, "mse")
+    product = operator.at([x[:, :2], x[:, 2:]], y[:, None].astype("float32"), batch_size=4)
+    found = dense_matrix(product, operator.dimension)
+    np.testing.assert_allclose(found, 2 / EXAMPLES * design.T @ design, rtol=1e-4, atol=1e-5)
+    for variable, value in zip(model.variables, before):
+        np.testing.assert_array_equal(ops.convert_to_numpy(variable.value), value)
+
+
 @pytest.mark.parametrize("kind", [Hessian, GaussNewton])
 def test_a_loss_without_curvature(kind):
     """A linear network under a linear loss."""
