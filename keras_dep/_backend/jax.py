@@ -55,6 +55,18 @@ def product(one, other):
     return jax.numpy.matmul(one, other, precision="highest")
 
 
+def without(vector, basis):
+    # One at a time: a growing stack would be compiled anew.
+    for unit in basis:
+        vector = _less(vector, unit)
+    return vector
+
+
+@jax.jit
+def _less(vector, unit):
+    return vector - jax.numpy.sum(vector * unit) * unit
+
+
 def either(condition, first, second, variables):
     def outcome(function):
         def run():
