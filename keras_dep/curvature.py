@@ -44,6 +44,9 @@ class _Curvature:
 
         Returns:
             A function from a tensor `(dimension,)` of the operator's dtype to one like it.
+
+        Raises:
+            ValueError: no examples, or a `batch_size` below 1.
         """
         parts = self._parts(x, y, batch_size)
         if len(parts) == 1:
@@ -82,6 +85,13 @@ class _Curvature:
             batch_size: see `at`.
             within: regular expression searched in the weights' paths: the spectrum is then that of
                 the diagonal block of these weights.
+
+        Returns:
+            A `keras_dep.spectrum.Spectrum`.
+
+        Raises:
+            ValueError: an argument outside its limits, a path that no weight has, or a product
+                with non-finite entries.
         """
         product, dimension = self.at(x, y, batch_size), self.dimension
         if within is not None:
@@ -91,7 +101,14 @@ class _Curvature:
         )
 
     def block(self, product, within):
-        """Product and dimension of the diagonal block of the weights whose path `within` finds.
+        """The diagonal block of the weights whose path `within` finds.
+
+        Args:
+            product: what `at` gave.
+            within: regular expression searched in the weights' paths.
+
+        Returns:
+            `(product, dimension)` of the block.
 
         Raises:
             ValueError: no path is found.

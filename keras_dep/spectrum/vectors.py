@@ -33,6 +33,7 @@ def inner(one, other):
 
 
 def norm(vector):
+    """Euclidean length as a number; raises as `inner` does."""
     return inner(vector, vector) ** 0.5
 
 
