@@ -7,14 +7,15 @@ SciPy's eigsh on curvlinops' Hessian operator. For each the worst residual ||H q
 |lambda_1| is computed afterwards with one product more per eigenvalue, the same way for all; ours
 runs to the residual in --tolerance, eigsh to the same, and PyHessian as far as its rule takes it.
 --also times ours on other backends too, with the weights of the first, against the same peers.
-Memory is the peak above the start, ours against one training step, each in a process of its own.
+Memory is the peak above the start, ours against one training step, each in a process of its own;
+a spectrum's holds Lanczos' vectors too, one for each product.
 --products=N times N products of each library instead, on the whole batch and from the same vector,
 where PyHessian's 200 or so would take hours: what one costs, not how many a library needs; "bound"
 is what comes once before the first.
 
   python benchmarks/curvature.py --backend=torch --images=8 --rounds=1 --also=tensorflow,jax
   python benchmarks/curvature.py --backend=torch --images=128 --rounds=1 --alone
-  python benchmarks/curvature.py --backend=torch --images=128 --rounds=0 --memory --together=16
+  python benchmarks/curvature.py --backend=torch --images=128 --rounds=0 --memory --products=1
   python benchmarks/curvature.py --backend=torch --images=128 --products=3
   python benchmarks/curvature.py --backend=jax --quick
 """
@@ -45,7 +46,7 @@ def main():
         else:
             options.weights = os.path.join(folder, "weights.npz")
             problem = _fired(options)
-        if options.products:
+        if options.products and options.rounds:
             rows += _costs(options, case, *problem)
         elif options.rounds:
             found = _measure(options, *problem)
@@ -82,6 +83,8 @@ def _options():
         parser.add_argument(name, help=argparse.SUPPRESS)
     options = conventions.parsed(parser)
     conventions.listed(parser, options, "also", ("torch", "tensorflow", "jax"))
+    if options.products and options.also:
+        parser.error("--products times one backend: leave --also out.")
     options.model = options.model or ("vgg5" if options.quick else "vgg11")
     options.images = options.images or (4 if options.quick else 128)
     options.size = 8 if options.quick else 32
@@ -352,7 +355,8 @@ def _peak_elsewhere(options, kind):
 def _again(options, backend, *arguments):
     """The output of this command on a backend."""
     command = [sys.executable, __file__, f"--backend={backend}", f"--weights={options.weights}"]
-    command += [f"--{name}={getattr(options, name)}" for name in ("model", "images", "tolerance")]
+    passed = ("model", "images", "tolerance", "products")
+    command += [f"--{name}={getattr(options, name)}" for name in passed]
     command += [f"--together={options.together}"] if options.together else []
     command += ["--quick"] if options.quick else []
     command += arguments
@@ -373,9 +377,13 @@ def _peak(options):
             for _ in range(2):
                 model.train_on_batch(x, y)
         else:
-            keras_dep.Hessian(model, loss).spectrum(
-                x, y, tolerance=options.tolerance, batch_size=options.together
-            )
+            hessian = keras_dep.Hessian(model, loss)
+            if options.products:
+                product = hessian.at(x, y, options.together)
+                for _ in range(options.products):
+                    product(keras.ops.ones((hessian.dimension,)))
+            else:
+                hessian.spectrum(x, y, tolerance=options.tolerance, batch_size=options.together)
     return peak[0]
 
 

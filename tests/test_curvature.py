@@ -108,6 +108,17 @@ def test_parts_weigh_by_their_size(smooth):
         )
 
 
+@pytest.mark.parametrize(
+    "total, sizes",
+    [(1, [1]), (16, [16]), (20, [10, 10]), (128, [16] * 8), (1000, [125] * 8)],
+)
+def test_large_batches_are_looked_at_in_even_parts(smooth, total, sizes):
+    rows = np.zeros((total, FEATURES), "float32")
+    shares, parts, _ = zip(*smooth[1]._parts(rows, rows[:, 0], None))
+    assert [len(part) for part in parts] == sizes
+    assert list(shares) == pytest.approx([size / total for size in sizes])
+
+
 def test_parts_of_a_sum_add_up():
     model = keras.Sequential([keras.Input((1,)), layers.Dense(1, use_bias=False)])
     loss = keras.losses.MeanSquaredError(reduction="sum")

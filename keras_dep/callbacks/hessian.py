@@ -32,7 +32,7 @@ class HessianSpectrum(keras.callbacks.Callback):
         count: number of eigenvalues, at least 1.
         tolerance: residual, relative to the spectral radius, at which they count as found.
         max_steps: limit of Hessian-vector products a time.
-        batch_size: largest number of examples looked at together; default: all.
+        batch_size: largest number of examples looked at together, as for `keras_dep.Hessian.at`.
         align: whether to compare the gradient with the eigenvectors too.
         max_share: largest share of the training time to spend here, by the clock; `None`: no limit.
             A measurement that would exceed it, going by the last one, is left out; the first such
