@@ -14,6 +14,7 @@ COMPARED = {
     "leading_share": "share of magnitudes",
 }
 ENDS = {"largest": "largest eigenvalue", "smallest": "smallest eigenvalue"}
+WORDS = {"cosine": "cosine of removed to sharpest, in magnitude"}
 FIELDS = tuple(f.name for f in dataclasses.fields(alignment.Alignment) if f.name != "layers")
 
 
@@ -22,7 +23,9 @@ def markdown(measured):
     makers = (_compared, _ends, _alignment, _trace, _epochs)
     tables = [make(measured) for make in makers]
     (loss,) = {run["loss"] for run in measured.values()}
-    legend = f"Mean (deviation), median over the batches. Loss: {loss}, in inference mode."
+    kinds = next(iter(_first(measured)["spectra"].values()))
+    batches = len(next(iter(kinds.values())))
+    legend = f"Mean (deviation), median over {batches} batches. Loss: {loss}, in inference mode."
     return "\n\n".join("\n".join(table) for table in (*tables, [legend]) if table)
 
 
@@ -102,15 +105,16 @@ def _alignment(measured):
     ]
     for field in FIELDS:
         cells = [_cell([one[field] for one in found]) for _, found in columns]
-        lines.append(_row([field.replace("_", " "), *cells]))
+        words = WORDS.get(field) or field.replace("_", " ")
+        lines.append(_row([words, *cells]))
     return lines
 
 
 def _trace(measured):
     lines = ["| surrogate | run | trace, first clean batch | standard error |", "|---|---|---|---|"]
-    for name, run in measured.items():
-        for surrogate, trace in run.get("trace", {}).items():
-            figures = [f"{trace[key]:.4g}" for key in ("value", "error")]
+    for surrogate in _first(measured).get("trace", {}):
+        for name, run in measured.items():
+            figures = [f"{run['trace'][surrogate][key]:.4g}" for key in ("value", "error")]
             lines.append(_row([surrogate_label(run, surrogate), name, *figures]))
     return lines if len(lines) > 2 else []
 
@@ -120,8 +124,9 @@ def _epochs(measured):
         "| surrogate | run | epoch, clean images | spectral radius | share of magnitudes |",
         "|---|---|---|---|---|",
     ]
-    for name, run in measured.items():
-        for surrogate, records in run["epochs"].items():
+    for surrogate in _first(measured)["epochs"]:
+        for name, run in measured.items():
+            records = run["epochs"][surrogate]
             radii = by_epoch(records, lambda record: record["spectral_radius"])
             shares = by_epoch(records, lambda record: record["leading_share"])
             for epoch, values in radii.items():
