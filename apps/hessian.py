@@ -33,7 +33,8 @@ _define("string", "out_dir", None, "Folder of the results; default: curvature in
 _define("string", "data_dir", None, "TFDS folder; default: the user's.")
 _define("integer", "batches", 20, "Batches of test images, from the first on.")
 _define("integer", "batch_size", 128, "Images per batch.")
-_define("integer", "together", None, "Images looked at together, where memory is short.",
+_define("integer", "together", None,
+        "Images looked at together; default: an eighth of a batch, but at least 16.",
         lower_bound=1)  # fmt: skip
 _define("list", "kinds", "clean,fgsm,pgd", "Images to measure on.")
 _define("list", "surrogates", "training,arctan",

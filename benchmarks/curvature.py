@@ -7,11 +7,16 @@ SciPy's eigsh on curvlinops' Hessian operator. For each the worst residual ||H q
 |lambda_1| is computed afterwards with one product more per eigenvalue, the same way for all; ours
 runs to the residual in --tolerance, eigsh to the same, and PyHessian as far as its rule takes it.
 --also times ours on other backends too, with the weights of the first, against the same peers.
-Memory is the peak above the start, ours against one training step, each in a process of its own.
+Memory is the peak above the start, ours against one training step, each in a process of its own;
+a spectrum's holds Lanczos' vectors too, one for each product.
+--products=N times N products of each library instead, on the whole batch and from the same vector,
+where PyHessian's 200 or so would take hours: what one costs, not how many a library needs; "bound"
+is what comes once before the first.
 
   python benchmarks/curvature.py --backend=torch --images=8 --rounds=1 --also=tensorflow,jax
   python benchmarks/curvature.py --backend=torch --images=128 --rounds=1 --alone
-  python benchmarks/curvature.py --backend=torch --images=128 --rounds=0 --memory --together=16
+  python benchmarks/curvature.py --backend=torch --images=128 --rounds=0 --memory --products=1
+  python benchmarks/curvature.py --backend=torch --images=128 --products=3
   python benchmarks/curvature.py --backend=jax --quick
 """
 
@@ -41,7 +46,9 @@ def main():
         else:
             options.weights = os.path.join(folder, "weights.npz")
             problem = _fired(options)
-        if options.rounds:
+        if options.products and options.rounds:
+            rows += _costs(options, case, *problem)
+        elif options.rounds:
             found = _measure(options, *problem)
             found += [one for also in options.also for one in _elsewhere(options, also)]
             rows += _compared(found, case, options)
@@ -68,6 +75,7 @@ def _options():
     parser.add_argument("--together", type=int, help="images looked at together by ours")
     parser.add_argument("--tolerance", type=float, default=1e-2, help="relative residual")
     parser.add_argument("--alone", action="store_true", help="without the peers")
+    parser.add_argument("--products", type=int, default=0, help="products to time; 0: spectra")
     parser.add_argument("--also", default="", help="other backends to time ours on")
     parser.add_argument("--memory", action="store_true", help="peak memory too")
     parser.add_argument("--memory_of", choices=("spectrum", "step"), help=argparse.SUPPRESS)
@@ -75,6 +83,8 @@ def _options():
         parser.add_argument(name, help=argparse.SUPPRESS)
     options = conventions.parsed(parser)
     conventions.listed(parser, options, "also", ("torch", "tensorflow", "jax"))
+    if options.products and options.also:
+        parser.error("--products times one backend: leave --also out.")
     options.model = options.model or ("vgg5" if options.quick else "vgg11")
     options.images = options.images or (4 if options.quick else 128)
     options.size = 8 if options.quick else 32
@@ -157,7 +167,7 @@ def _measure(options, model, x, y):
 
     contestants = {"ours": ours}
     if options.backend == "torch" and not options.alone:
-        contestants.update(_peers(model, x, y, options))
+        contestants.update(_peers(*_twin(model, x, y), options.tolerance))
     # Compiles; the peers run eagerly.
     ours(max_steps=2)
     found = {
@@ -176,6 +186,49 @@ def _measure(options, model, x, y):
     return list(found.values())
 
 
+def _costs(options, case, model, x, y):
+    """Prints what binding the data and one product take of each library; rows of the products."""
+    import numpy as np
+    from keras import ops
+
+    import keras_dep
+
+    hessian = keras_dep.Hessian(model, keras_dep.MeanLogitCrossentropy())
+    binders = {"ours": lambda: hessian.at(x, y, options.together)}
+    if options.backend == "torch" and not options.alone:
+        binders.update(_peer_products(*_twin(model, x, y)))
+    draw = np.random.default_rng(0).standard_normal(hessian.dimension).astype("float32")
+    vector = ops.convert_to_tensor(draw / np.linalg.norm(draw))
+    print(f"{case}, {options.products} products of each library on the whole batch")
+    print(" " * 24 + "".join(f"{head:>10}" for head in ("bound", "each", "least", "most")))
+    found, images = {}, {}
+    for name, bind in binders.items():
+        if options.backend != "torch":
+            # Compiles.
+            float(ops.sum(bind()(vector)))
+        started = time.perf_counter()
+        product = bind()
+        bound = time.perf_counter() - started
+        seconds = []
+        for _ in range(options.products):
+            started = time.perf_counter()
+            images[name] = ops.convert_to_numpy(product(vector))
+            seconds.append(time.perf_counter() - started)
+        # Frees the graph before the next binds.
+        del product
+        found[name] = statistics.median(seconds)
+        cells = (bound, found[name], min(seconds), max(seconds))
+        print(f"{name:<24}" + "".join(f"{cell:>10.3f}" for cell in cells), flush=True)
+    ours, own = found.pop("ours"), images.pop("ours")
+    for name, image in images.items():
+        apart = np.linalg.norm(image - own) / np.linalg.norm(own)
+        print(f"distance of {name}'s product from ours: {apart:.1e}")
+    return [
+        conventions.row(options, case, "seconds per product", ours, peer, name, ours / peer)
+        for name, peer in found.items()
+    ]
+
+
 def _worst_residual(product, values, vectors):
     from keras import ops
 
@@ -188,14 +241,9 @@ def _worst_residual(product, values, vectors):
     return worst / max(abs(float(value)) for value in values)
 
 
-def _peers(model, x, y, options):
-    """PyHessian, and SciPy on curvlinops' operator, on the Keras model as a torch module."""
-    import numpy as np
-    import pyhessian
+def _twin(model, x, y):
+    """The Keras model as a torch module with the mean logits' loss, and the data as tensors."""
     import torch
-    from curvlinops import HessianLinearOperator
-    from scipy.sparse.linalg import LinearOperator
-    from scipy.sparse.linalg import eigsh
 
     fixed = [variable.value for variable in model.non_trainable_variables]
 
@@ -210,8 +258,47 @@ def _peers(model, x, y, options):
         def forward(self, images):
             return model.stateless_call(list(self.weights), fixed, images)[0].mean(dim=1)
 
-    network, entropy = Network(), torch.nn.CrossEntropyLoss()
     data = torch.tensor(x), torch.tensor(y).long()
+    return Network(), torch.nn.CrossEntropyLoss(), data
+
+
+def _peer_products(network, entropy, data):
+    """By library, what binds the data to a function from a vector to the Hessian's product."""
+    import pyhessian
+    import torch
+    from curvlinops import HessianLinearOperator
+
+    def with_pyhessian():
+        peer = pyhessian.hessian(network, entropy, data=data, cuda=False)
+        multiply = sys.modules["pyhessian.hessian"].hessian_vector_product
+        sizes = [part.numel() for part in peer.params]
+
+        def product(vector):
+            parts = zip(vector.split(sizes), peer.params)
+            parts = [part.reshape(like.shape) for part, like in parts]
+            columns = multiply(peer.gradsH, peer.params, parts)
+            return torch.cat([column.reshape(-1) for column in columns]).detach()
+
+        return product
+
+    def with_curvlinops():
+        operator = HessianLinearOperator(
+            network, entropy, list(network.parameters()), [data], check_deterministic=False
+        )
+        return lambda vector: (operator @ vector).detach()
+
+    return {"PyHessian": with_pyhessian, "curvlinops": with_curvlinops}
+
+
+def _peers(network, entropy, data, tolerance):
+    """PyHessian, and SciPy on curvlinops' operator: to eigenvalues, vectors and products."""
+    import numpy as np
+    import pyhessian
+    import torch
+    from curvlinops import HessianLinearOperator
+    from scipy.sparse.linalg import LinearOperator
+    from scipy.sparse.linalg import eigsh
+
     products = [0]
     module = sys.modules["pyhessian.hessian"]
     product_of_peer = module.hessian_vector_product
@@ -246,7 +333,7 @@ def _peers(model, x, y, options):
         size = operator.shape[0]
         scipy_operator = LinearOperator((size, size), matvec=matvec, dtype="float32")
         start = np.random.default_rng(0).standard_normal(size).astype("float32")
-        values, vectors = eigsh(scipy_operator, 5, which="LM", tol=options.tolerance, v0=start)
+        values, vectors = eigsh(scipy_operator, 5, which="LM", tol=tolerance, v0=start)
         return values, [torch.from_numpy(vector) for vector in vectors.T.copy()], products[0]
 
     return {"PyHessian": with_pyhessian, "curvlinops": with_scipy}
@@ -268,7 +355,8 @@ def _peak_elsewhere(options, kind):
 def _again(options, backend, *arguments):
     """The output of this command on a backend."""
     command = [sys.executable, __file__, f"--backend={backend}", f"--weights={options.weights}"]
-    command += [f"--{name}={getattr(options, name)}" for name in ("model", "images", "tolerance")]
+    passed = ("model", "images", "tolerance", "products")
+    command += [f"--{name}={getattr(options, name)}" for name in passed]
     command += [f"--together={options.together}"] if options.together else []
     command += ["--quick"] if options.quick else []
     command += arguments
@@ -289,9 +377,13 @@ def _peak(options):
             for _ in range(2):
                 model.train_on_batch(x, y)
         else:
-            keras_dep.Hessian(model, loss).spectrum(
-                x, y, tolerance=options.tolerance, batch_size=options.together
-            )
+            hessian = keras_dep.Hessian(model, loss)
+            if options.products:
+                product = hessian.at(x, y, options.together)
+                for _ in range(options.products):
+                    product(keras.ops.ones((hessian.dimension,)))
+            else:
+                hessian.spectrum(x, y, tolerance=options.tolerance, batch_size=options.together)
     return peak[0]
 
 

@@ -1,5 +1,6 @@
 """Curvature of a model's loss: Hessian and Gauss-Newton matrix as operators, and their spectra."""
 
+import math
 import re
 
 import keras
@@ -9,6 +10,10 @@ from keras import ops
 from keras_dep import _backend
 from keras_dep import spectrum
 from keras_dep import substitution
+
+# A product keeps about six times a training step's memory for each example: an eighth of them stays
+# below one, and so few as these take little.
+SHARE, FEW = 8, 16
 
 
 class _Curvature:
@@ -39,11 +44,16 @@ class _Curvature:
         Args:
             x: inputs `(n, ...)`, or a structure of them.
             y: targets `(n, ...)`, or a structure of them.
-            batch_size: largest number of examples looked at together; default: all. The product is
-                that of all of them, each part weighted by its size.
+            batch_size: largest number of examples looked at together; default: an eighth of them,
+                but at least 16, so that a product takes no more memory than a training step. All
+                at once is faster on torch and JAX, which then keep what every product shares. The
+                product is that of all of them, each part weighted by its size.
 
         Returns:
             A function from a tensor `(dimension,)` of the operator's dtype to one like it.
+
+        Raises:
+            ValueError: no examples, or a `batch_size` below 1.
         """
         parts = self._parts(x, y, batch_size)
         if len(parts) == 1:
@@ -82,6 +92,13 @@ class _Curvature:
             batch_size: see `at`.
             within: regular expression searched in the weights' paths: the spectrum is then that of
                 the diagonal block of these weights.
+
+        Returns:
+            A `keras_dep.spectrum.Spectrum`.
+
+        Raises:
+            ValueError: an argument outside its limits, a path that no weight has, or a product
+                with non-finite entries.
         """
         product, dimension = self.at(x, y, batch_size), self.dimension
         if within is not None:
@@ -91,7 +108,14 @@ class _Curvature:
         )
 
     def block(self, product, within):
-        """Product and dimension of the diagonal block of the weights whose path `within` finds.
+        """The diagonal block of the weights whose path `within` finds.
+
+        Args:
+            product: what `at` gave.
+            within: regular expression searched in the weights' paths.
+
+        Returns:
+            `(product, dimension)` of the block.
 
         Raises:
             ValueError: no path is found.
@@ -133,9 +157,10 @@ class _Curvature:
             raise ValueError(f"batch_size must be at least 1, or None; received {batch_size}.")
         if total == 0:
             raise ValueError("x must hold at least one example; received none.")
+        batch_size = batch_size or _even_size(total)
         parts = []
-        for start in range(0, total, batch_size or total):
-            part = slice(start, min(start + (batch_size or total), total))
+        for start in range(0, total, batch_size):
+            part = slice(start, min(start + batch_size, total))
             tensors = keras.tree.map_structure(
                 lambda array: ops.convert_to_tensor(array[part]),  # noqa: B023
                 (x, y),
@@ -203,6 +228,12 @@ class GaussNewton(_Curvature):
     """
 
     _operator = staticmethod(_backend.gauss_newton_product)
+
+
+def _even_size(total):
+    """The default size of parts: as equal as can be, so that few shapes are compiled."""
+    largest = max(FEW, math.ceil(total / SHARE))
+    return math.ceil(total / math.ceil(total / largest))
 
 
 def _scalar(loss, dtype):

@@ -108,6 +108,17 @@ def test_parts_weigh_by_their_size(smooth):
         )
 
 
+@pytest.mark.parametrize(
+    "total, sizes",
+    [(1, [1]), (16, [16]), (20, [10, 10]), (128, [16] * 8), (1000, [125] * 8)],
+)
+def test_large_batches_are_looked_at_in_even_parts(smooth, total, sizes):
+    rows = np.zeros((total, FEATURES), "float32")
+    shares, parts, _ = zip(*smooth[1]._parts(rows, rows[:, 0], None))
+    assert [len(part) for part in parts] == sizes
+    assert list(shares) == pytest.approx([size / total for size in sizes])
+
+
 def test_parts_of_a_sum_add_up():
     model = keras.Sequential([keras.Input((1,)), layers.Dense(1, use_bias=False)])
     loss = keras.losses.MeanSquaredError(reduction="sum")
@@ -173,6 +184,26 @@ def test_spiking_network_is_symmetric_and_lanczos_finds_its_extremes():
     np.testing.assert_allclose(found.eigenvalues, wanted, rtol=1e-3, atol=1e-4)
     for one, other in zip(before, model.get_weights()):
         np.testing.assert_array_equal(one, other)
+
+
+def test_linear_network_of_two_inputs_in_inference_mode():
+    """Least squares' own matrix, of stored statistics and without dropout, over uneven parts."""
+    one, other = keras.Input((2,)), keras.Input((1,))
+    normalization = layers.BatchNormalization(center=False, scale=False)
+    joined = layers.Concatenate()([layers.Dropout(0.5)(normalization(one)), other])
+    model = keras.Model([one, other], layers.Dense(1, use_bias=False)(joined))
+    normalization.moving_mean.assign([0.5, -1.0])
+    normalization.moving_variance.assign([4.0, 0.25])
+    x, y = data()
+    before = [ops.convert_to_numpy(variable.value) for variable in model.variables]
+    scale = np.sqrt(np.array([4.0, 0.25]) + normalization.epsilon)
+    design = np.hstack([(x[:, :2] - [0.5, -1.0]) / scale, x[:, 2:]])
+    operator = Hessian(model, "mse")
+    product = operator.at([x[:, :2], x[:, 2:]], y[:, None].astype("float32"), batch_size=4)
+    found = dense_matrix(product, operator.dimension)
+    np.testing.assert_allclose(found, 2 / EXAMPLES * design.T @ design, rtol=1e-4, atol=1e-5)
+    for variable, value in zip(model.variables, before):
+        np.testing.assert_array_equal(ops.convert_to_numpy(variable.value), value)
 
 
 @pytest.mark.parametrize("kind", [Hessian, GaussNewton])

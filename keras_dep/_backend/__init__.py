@@ -28,6 +28,9 @@ in `whole_program`:
 - `batch_normalizer(program)`: the function `program(steps, gamma, beta, axis, epsilon)` of tensors
   `(T, batch, ...)`, which normalises each step by its own statistics and returns the outputs and
   the statistics `(T, channels)`, or the framework's kernel for it;
+- `without(vector, basis)`: a flat vector less its projection on each of some unit vectors, in turn;
+  `combination(weights, basis)`: their sum weighted by Python numbers. Both touch no argument, and
+  no number leaves the device;
 - `normalize(inputs, mean, variance, gamma, beta, axis, epsilon)`: by given statistics;
 - `branches_freely(tensor)`: whether a branch on a value computed from `tensor` costs no waiting
   for its device;
@@ -65,6 +68,8 @@ convolve = _kernel("convolve")
 average_pool = _kernel("average_pool")
 batch_normalizer = _kernel("batch_normalizer")
 normalize = _kernel("normalize")
+without = _kernel("without")
+combination = _kernel("combination")
 branches_freely = _kernel("branches_freely")
 either = _framework.either
 on_reduced = _framework.on_reduced

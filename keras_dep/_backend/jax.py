@@ -57,6 +57,18 @@ def product(one, other, transpose_one=False, transpose_other=False):
     return jax.numpy.matmul(one, other, precision="highest")
 
 
+def without(vector, basis):
+    # One at a time: a growing stack would be compiled anew.
+    for unit in basis:
+        vector = _less(vector, unit)
+    return vector
+
+
+@jax.jit
+def _less(vector, unit):
+    return vector - jax.numpy.sum(vector * unit) * unit
+
+
 def either(condition, first, second, variables):
     def outcome(function):
         def run():

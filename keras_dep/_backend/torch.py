@@ -223,6 +223,21 @@ def normalize(inputs, mean, variance, gamma, beta, axis, epsilon):
     return outputs.movedim(1, axis)
 
 
+def without(vector, basis):
+    # In place: memory anew for each vector would cost more than the arithmetic.
+    vector = vector.clone()
+    for unit in basis:
+        vector.addcmul_(unit, torch.dot(vector, unit), value=-1)
+    return vector
+
+
+def combination(weights, basis):
+    total = torch.zeros_like(basis[0])
+    for weight, unit in zip(weights, basis):
+        total.add_(unit, alpha=weight)
+    return total
+
+
 def branches_freely(tensor):
     # On a GPU a branch waits until the value it turns on is computed.
     return not tensor.is_cuda

@@ -28,5 +28,15 @@ def normalize(inputs, mean, variance, gamma, beta, axis, epsilon):
     return keras.ops.batch_normalization(inputs, mean, variance, axis, beta, gamma, epsilon)
 
 
+def without(vector, basis):
+    for unit in basis:
+        vector = vector - keras.ops.sum(vector * unit) * unit
+    return vector
+
+
+def combination(weights, basis):
+    return sum(weight * unit for weight, unit in zip(weights, basis))
+
+
 def branches_freely(tensor):
     return True

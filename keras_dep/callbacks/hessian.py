@@ -32,7 +32,7 @@ class HessianSpectrum(keras.callbacks.Callback):
         count: number of eigenvalues, at least 1.
         tolerance: residual, relative to the spectral radius, at which they count as found.
         max_steps: limit of Hessian-vector products a time.
-        batch_size: largest number of examples looked at together; default: all.
+        batch_size: largest number of examples looked at together, as for `keras_dep.Hessian.at`.
         align: whether to compare the gradient with the eigenvectors too.
         max_share: largest share of the training time to spend here, by the clock; `None`: no limit.
             A measurement that would exceed it, going by the last one, is left out; the first such
@@ -51,6 +51,17 @@ class HessianSpectrum(keras.callbacks.Callback):
         ValueError: `every` is neither `"epoch"` nor a positive integer, or a negative share.
 
     Source: arXiv 2505.11134, Table 2, which uses power iteration.
+
+    Example:
+
+    >>> import numpy as np
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    >>> model.compile("sgd", keras.losses.MeanSquaredError())
+    >>> x, y = np.array([[1.0], [3.0]], "float32"), np.zeros((2, 1), "float32")
+    >>> spectrum = HessianSpectrum(x, y, count=1)
+    >>> history = model.fit(x, y, verbose=0, callbacks=[spectrum])
+    >>> [round(value, 3) for value in spectrum.history[0]["eigenvalues"]]
+    [10.0]
     """
 
     def __init__(

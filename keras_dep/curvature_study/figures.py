@@ -58,7 +58,7 @@ def _epochs(measured, path):
             means = [statistics.fmean(batch) for batch in values.values()]
             axes.plot(list(values), means, style, marker="o", label=label)
     radius.set(xlabel="epochs completed", ylabel="spectral radius of the Hessian", yscale="log")
-    share.set(xlabel="epochs completed", ylabel="its share of the leading magnitudes")
+    share.set(xlabel="epochs completed", ylabel="its share of the leading ones' magnitudes")
     for axes in (radius, share):
         axes.xaxis.get_major_locator().set_params(integer=True)
     radius.legend(fontsize="small")
@@ -88,8 +88,10 @@ def _alignment(measured, path):
         axes.set_xticks(range(len(LABELS)), LABELS)
     layers.set_xticks(range(len(paths)), range(1, len(paths) + 1))
     energy.set(ylabel="share of energy in the leading eigenvectors")
-    bend.set(ylabel="curvature along it")
+    bend.set(ylabel="curvature along that direction")
     layers.set(ylabel="|cos| of removed to sharpest", xlabel="layer", yscale="log")
+    # Room for the legend above the bars.
+    layers.set_ylim(top=8)
     energy.legend(fontsize="small")
     layers.legend(handles=layers.collections[-1:], fontsize="small")
     figure.suptitle("clean images; bars: means over the batches, whiskers: their deviation")
@@ -107,6 +109,7 @@ def _training(measured, results, path):
         label = f"{name}, {tables.surrogate_label(measured[name], TRAINING)}"
         axes.plot([record["iteration"] for record in history], radii, marker="o", label=label)
     axes.set(xlabel="training step", ylabel="spectral radius of the Hessian", yscale="log")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend()
     figure.savefig(path)
 

@@ -25,8 +25,8 @@ def measure(run, images, labels, protocol, writer=None, report=lambda line: None
 
     Args:
         run: a `keras_dep.curvature_study.Run`.
-        images: float32 array in [0, 1].
-        labels: integer array.
+        images: float32 array `(batches * batch_size, height, width, channels)` in [0, 1].
+        labels: integer array `(batches * batch_size,)`.
         protocol: a `keras_dep.curvature_study.Protocol`.
         writer: a `keras_dep.summaries.EventWriter`, or `None`.
         report: called with a line of progress after each spectrum.

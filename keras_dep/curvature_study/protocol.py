@@ -16,7 +16,7 @@ class Protocol:
     Args:
         batches: batches of test images, from the first on.
         batch_size: images per batch.
-        together: images looked at together; `None`: all of a batch.
+        together: images looked at together; `None`: an eighth of a batch, but at least 16.
         kinds: some of `KINDS`.
         surrogates: surrogates under which curvature is taken: `"training"` for the run's own, or
             names of `keras_dep.surrogates`.

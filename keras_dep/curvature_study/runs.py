@@ -63,7 +63,20 @@ class Run:
 
 
 def load_images(run, protocol, data_dir=None):
-    """The first test images of a run's data set and their labels, as the protocol needs them."""
+    """The first test images of a run's data set, as many as the protocol needs.
+
+    Args:
+        run: a `Run`.
+        protocol: a `keras_dep.curvature_study.Protocol`.
+        data_dir: TFDS folder; `None`: the user's.
+
+    Returns:
+        Images `(batches * batch_size, height, width, channels)`, float32 in [0, 1], and integer
+        labels `(batches * batch_size,)`.
+
+    Raises:
+        ValueError: the set has fewer test images, or is not there.
+    """
     settings = dataclasses.replace(
         run.settings,
         data_dir=data_dir,

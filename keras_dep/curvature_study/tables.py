@@ -5,17 +5,27 @@ import math
 import statistics
 
 from keras_dep import alignment
-from keras_dep.curvature_study.measure import FIGURES
 from keras_dep.curvature_study.protocol import TRAINING
 
+# Of each batch, the columns of Table 2, and what stands beside it.
+COMPARED = {
+    "spectral_radius": "spectral radius",
+    "printed_ratio": "lambda_1 / sum as printed",
+    "leading_share": "share of magnitudes",
+}
+ENDS = {"largest": "largest eigenvalue", "smallest": "smallest eigenvalue"}
+WORDS = {"cosine": "cosine of removed to sharpest, in magnitude"}
 FIELDS = tuple(f.name for f in dataclasses.fields(alignment.Alignment) if f.name != "layers")
 
 
 def markdown(measured):
     """All tables of some runs: what `measure` gave for each, by name."""
-    tables = [_spectra(measured), _alignment(measured), _trace(measured), _epochs(measured)]
+    makers = (_compared, _ends, _alignment, _trace, _epochs)
+    tables = [make(measured) for make in makers]
     (loss,) = {run["loss"] for run in measured.values()}
-    legend = f"Mean (deviation), median over the batches. Loss: {loss}, in inference mode."
+    kinds = next(iter(_first(measured)["spectra"].values()))
+    batches = len(next(iter(kinds.values())))
+    legend = f"Mean (deviation), median over {batches} batches. Loss: {loss}, in inference mode."
     return "\n\n".join("\n".join(table) for table in (*tables, [legend]) if table)
 
 
@@ -49,17 +59,32 @@ def by_epoch(records, figure):
     return found
 
 
-def _spectra(measured):
-    lines = [
-        "| surrogate | images | run | spectral radius | lambda_1 / sum as printed "
-        "| share of magnitudes | largest | smallest | worst residual |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+def _compared(measured):
+    """Table 2: the runs beside one another, for each kind of images."""
+    heads = [f"{words}, {name}" for words in COMPARED.values() for name in measured]
+    lines = [_row(["surrogate", "images", *heads]), "|---|---|" + "---|" * len(heads)]
+    for surrogate, kinds in _first(measured)["spectra"].items():
+        # The runs may have been trained through surrogates of their own.
+        labels = dict.fromkeys(surrogate_label(run, surrogate) for run in measured.values())
+        for kind in kinds:
+            cells = [
+                _cell([record[figure] for record in run["spectra"][surrogate][kind]])
+                for figure in COMPARED
+                for run in measured.values()
+            ]
+            lines.append(_row(["; ".join(labels), kind, *cells]))
+    return lines
+
+
+def _ends(measured):
+    """Both ends of the spectrum, and how far the worst eigenvalue may be off."""
+    heads = [*ENDS.values(), "worst residual"]
+    lines = [_row(["surrogate", "images", "run", *heads]), "|---|---|---|---|---|---|"]
     for surrogate, kinds in _first(measured)["spectra"].items():
         for kind in kinds:
             for name, run in measured.items():
                 records = run["spectra"][surrogate][kind]
-                *cells, _ = [_cell([record[f] for record in records]) for f in FIGURES]
+                cells = [_cell([record[end] for record in records]) for end in ENDS]
                 worst = max(record["residual"] for record in records)
                 label = surrogate_label(run, surrogate)
                 lines.append(_row([label, kind, name, *cells, f"{worst:.2g}"]))
@@ -80,15 +105,16 @@ def _alignment(measured):
     ]
     for field in FIELDS:
         cells = [_cell([one[field] for one in found]) for _, found in columns]
-        lines.append(_row([field.replace("_", " "), *cells]))
+        words = WORDS.get(field) or field.replace("_", " ")
+        lines.append(_row([words, *cells]))
     return lines
 
 
 def _trace(measured):
     lines = ["| surrogate | run | trace, first clean batch | standard error |", "|---|---|---|---|"]
-    for name, run in measured.items():
-        for surrogate, trace in run.get("trace", {}).items():
-            figures = [f"{trace[key]:.4g}" for key in ("value", "error")]
+    for surrogate in _first(measured).get("trace", {}):
+        for name, run in measured.items():
+            figures = [f"{run['trace'][surrogate][key]:.4g}" for key in ("value", "error")]
             lines.append(_row([surrogate_label(run, surrogate), name, *figures]))
     return lines if len(lines) > 2 else []
 
@@ -98,8 +124,9 @@ def _epochs(measured):
         "| surrogate | run | epoch, clean images | spectral radius | share of magnitudes |",
         "|---|---|---|---|---|",
     ]
-    for name, run in measured.items():
-        for surrogate, records in run["epochs"].items():
+    for surrogate in _first(measured)["epochs"]:
+        for name, run in measured.items():
+            records = run["epochs"][surrogate]
             radii = by_epoch(records, lambda record: record["spectral_radius"])
             shares = by_epoch(records, lambda record: record["leading_share"])
             for epoch, values in radii.items():

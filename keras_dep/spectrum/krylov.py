@@ -16,9 +16,9 @@ class Krylov:
 
     Args:
         product: function from a tensor `(dimension,)` to the operator's product with it.
-        dimension: size of the operator.
-        seed: seed of the start vector and of fresh ones.
-        dtype: dtype of the vectors.
+        dimension: size of the operator, the most products that can be taken.
+        seed: seed of the start vector and of fresh ones, as `numpy.random.default_rng` takes it.
+        dtype: dtype of the vectors, `"float32"` or `"float64"`.
 
     Attributes:
         basis: list of unit vectors.

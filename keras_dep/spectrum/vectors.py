@@ -3,6 +3,8 @@
 import numpy as np
 from keras import ops
 
+from keras_dep import _backend
+
 
 def direction(generator, dimension, dtype):
     """A uniformly drawn unit vector, the same on every backend."""
@@ -31,16 +33,15 @@ def inner(one, other):
 
 
 def norm(vector):
+    """Euclidean length as a number; raises as `inner` does."""
     return inner(vector, vector) ** 0.5
 
 
 def without(vector, basis):
     """The vector less its projection on an orthonormal basis, to the last bits."""
-    # One at a time, and no number leaves the device: a growing stack would be compiled anew.
-    for earlier in basis + basis:
-        vector = vector - ops.sum(vector * earlier) * earlier
-    return vector
+    return _backend.without(vector, basis + basis)
 
 
 def combination(weights, basis):
-    return sum(float(weight) * vector for weight, vector in zip(weights, basis))
+    """The sum of some vectors, each times its weight."""
+    return _backend.combination([float(weight) for weight in weights], basis)

@@ -56,17 +56,28 @@ def _keras_network(neurons, end):
 
 
 class _Spike(torch.autograd.Function):
-    """Heaviside step whose derivative is that of `sigmoid(4 x)`."""
+    """Heaviside step whose derivative is that of `sigmoid(4 x)`, in both directions."""
+
+    generate_vmap_rule = True
 
     @staticmethod
-    def forward(context, x):
-        context.save_for_backward(x)
+    def forward(x):
         return (x >= 0).to(x.dtype)
+
+    @staticmethod
+    def setup_context(context, inputs, output):
+        context.save_for_backward(*inputs)
+        context.save_for_forward(*inputs)
 
     @staticmethod
     def backward(context, upstream):
         (x,) = context.saved_tensors
         return upstream * torch.cosh(2 * x) ** -2
+
+    @staticmethod
+    def jvp(context, tangent):
+        (x,) = context.saved_tensors
+        return tangent * torch.cosh(2 * x) ** -2
 
 
 def _spike_train(current, tau, reset):

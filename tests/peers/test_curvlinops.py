@@ -15,15 +15,17 @@ if keras.backend.backend() != "torch":
 torch = pytest.importorskip("torch")
 curvlinops = pytest.importorskip("curvlinops")
 
+from tests.peers.problems import NETWORKS  # noqa: E402
 from tests.peers.problems import problem  # noqa: E402
 
 PEERS = {Hessian: curvlinops.HessianLinearOperator, GaussNewton: curvlinops.GGNLinearOperator}
 
 
+@pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("kind", [Hessian, GaussNewton])
-def test_products_over_uneven_batches(kind):
-    """On the smooth network: the peer differentiates forward, which no custom spike allows."""
-    model, twin, x, y = problem("smooth")
+def test_products_over_uneven_batches(kind, network):
+    """The peer differentiates forward over reverse, ours reverse over reverse."""
+    model, twin, x, y = problem(network)
     parts = [slice(0, 12), slice(12, 24), slice(24, None)]
     batches = [(torch.tensor(x[part]), torch.tensor(y[part]).long()) for part in parts]
     peer = PEERS[kind](twin, torch.nn.CrossEntropyLoss(), list(twin.parameters()), batches)

@@ -45,5 +45,6 @@ def test_shape_is_that_of_the_widened_eigenvalues(density):
 @pytest.mark.parametrize("ending", ["png", "svg"])
 def test_plot(density, tmp_path, ending):
     plot({"one": density, "other": density}, tmp_path / f"density.{ending}")
+    assert ending == "png" or "<!-- other -->" in (tmp_path / "density.svg").read_text()
     content = (tmp_path / f"density.{ending}").read_bytes()
     assert content.startswith(b"\x89PNG" if ending == "png" else b"<?xml") and len(content) > 5000
