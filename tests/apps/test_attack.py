@@ -57,7 +57,17 @@ def launch(tmp_path):
         ([], "model must be a .keras file or the folder of a run; received none"),
         (["--model=/nowhere"], "model '/nowhere' is not there"),
         (["--model=MODEL", "--suite=strong"], "flag --suite=strong: value should be one of"),
-        (["--model=MODEL", "--epsilon=8"], "flag --epsilon=8"),
+        (["--model=MODEL", "--epsilon=8"], "epsilon must lie in [0, 1] (pixels are in [0, 1])"),
+        (["--model=MODEL", "--norm=l2", "--epsilon=-1"], "epsilon must be at least 0 and finite"),
+        (["--model=MODEL", "--norm=l1"], "flag --norm=l1: value should be one of"),
+        (["--model=MODEL", "--epsilons=0,300"], "epsilon must lie in [0, 1]"),
+        (["--model=MODEL", "--norm=l2", "--checklist"], "checklist knows the L-infinity ball"),
+        (["--model=MODEL", "--norm=l2", "--protocol=released"], "protocol=released knows the"),
+        (["--model=MODEL", "--estimator=stdp"], "flag --estimator=stdp: value should be one of"),
+        (["--model=MODEL", "--estimator=rga", "--suite=reliable"], "tries every derivative of"),
+        (["--model=MODEL", "--estimator=rga", "--surrogate=arctan"], "surrogate or estimator must"),
+        (["--model=MODEL", "--surrogate=step"], "surrogate must be one of triangle"),
+        (["--model=MODEL", "--width=0.5"], "width=0.5 belongs to a surrogate"),
         (["--model=MODEL", "--dataset=mnist"], "dataset must be one of cifar10, cifar100, digits"),
         (["--model=MODEL/model.keras"], "received None; set --dataset"),
         (["--model=MODEL", "--epsilons=0,a"], "epsilons must be numbers with commas between"),
@@ -79,6 +89,32 @@ def test_help_lists_every_flag(launch, capsys):
     assert launch("--help") == 0
     text = capsys.readouterr().out
     assert all(f"--{name}: " in text for name in attack.FLAGS)
+
+
+def test_another_ball_and_another_derivative(launch, tmp_path, model):
+    arguments = (
+        f"--model={model}", "--suite=paper", "--norm=l2", "--sweep=epsilon", "--epsilons=0,0.5",
+        f"--substitutes={model}", "--batch_size=32", "--verbose=0", "--pictures=1",
+    )  # fmt: skip
+    assert launch(*arguments, "--estimator=bptr") == 0
+    record = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    protocol = record["protocol"]
+    assert (protocol["norm"], protocol["epsilon"]) == ("L2", 0.5)
+    assert protocol["derivative"] == "estimator bptr"
+    for name in ("fgsm", "pgd-7"):
+        config = protocol["attacks"][name]
+        assert (config["norm"], config["epsilon"], config["estimator"]) == ("L2", 0.5, "BPTR()")
+    rows = json.loads((tmp_path / "out" / "sweep_epsilon.json").read_text())
+    assert [row["epsilon"] for row in rows] == [0] * 4 + [0.5] * 4
+    assert {row["norm"] for row in rows} == {"L2"}
+    # The white box looks as asked, the substitute, here the model itself, as it was trained.
+    by_name = {row["attack"]: row["correct"] for row in rows[4:]}
+    assert by_name["fgsm"] == record["attacks"][0]["accuracy"] * 24
+    assert scalars_at(tmp_path / "out", "sweep_epsilon/pgd") == [0, 500]
+
+
+def scalars_at(folder, tag):
+    return [step for step, _ in read_scalars(folder)[tag]]
 
 
 def written(folder):
