@@ -34,8 +34,8 @@ def build(
       9 classes, 5000 queries of Square, 1000 random corners, and images transferred from the
       substitutes.
 
-    In the L2 ball APGD looks through ASSG in the place of SA-PGD, which does not know it, and noise
-    and attacks without a gradient are left out.
+    In the L2 ball APGD takes the place of SA-PGD, which does not know it, points of the surface
+    that of corners, and there is no noise.
 
     Args:
         suite: one of `SUITES`.
@@ -75,10 +75,11 @@ def build(
     white = {**shared, **chosen}
     if suite == "paper":
         return _paper(white)
-    quick = {"fgsm": attacks.FGSM(**white), "apgd-ce-20": attacks.APGD(steps=20, **white)}
-    if norm == "Linf":
-        quick["corners-20"] = attacks.RandomSearch(epsilon=ball["epsilon"], draws=20, seed=seed)
-    return quick
+    return {
+        "fgsm": attacks.FGSM(**white),
+        "apgd-ce-20": attacks.APGD(steps=20, **white),
+        f"{_edge(norm)}-20": attacks.RandomSearch(draws=20, seed=seed, **ball),
+    }
 
 
 def radius(norm, epsilon=None):
@@ -126,11 +127,7 @@ def _reliable(ball, shared, classes, spiking, substitutes):
     if substitutes:
         crafted = attacks.MIFGSM(**shared, step_size=epsilon / 5, steps=20)
         transfer["transfer"] = attacks.Transfer(crafted, substitutes)
-    noise, blind = {}, {}
-    if flat:
-        noise["gaussian"] = attacks.GaussianNoise(std=epsilon, seed=seed)
-        blind["corners-1000"] = attacks.RandomSearch(epsilon=epsilon, seed=seed)
-        blind["square-5000"] = attacks.Square(epsilon=epsilon, seed=seed)
+    noise = {"gaussian": attacks.GaussianNoise(std=epsilon, seed=seed)} if flat else {}
     return {
         **noise,
         **_paper(shared),
@@ -140,5 +137,11 @@ def _reliable(ball, shared, classes, spiking, substitutes):
         **through,
         **towards,
         **transfer,
-        **blind,
+        f"{_edge(ball['norm'])}-1000": attacks.RandomSearch(seed=seed, **ball),
+        "square-5000": attacks.Square(seed=seed, **ball),
     }
+
+
+def _edge(norm):
+    """What random points lie on."""
+    return {"Linf": "corners", "L2": "surface"}[norm]
