@@ -3,12 +3,13 @@
 Takes any .keras file that maps images in [0, 1] to logits, or a folder that hetero_train left, and
 writes evaluation.json, .md and .csv, checklist.json and .md, and the sweeps as .json, .csv, .png
 and .svg; TensorBoard shows all of it, and adversarial images beside what they were made of. A
-stopped run started again goes on with its evaluation.
+stopped run started again goes on with its evaluation and its checklist.
 
   python apps/attack.py --model=runs/hetero/dep
   python apps/attack.py --model=net.keras --dataset=cifar10 --suite=reliable --examples=1000
   python apps/attack.py --model=net.keras --dataset=cifar10 --sweep=both --substitutes=other.keras
   python apps/attack.py --model=net.keras --dataset=cifar10 --examples=200 --checklist
+  python apps/attack.py --model=runs/hetero/dep --suite=reliable --train_substitutes=seed,twin
   python apps/attack.py --model=runs/hetero/dep --suite=paper --protocol=released
 """
 
@@ -45,6 +46,8 @@ _define("list", "epsilons", "", "Radii of the sweep in grey levels of 255, lengt
         "default: the paper's.")  # fmt: skip
 _define("list", "steps", "", "Numbers of steps of the sweep; default: 7 to 80, as in the paper.")
 _define("list", "substitutes", "", "Models, as in --model, to transfer images from.")
+_define("list", "train_substitutes", "", "Such models to train first, as the run in --model was: "
+        "seed (another), architecture (another), twin (ReLUs for spikes).")  # fmt: skip
 _define("boolean", "checklist", False, "Look for signs of obfuscated gradients too.")
 _define("list", "checklist_rows", "", "Numbers of its rows; default: all.")
 _define("enum", "protocol", "described", "released: also what the paper's released code, which "
@@ -68,7 +71,7 @@ def launch(argv):
     from apps import command
 
     def stopped():
-        return f"the same command goes on with {FLAGS.out_dir}/evaluation.json."
+        return f"the same command goes on with what is in {FLAGS.out_dir}."
 
     command.launch(argv, "attack", __doc__, FLAGS, main, stopped)
 
@@ -81,6 +84,7 @@ def main():
     lengths, numbers = _numbers("steps", int), _numbers("checklist_rows", int)
     model, facts = _load(FLAGS.model)
     substitutes = [_load(path)[0] for path in FLAGS.substitutes]
+    _check_substitutes()
     images, labels = _data(model, facts)
 
     from keras_dep import evaluation
@@ -89,6 +93,8 @@ def main():
 
     epsilon = _check(model, radii, numbers)
     os.makedirs(FLAGS.out_dir, exist_ok=True)
+    if FLAGS.train_substitutes:
+        substitutes += _train_substitutes()
     common = {"batch_size": FLAGS.batch_size, "seed": FLAGS.seed, "substitutes": substitutes}
     white = {**common, "norm": FLAGS.norm, **_derivative()}
     record = evaluation.evaluate(
@@ -121,10 +127,11 @@ def main():
                 labels,
                 epsilon=epsilon,
                 rows=numbers or None,
+                file=_path("checklist.json"),
                 verbose=min(FLAGS.verbose, 1),
                 **common,
             )
-            _report_table("checklist", rows, evaluation.checklist_table(rows), writer)
+            _report_text("checklist", evaluation.checklist_table(rows), writer)
         if FLAGS.sweep in ("epsilon", "both"):
             chosen = {"epsilons": radii} if radii else {}
             rows = evaluation.epsilon_sweep(model, images, labels, **chosen, **white)
@@ -157,6 +164,32 @@ def _check(model, radii, numbers):
     return epsilon
 
 
+def _check_substitutes():
+    from keras_dep import experiment
+    from keras_dep import substitutes
+
+    substitutes.check(FLAGS.train_substitutes)
+    if FLAGS.train_substitutes and not os.path.isdir(FLAGS.model):
+        raise ValueError(
+            f"train_substitutes needs the settings of a run, and {FLAGS.model!r} is a file; name "
+            "the run's folder in --model, or trained models in --substitutes."
+        )
+    if FLAGS.train_substitutes:
+        experiment.finished(FLAGS.model)
+
+
+def _train_substitutes():
+    from keras_dep import substitutes
+
+    return substitutes.train(
+        FLAGS.model,
+        FLAGS.train_substitutes,
+        _path("substitutes"),
+        data_dir=FLAGS.data_dir,
+        verbose=FLAGS.verbose,
+    )
+
+
 def _derivative():
     """What the white-box attacks of the small suites look through."""
     estimator = None if FLAGS.estimator == "training" else FLAGS.estimator
@@ -176,12 +209,9 @@ def _show_pictures(model, images, labels, record, substitutes, writer):
     if not len(chosen) or images.ndim != 4 or images.shape[-1] not in (1, 3):
         return
     threat = record["protocol"]
-    ball = {"epsilon": threat["epsilon"], "seed": FLAGS.seed}
-    search = {"norm": FLAGS.norm, "step_size": suites.step_size(FLAGS.norm, threat["epsilon"])}
-    white = attacks.PGD(**ball, **search)
-    shown = {"white_box": white}
-    if FLAGS.norm == "Linf":
-        shown["black_box"] = attacks.Square(queries=100, **ball)
+    ball = {"norm": threat["norm"], "epsilon": threat["epsilon"], "seed": FLAGS.seed}
+    white = attacks.PGD(step_size=suites.step_size(ball["norm"], ball["epsilon"]), **ball)
+    shown = {"white_box": white, "black_box": attacks.Square(queries=100, **ball)}
     if substitutes:
         shown["transferred"] = attacks.Transfer(white, substitutes)
     for name, attack in shown.items():
@@ -210,11 +240,11 @@ def _report_released(model, images, labels, epsilon, writer):
             batch_size=FLAGS.batch_size,
         )
     print(CAUTION)
-    _report_table("released", rows, report.released_markdown(rows), writer)
+    _write("released.json", json.dumps(rows, indent=1))
+    _report_text("released", report.released_markdown(rows), writer)
 
 
-def _report_table(name, rows, text, writer):
-    _write(f"{name}.json", json.dumps(rows, indent=1))
+def _report_text(name, text, writer):
     _write(f"{name}.md", text)
     writer.text(name, text, 0)
     print(text)
