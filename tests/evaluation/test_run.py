@@ -8,12 +8,14 @@ import pytest
 
 from keras_dep import evaluate
 from keras_dep import inference
+from keras_dep import with_frames
 from keras_dep.attacks import APGD
 from keras_dep.attacks import BIM
 from keras_dep.attacks import FGSM
 from keras_dep.attacks import PGD
 from keras_dep.attacks import GaussianNoise
 from keras_dep.attacks import RandomSearch
+from keras_dep.evaluation import gradient_health
 from keras_dep.evaluation import suites
 from tests.attacks.test_gradient_attacks import everything
 
@@ -129,7 +131,26 @@ def test_the_protocol_names_what_decides_the_number(whole):
     ]
     assert protocol["encoders"] == ["DirectEncoding"] and protocol["images"] == 40
     assert protocol["attacks"]["pgd"]["step_size"] == 0.02
+    assert protocol["substitutes"] == [] and "norm" not in protocol
+    assert all(row["seconds"] > 0 for row in whole["attacks"])
     assert protocol["backend"] == keras.backend.backend()
+
+
+def test_perturbed_frames_are_another_threat_and_said_to_be(honest, held_out):
+    framewise = with_frames(honest)
+    x, y = held_out
+    options = dict(suite="paper", epsilon=EPSILON, batch_size=40, verbose=0)
+    image = evaluate(honest, x, y, **options)
+    frames = evaluate(framewise, framewise.frames(x), y, **options)
+    assert image["protocol"]["perturbation"] == "of the image"
+    assert frames["protocol"]["perturbation"] == "of every frame by itself"
+    assert frames["clean"] == image["clean"]
+    assert frames["worst_case"]["accuracy"] <= image["worst_case"]["accuracy"] < 1
+
+
+def test_the_state_of_the_gradient_is_reported(honest, held_out, whole):
+    assert whole["gradients"] == gradient_health(honest, *held_out, batch_size=20)
+    assert whole["gradients"]["non_finite_images"] == 0
 
 
 def test_the_model_is_as_before_and_bars_are_drawn(honest, held_out, capsys):

@@ -25,6 +25,18 @@ def test_the_reliable_suite_derives_spikes_by_every_rule():
     assert len({str(a.get_config()) for a in built.values()}) == len(built)
 
 
+def test_the_reliable_suite_is_as_long_as_recommended():
+    built = suites.build("reliable", samples=10, substitutes=[object(), object()])
+    assert built["gaussian"].std == 8 / 255 and built["square-5000"].queries == 5000
+    assert (built["pgd-7"].threat.steps, built["pgd-7"].threat.step_size) == (7, 0.01)
+    assert (built["pgd-50"].threat.steps, built["pgd-50"].threat.restarts) == (50, 5)
+    assert {built[f"apgd-{loss}-100"].loss for loss in ("ce", "dlr", "tet")} == {"ce", "dlr", "tet"}
+    long = [attack.threat.steps for name, attack in built.items() if name.endswith("-100")]
+    assert len(long) >= 4 + 5 + len(suites.VANISHING) and set(long) == {100}
+    assert len(built["transfer"].substitutes) == 2
+    assert {a.samples for a in built.values() if hasattr(a, "samples")} == {10}
+
+
 def test_without_spikes_or_with_few_classes_some_attacks_have_no_meaning():
     few = suites.build("reliable", classes=3, spiking=False)
     assert "apgdt-100" not in few and "apgd-dlr-100" in few
