@@ -85,6 +85,8 @@ def _suite(options):
 
     model, images, labels = _trained(options)
     right = measure.right(model, images, labels, options.batch)
+    if not right.any():
+        raise SystemExit("attacks.py: the network gets none of the images right; give it more.")
     chosen = (images[right], labels[right], options.batch)
 
     def search(steps):

@@ -95,6 +95,10 @@ def evaluate(
             substitutes=substitutes,
             **derivative,
         )
+    elif derivative:
+        raise ValueError(
+            f"{', '.join(derivative)} is for a named suite; received one of attacks; set it there."
+        )
     for name, attack in attacks.items():
         if getattr(attack, "targeted", False):
             raise ValueError(f"attack {name!r} is targeted; an evaluation takes untargeted ones.")
@@ -104,7 +108,7 @@ def evaluate(
             **protocol.surroundings(),
             "suite": suite if named else "custom",
             **(_threat(norm, epsilon, derivative) if named else {}),
-            "substitutes": [protocol.fingerprint(*each.get_weights()) for each in substitutes],
+            "substitutes": [protocol.fingerprint(*each.get_weights()) for each in _used(attacks)],
             "attacks": {name: _config(attack) for name, attack in attacks.items()},
             "perturbation": "of every frame by itself" if images.ndim == 5 else "of the image",
             "early_exit": early_exit,
@@ -235,6 +239,11 @@ def _threat(norm, epsilon, derivative):
         "epsilon": suites.radius(norm, epsilon),
         "derivative": ", ".join(f"{k} {v}" for k, v in chosen.items()) or "of the model",
     }
+
+
+def _used(attacks):
+    """The models that some of the attacks transfer from."""
+    return [model for attack in attacks.values() for model in getattr(attack, "substitutes", ())]
 
 
 def _config(attack):

@@ -94,6 +94,8 @@ def step_size(norm, epsilon):
 
 
 def _check_derivative(suite, spiking, chosen):
+    if unknown := set(chosen) - {"estimator", "surrogate", "width"}:
+        raise TypeError(f"a suite takes no argument {', '.join(sorted(unknown))}.")
     received = ", ".join(f"{name}={value!r}" for name, value in chosen.items())
     if chosen and suite == "reliable":
         raise ValueError(

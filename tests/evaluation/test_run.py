@@ -15,6 +15,7 @@ from keras_dep.attacks import FGSM
 from keras_dep.attacks import PGD
 from keras_dep.attacks import GaussianNoise
 from keras_dep.attacks import RandomSearch
+from keras_dep.attacks import Transfer
 from keras_dep.evaluation import gradient_health
 from keras_dep.evaluation import suites
 from tests.attacks.test_gradient_attacks import everything
@@ -148,6 +149,14 @@ def test_perturbed_frames_are_another_threat_and_said_to_be(honest, held_out):
     assert frames["worst_case"]["accuracy"] <= image["worst_case"]["accuracy"] < 1
 
 
+def test_only_substitutes_that_are_used_decide(honest, held_out):
+    options = dict(batch_size=40, verbose=0, substitutes=[honest])
+    unused = evaluate(honest, *held_out, "paper", **options)
+    used = evaluate(honest, *held_out, {"t": Transfer(SUITE["fgsm"], honest)}, **options)
+    assert unused["protocol"]["substitutes"] == []
+    assert used["protocol"]["substitutes"] == [used["protocol"]["weights"]]
+
+
 def test_the_state_of_the_gradient_is_reported(honest, held_out, whole):
     assert whole["gradients"] == gradient_health(honest, *held_out, batch_size=20)
     assert whole["gradients"]["non_finite_images"] == 0
@@ -182,6 +191,7 @@ def test_suites():
         (dict(labels=np.zeros(3, "int32")), "one image and one label each; received 40 images"),
         (dict(labels=np.zeros(40)), "labels must be integers"),
         (dict(suite={"to": BIM(targeted=True)}), "'to' is targeted"),
+        (dict(suite=SUITE, estimator="rga"), "estimator is for a named suite; received one of"),
         (dict(suite="strong"), "suite must be one of quick, paper, reliable"),
     ],
 )
