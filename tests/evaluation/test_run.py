@@ -1,11 +1,13 @@
 """Evaluation against counting by hand, its early exits, and going on behind a stop."""
 
+import dataclasses
 import json
 
 import keras
 import numpy as np
 import pytest
 
+import keras_dep
 from keras_dep import evaluate
 from keras_dep import inference
 from keras_dep import with_frames
@@ -147,6 +149,33 @@ def test_perturbed_frames_are_another_threat_and_said_to_be(honest, held_out):
     assert frames["protocol"]["perturbation"] == "of every frame by itself"
     assert frames["clean"] == image["clean"]
     assert frames["worst_case"]["accuracy"] <= image["worst_case"]["accuracy"] < 1
+
+
+def test_no_member_of_the_reliable_suite_is_below_the_worst_case(honest, held_out):
+    suite = suites.build("reliable", epsilon=0.04, classes=3, substitutes=[honest])
+    for attack in suite.values():
+        # As many attacks, shorter.
+        attack.threat = dataclasses.replace(attack.threat, steps=2)
+        attack.queries = attack.draws = 3
+    suite["transfer"].attack.threat = suite["transfer"].threat
+    found = evaluate(honest, *held_out, suite, early_exit=False, batch_size=40, verbose=0)
+    counting = [row for row in found["attacks"] if row["counts"]]
+    assert len(counting) == len(suite) - 1 and found["finished"]
+    worst = found["worst_case"]["accuracy"]
+    assert worst <= min(row["accuracy"] for row in counting) < found["clean"]["accuracy"]
+    assert all(row["broken"] for row in counting if "pgd" in row["attack"])
+
+
+def test_random_models_are_asked_for_several_gradients(held_out):
+    body = [
+        keras.Input((6, 6, 1)),
+        keras.layers.Flatten(),
+        keras_dep.RateEncoding(2, seed=1),
+        keras.layers.Dense(3),
+        keras_dep.Steps(2),
+    ]
+    found = evaluate(keras.Sequential(body), *held_out, "paper", batch_size=40, verbose=0)
+    assert {config["samples"] for config in found["protocol"]["attacks"].values()} == {10}
 
 
 def test_only_substitutes_that_are_used_decide(honest, held_out):
