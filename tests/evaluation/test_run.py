@@ -163,7 +163,7 @@ def test_no_member_of_the_reliable_suite_is_below_the_worst_case(honest, held_ou
     assert len(counting) == len(suite) - 1 and found["finished"]
     worst = found["worst_case"]["accuracy"]
     assert worst <= min(row["accuracy"] for row in counting) < found["clean"]["accuracy"]
-    assert all(row["broken"] for row in counting if "pgd" in row["attack"])
+    assert sum(row["broken"] > 0 for row in counting) > len(counting) / 2
 
 
 def test_random_models_are_asked_for_several_gradients(held_out):
