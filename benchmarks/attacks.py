@@ -1,18 +1,22 @@
 """Images per second of our attacks beside those of torchattacks and Foolbox on the same network.
 
-All attack the same weights on the same images, in turn, at 8/255; the peers need the torch backend,
-elsewhere ours are measured alone. Medians. The case `reliable` is another matter: how often as long
-as one PGD of 50 steps the whole suite takes on a trained network, which decides how much of it the
-early exits spare.
+All attack the same weights on the same images, in turn, at 8/255: ours on any backend, as compiled
+there, the peers on torch in a process of their own. Medians. The case `reliable` is another matter:
+how often as long as one PGD of 50 steps the whole suite takes on a trained network, which decides
+how much of it the early exits spare, and how much of that each attack takes.
 
   python benchmarks/attacks.py --backend=torch --json=attacks.json
   python benchmarks/attacks.py --backend=jax --quick
   python benchmarks/attacks.py --cases=reliable --network=runs/hetero/dep --batch=64
 """
 
+import argparse
 import contextlib
 import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 
 import conventions
@@ -20,34 +24,44 @@ import conventions
 EPSILON = 8 / 255
 STEPS = {"fgsm": 1, "pgd-7": 7, "pgd-50": 50, "apgd-100": 100}
 CASES = (*STEPS, "reliable")
+PEERS = ("torchattacks", "foolbox")
 ROW = "{:<12}{:<14}{:>10}{:>22}{:>10}{:>8}"
+# What a process of peers says of a call, among whatever libraries print.
+TOOK = "seconds: "
 
 
 def main():
     options = _options()
+    if options.peers_of:
+        _answer(options)
+        return
     rows = []
     print(ROW.format("case", "peer", "ours", "least to most", "peer's", "ratio"))
-    for case in options.cases:
-        rows += _suite(options) if case == "reliable" else _speeds(case, options)
+    if "reliable" in options.cases:
+        rows += _suite(options)
+    cases = [case for case in options.cases if case != "reliable"]
+    if cases:
+        model, images, labels = _problem(options)
+        with _peers_of(model, options) as ask:
+            for case in cases:
+                rows += _speeds(case, model, images, labels, ask, options)
     conventions.save(rows, options)
 
 
-def _speeds(case, options):
+def _speeds(case, model, images, labels, ask, options):
     """Ours against each peer that has the attack, or alone."""
-    model, images, labels = _problem(options)
-    runs = {"ours": _ours(case, model, images, labels)}
-    if options.backend == "torch":
-        runs |= _peers(case, model, images, labels)
+    ours = _ours(case)
+    runs = {"ours": lambda steps: _timed(ours(steps), model, images, labels)}
+    for peer in PEERS:
+        if not (peer == "foolbox" and case == "apgd-100"):
+            runs[peer] = lambda steps, peer=peer: ask(case, peer, steps)
+    # One step compiles what any number needs; a peer that is not installed answers nothing.
+    runs = {name: run for name, run in runs.items() if run(1) is not None}
     speeds = {name: [] for name in runs}
-    for run in runs.values():
-        # One step compiles what any number needs.
-        run(1)
     for _ in range(options.rounds):
         for name, run in runs.items():
-            started = time.perf_counter()
-            run(STEPS[case])
-            speeds[name].append(len(images) / (time.perf_counter() - started))
-    ours, spread = statistics.median(speeds["ours"]), _spread(speeds["ours"])
+            speeds[name].append(len(images) / run(STEPS[case]))
+    median, spread = statistics.median(speeds["ours"]), _spread(speeds["ours"])
     found = []
     for name in [name for name in runs if name != "ours"] or [None]:
         peer = ratio = None
@@ -55,9 +69,11 @@ def _speeds(case, options):
             peer = statistics.median(speeds[name])
             ratio = statistics.median(a / b for a, b in zip(speeds["ours"], speeds[name]))
         shown = [f"{value:.4g}" if value else "-" for value in (peer, ratio)]
-        print(ROW.format(case, name or "-", f"{ours:.4g}", spread, *shown), flush=True)
+        print(ROW.format(case, name or "-", f"{median:.4g}", spread, *shown), flush=True)
         title = f"{options.model}, {case}"
-        found.append(conventions.row(options, title, "images per second", ours, peer, name, ratio))
+        found.append(
+            conventions.row(options, title, "images per second", median, peer, name, ratio)
+        )
     return found
 
 
@@ -69,25 +85,40 @@ def _suite(options):
 
     model, images, labels = _trained(options)
     right = measure.right(model, images, labels, options.batch)
-    for steps in (1, 50):
-        # The first compiles. The suite too attacks only what was right.
-        started = time.perf_counter()
-        attack = attacks.PGD(epsilon=EPSILON, steps=steps)
-        list(measure.under_attack(model, attack, images[right], labels[right], options.batch))
-        peer = time.perf_counter() - started
+    if not right.any():
+        raise SystemExit("attacks.py: the network gets none of the images right; give it more.")
+    chosen = (images[right], labels[right], options.batch)
+
+    def search(steps):
+        list(measure.under_attack(model, attacks.PGD(epsilon=EPSILON, steps=steps), *chosen))
+
+    # The first compiles. The suite too attacks only what was right.
+    _, peer = (_timed(search, steps) for steps in (1, 50))
     started = time.perf_counter()
     found = evaluation.evaluate(
         model, images, labels, "reliable", epsilon=EPSILON, batch_size=options.batch, verbose=2
     )
     ours = time.perf_counter() - started
     correct = f"{found['worst_case']['correct']} of {found['clean']['correct']} stand"
-    print(
-        ROW.format(
-            "reliable", "PGD-50", f"{ours:.4g}", correct, f"{peer:.4g}", f"{ours / peer:.3g}"
-        )
-    )
+    times = [f"{value:.4g}" for value in (ours, peer, ours / peer)]
+    print(ROW.format("reliable", "PGD-50", times[0], correct, *times[1:]))
     title = f"{model.name}, reliable suite on {len(images)} images"
-    return [conventions.row(options, title, "seconds", ours, peer, "PGD-50", ours / peer)]
+    rows = [conventions.row(options, title, "seconds", ours, peer, "PGD-50", ours / peer)]
+    for part in found["attacks"]:
+        seconds = part["seconds"]
+        seen = f"{part['broken']} of {part['attacked']} broken"
+        print(f"  {part['attack']:<24}{seconds:>10.4g}{seen:>22}{seconds / peer:>18.3g}")
+        title = f"{model.name}, reliable suite, {part['attack']}"
+        rows.append(
+            conventions.row(options, title, "seconds", seconds, peer, "PGD-50", seconds / peer)
+        )
+    return rows
+
+
+def _timed(call, *arguments):
+    started = time.perf_counter()
+    call(*arguments)
+    return time.perf_counter() - started
 
 
 def _spread(values):
@@ -99,8 +130,11 @@ def _options():
     parser.add_argument("--cases", help="a list with commas between; default all but reliable, "
                         "quick the first two")  # fmt: skip
     parser.add_argument("--batch", type=int, help="images per call; default 64, quick 8")
-    parser.add_argument("--network", help="trained model of the case reliable: a run's folder")
+    parser.add_argument("--network", help="of the case reliable: a run's folder or a .keras file")
+    parser.add_argument("--dataset", default="cifar10", help="of the case reliable")
     parser.add_argument("--data_dir", help="TFDS folder, for the case reliable")
+    parser.add_argument("--examples", type=int, help="its test images; default those of one call")
+    parser.add_argument("--peers_of", help=argparse.SUPPRESS)
     options = conventions.parsed(parser)
     options.cases = options.cases or ",".join(list(STEPS)[: 2 if options.quick else 4])
     conventions.listed(parser, options, "cases", CASES)
@@ -113,17 +147,23 @@ def _options():
 
 def _problem(options):
     import keras
-    import numpy as np
 
     import keras_dep
-    from keras_dep import inference
 
     keras.utils.set_random_seed(0)
     model = keras_dep.models.build(options.model, input_shape=(32, 32, 3), num_classes=10)
-    draw = np.random.default_rng(0)
-    images = draw.uniform(0, 1, (options.batch, 32, 32, 3)).astype("float32")
-    # Some attack only what is classified right.
-    return model, images, inference.logits(model, images).argmax(axis=1).astype("int32")
+    return model, *_images_of(model, options)
+
+
+def _images_of(model, options):
+    """Noise, and what a model takes it for, as some attack only what is classified right."""
+    import numpy as np
+
+    from keras_dep import inference
+
+    shape = (options.batch, 32, 32, 3)
+    images = np.random.default_rng(0).uniform(0, 1, shape).astype("float32")
+    return images, inference.logits(model, images).argmax(axis=1).astype("int32")
 
 
 def _trained(options):
@@ -131,59 +171,95 @@ def _trained(options):
 
     from keras_dep import datasets
 
-    model = keras.saving.load_model(os.path.join(options.network, "model.keras"), compile=False)
-    data = datasets.load("cifar10", data_dir=options.data_dir, test_examples=options.batch)
+    path = options.network
+    path = os.path.join(path, "model.keras") if os.path.isdir(path) else path
+    model = keras.saving.load_model(path, compile=False)
+    count = options.examples or options.batch
+    data = datasets.load(options.dataset, data_dir=options.data_dir, test_examples=count)
     return model, data.x_test.astype("float32") / 255, data.y_test
 
 
-def _ours(case, model, images, labels):
+def _ours(case):
     from keras_dep import attacks
 
     kind = {"fgsm": lambda steps: attacks.FGSM(), "apgd-100": lambda s: attacks.APGD(steps=s)}
-    build = kind.get(case, lambda steps: attacks.PGD(steps=steps))
     # Arrays in and out, so that nothing is left to be computed later.
-    return lambda steps: build(steps)(model, images, labels)
+    return kind.get(case, lambda steps: attacks.PGD(steps=steps))
 
 
-def _peers(case, model, images, labels):
+@contextlib.contextmanager
+def _peers_of(model, options):
+    """Yields `ask(case, peer, steps)`, the seconds that a peer takes, `None` for one that lacks."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.keras")
+        model.save(path)
+        process = subprocess.Popen(
+            [sys.executable, __file__, f"--batch={options.batch}", f"--peers_of={path}",
+             "--backend=torch"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+        def ask(*question):
+            process.stdin.write(" ".join(map(str, question)) + "\n")
+            process.stdin.flush()
+            for line in process.stdout:
+                if line.startswith(TOOK):
+                    return float(line[len(TOOK) :]) or None
+            raise RuntimeError("the process of the peers has ended.")
+
+        try:
+            yield ask
+        finally:
+            process.stdin.close()
+            process.wait()
+
+
+def _answer(options):
+    """The other side of `_peers_of`: reads questions, and says what each call took."""
+    import keras
     import torch
 
     from keras_dep.attacks import channels_first
 
+    model = keras.saving.load_model(options.peers_of, compile=False)
+    images, labels = _images_of(model, options)
     adapted = channels_first(model).eval()
     device = next(adapted.parameters()).device
-    images = torch.tensor(images.transpose(0, 3, 1, 2), device=device)
+    images = torch.tensor(images.transpose(0, 3, 1, 2).copy(), device=device)
     labels = torch.tensor(labels, device=device).long()
-    found = {"torchattacks": _torchattacks(case, adapted, images, labels)}
-    with contextlib.suppress(ImportError):
-        found["foolbox"] = _foolbox(case, adapted, images, labels)
-    return {name: run for name, run in found.items() if run}
+    build = {"torchattacks": _torchattacks, "foolbox": _foolbox}
+    for question in sys.stdin:
+        case, peer, steps = question.split()
+        seconds = 0.0
+        with contextlib.suppress(ImportError):
+            attack = build[peer](case, adapted, int(steps))
+            seconds = _timed(_to_host, attack, images, labels)
+        print(f"{TOOK}{seconds}", flush=True)
 
 
-def _torchattacks(case, adapted, images, labels):
+def _to_host(attack, images, labels):
+    # Where ours ends up.
+    return attack(images, labels).cpu()
+
+
+def _torchattacks(case, adapted, steps):
     import torchattacks
 
-    build = {
-        "fgsm": lambda steps: torchattacks.FGSM(adapted, eps=EPSILON),
-        "apgd-100": lambda steps: torchattacks.APGD(adapted, eps=EPSILON, steps=steps),
-    }.get(case, lambda steps: torchattacks.PGD(adapted, eps=EPSILON, alpha=0.01, steps=steps))
-    return lambda steps: build(steps)(images, labels).cpu()
+    if case == "fgsm":
+        return torchattacks.FGSM(adapted, eps=EPSILON)
+    if case == "apgd-100":
+        return torchattacks.APGD(adapted, eps=EPSILON, steps=steps)
+    return torchattacks.PGD(adapted, eps=EPSILON, alpha=0.01, steps=steps)
 
 
-def _foolbox(case, adapted, images, labels):
+def _foolbox(case, adapted, steps):
     import foolbox
 
-    if case == "apgd-100":
-        return None
     network = foolbox.PyTorchModel(adapted, bounds=(0, 1))
-
-    def run(steps):
-        attack = foolbox.attacks.LinfPGD(abs_stepsize=0.01, steps=steps)
-        if case == "fgsm":
-            attack = foolbox.attacks.LinfFastGradientAttack()
-        return attack.run(network, images, labels, epsilon=EPSILON).cpu()
-
-    return run
+    attack = foolbox.attacks.LinfPGD(abs_stepsize=0.01, steps=steps)
+    if case == "fgsm":
+        attack = foolbox.attacks.LinfFastGradientAttack()
+    return lambda images, labels: attack.run(network, images, labels, epsilon=EPSILON)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from keras_dep import inference
 from keras_dep import models
 from keras_dep import settings
 from keras_dep import spectrum
+from keras_dep import substitutes
 from keras_dep import surrogates
 from keras_dep._version import __version__
 from keras_dep.activity import ActivityProbe
@@ -106,6 +107,7 @@ __all__ = [
     "spectrum",
     "Steps",
     "StepwiseBatchNormalization",
+    "substitutes",
     "surrogates",
     "TemporalEfficientTraining",
     "Threat",

@@ -66,6 +66,21 @@ def run(settings: Settings, optimizer, folder, data=None, resume=False, verbose=
         keras.mixed_precision.set_dtype_policy(policy)
 
 
+def finished(folder):
+    """`(settings, result)` of a finished run; raises `ValueError` where there is none."""
+    try:
+        with open(os.path.join(folder, "result.json")) as file:
+            result = json.load(file)
+        found = result["settings"]
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{folder!r} must hold the result.json and model.keras of a finished run ({error}); "
+            "train one with apps/hetero_train.py."
+        ) from error
+    known = {field.name for field in dataclasses.fields(Settings)} & set(found)
+    return Settings(**{name: found[name] for name in known}), result
+
+
 def load_data(settings):
     """The `keras_dep.datasets.Dataset` of these settings; see `datasets.load`."""
     return datasets.load(
@@ -88,6 +103,7 @@ def build_network(settings, data):
         encoder=settings.encoder,
         normalization=settings.normalization,
         dropout=settings.dropout,
+        spiking=settings.spiking,
         mean=data.mean,
         std=data.std,
     )

@@ -57,6 +57,7 @@ class Settings:
     batch_size: int = _field(128, "data", "Images per batch.", limits=(1, ANY))
 
     model: str = _field("vgg5", "network", "Spiking network.", choices=models.names())
+    spiking: bool = _field(True, "network", "Spikes, or the twin of ReLUs in their place.")
     timesteps: int = _field(4, "network", "Steps T.", limits=(1, 1000))
     tau: float = _field(
         1.1, "network", "Membrane time constant in steps; decay is 1 - 1/tau.", limits=(1, ANY)

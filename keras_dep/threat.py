@@ -7,6 +7,8 @@ import numpy as np
 from keras import ops
 
 NORMS = ("Linf", "L2")
+# Radii that most results are reported at, of 32 x 32 pixels.
+USUAL_RADII = {"Linf": 8 / 255, "L2": 0.5}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,7 @@
 """Brute force: many random points of the ball, the worst of them kept."""
 
+import math
+
 import numpy as np
 from keras import ops
 
@@ -17,11 +19,13 @@ class RandomSearch(Attack):
     point it is uniform noise.
 
     Args:
-        epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
+        epsilon: radius of the ball in pixel units; see `keras_dep.threat.Threat`.
         draws: points per image, at least 1.
-        points: `"corners"`, every pixel moved by `epsilon` up or down, or `"uniform"`.
+        points: `"corners"`, every pixel moved by `epsilon` up or down, or `"uniform"`, any point of
+            the ball alike. An L2 ball has no corners, and its surface stands for them.
         seed: seed of the draws.
         targeted: labels name the class to be reached.
+        norm: `"Linf"` or `"L2"`.
 
     Raises:
         ValueError: an argument outside its limits.
@@ -37,8 +41,17 @@ class RandomSearch(Attack):
     (3, 4)
     """
 
-    def __init__(self, *, epsilon=8 / 255, draws=1000, points="corners", seed=0, targeted=False):
-        super().__init__(Threat(epsilon=epsilon), seed=seed, targeted=targeted)
+    def __init__(
+        self,
+        *,
+        epsilon=8 / 255,
+        draws=1000,
+        points="corners",
+        seed=0,
+        targeted=False,
+        norm="Linf",
+    ):
+        super().__init__(Threat(epsilon=epsilon, norm=norm), seed=seed, targeted=targeted)
         if draws < 1:
             raise ValueError(f"draws must be at least 1; received {draws}.")
         if points not in POINTS:
@@ -54,9 +67,16 @@ class RandomSearch(Attack):
 
         def points():
             for _ in range(self.draws):
-                offset = np.stack([draw.uniform(-1.0, 1.0, shape) for draw in draws])
-                offset = np.sign(offset) if self.points == "corners" else offset
-                offset = (self.threat.epsilon * offset).astype("float32")
+                offset = np.stack([self._offset(draw, shape) for draw in draws]).astype("float32")
                 yield self.threat.project(images + ops.convert_to_tensor(offset), images)
 
         return self._closest(model, points(), labels)
+
+    def _offset(self, draw, shape):
+        if self.threat.norm == "L2":
+            surface = self.threat.surface(draw, shape)
+            # Volume grows with the power of as many dimensions as there are pixels.
+            share = 1 if self.points == "corners" else draw.uniform() ** (1 / math.prod(shape))
+            return share * surface
+        offset = draw.uniform(-1.0, 1.0, shape)
+        return self.threat.epsilon * (np.sign(offset) if self.points == "corners" else offset)

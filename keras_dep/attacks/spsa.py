@@ -10,13 +10,13 @@ from keras_dep.threat import Threat
 
 
 class SPSA(Attack):
-    """Signed ascent along a gradient that is estimated from answers, without a derivative.
+    """Ascent along a gradient that is estimated from answers, without a derivative.
 
     Every step asks for the loss at both ends of random directions of signs, and sums the directions
     by the differences. What a defence hides from differentiation it does not hide from this.
 
     Args:
-        epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
+        epsilon: radius of the ball in pixel units; see `keras_dep.threat.Threat`.
         step_size: length of a step in pixel units.
         steps: number of steps, at least 1.
         directions: random directions per step, two questions each, at least 1.
@@ -24,6 +24,7 @@ class SPSA(Attack):
         loss: what is maximised, as in `keras_dep.attacks.gradient.GradientAttack`.
         seed: seed of the directions.
         targeted: labels name the class to be reached.
+        norm: `"Linf"` or `"L2"`.
 
     Raises:
         ValueError: an argument outside its limits.
@@ -50,8 +51,9 @@ class SPSA(Attack):
         loss="margin",
         seed=0,
         targeted=False,
+        norm="Linf",
     ):
-        threat = Threat(epsilon=epsilon, step_size=step_size, steps=steps)
+        threat = Threat(epsilon=epsilon, step_size=step_size, steps=steps, norm=norm)
         super().__init__(threat, seed=seed, targeted=targeted)
         if directions < 1 or not 0 < spacing <= 1:
             raise ValueError(

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_dep.attacks import bumps
 from keras_dep.attacks.gradient import Attack
 from keras_dep.attacks.gradient import image_draws
 from keras_dep.threat import Threat
@@ -17,15 +18,17 @@ HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 class Square(Attack):
     """Starts from stripes on the ball's corners and repaints ever smaller squares.
 
-    A square is kept where it brings the network closer to an error. It sees nothing but logits, so
-    a network that hides its gradient does not stop it. Each image draws its own squares.
+    In the L2 ball it starts from bumps all over the image and moves what they change into ever
+    smaller ones. What brings the network closer to an error is kept. It sees nothing but logits, so
+    a network that hides its gradient does not stop it. Each image has draws of its own.
 
     Args:
-        epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
-        queries: squares to try, at least 1, after the stripes.
+        epsilon: radius of the ball in pixel units; see `keras_dep.threat.Threat`.
+        queries: squares to try, at least 1, after the start.
         share: share of the pixels in the first squares, in (0, 1].
         seed: seed of the draws.
         targeted: labels name the class to be reached.
+        norm: `"Linf"` or `"L2"`.
 
     Call arguments:
         x: images `(batch, height, width, channels)`, or as Keras' data format says, or frames of
@@ -45,8 +48,10 @@ class Square(Attack):
     (3, 4, 4, 1)
     """
 
-    def __init__(self, *, epsilon=8 / 255, queries=5000, share=0.8, seed=0, targeted=False):
-        super().__init__(Threat(epsilon=epsilon), seed=seed, targeted=targeted)
+    def __init__(
+        self, *, epsilon=8 / 255, queries=5000, share=0.8, seed=0, targeted=False, norm="Linf"
+    ):
+        super().__init__(Threat(epsilon=epsilon, norm=norm), seed=seed, targeted=targeted)
         if queries < 1:
             raise ValueError(f"queries must be at least 1; received {queries}.")
         if not 0 < share <= 1:
@@ -65,28 +70,43 @@ class Square(Attack):
             )
         as_map, as_given = layouts(images.shape)
         clean = as_map(ops.convert_to_numpy(images))
-        low, high = self.threat.bounds
-        epsilon = np.float32(self.threat.epsilon)
-        floor, ceiling = np.maximum(clean - epsilon, low), np.minimum(clean + epsilon, high)
+        draws = image_draws(clean, seed)
 
         def distance(candidate):
             return ops.convert_to_numpy(self._ask(model, as_given(candidate), labels))
 
-        draws = image_draws(clean, seed)
-        stripes = np.stack([draw_stripes(draw, clean.shape[1:]) for draw in draws])
-        best = np.clip(clean + epsilon * stripes, floor, ceiling)
+        best = np.stack([self._first(*each) for each in zip(draws, clean)])
         success = distance(best)
         for query in range(self.queries):
             if (success > 0).all():
                 break
             side = self._side(query, clean.shape[1:3])
-            squares = [draw_square(draw, clean.shape[1:], side) for draw in draws]
-            candidate = np.clip(best + 2 * epsilon * np.stack(squares), floor, ceiling)
-            found = distance(candidate)
+            candidate = best.copy()
             # An image that is broken keeps what broke it.
+            for i in np.flatnonzero(success <= 0):
+                candidate[i] = self._next(draws[i], clean[i], best[i], side)
+            found = distance(candidate)
             better = (success <= 0) & ((found > success) | (found >= 0))
             best[better], success[better] = candidate[better], found[better]
         return self.threat.project(ops.convert_to_tensor(as_given(best)), images)
+
+    def _first(self, draw, clean):
+        """What the search of one image starts from."""
+        if self.threat.norm == "L2":
+            change = bumps.first_bumps(draw, clean.shape, self.threat.epsilon)
+        else:
+            change = np.float32(self.threat.epsilon) * draw_stripes(draw, clean.shape)
+        return np.clip(clean + change, *self.threat.bounds)
+
+    def _next(self, draw, clean, best, side):
+        """What it tries next."""
+        epsilon = np.float32(self.threat.epsilon)
+        if self.threat.norm == "L2":
+            side = bumps.odd_side(side, clean.shape[:2])
+            change = bumps.moved_bump(draw, best - clean, epsilon, side)
+            return np.clip(clean + change, *self.threat.bounds)
+        painted = best + 2 * epsilon * draw_square(draw, clean.shape, side)
+        return np.clip(np.clip(painted, clean - epsilon, clean + epsilon), *self.threat.bounds)
 
     def _side(self, query, shape):
         place = int(query / self.queries * 10000)

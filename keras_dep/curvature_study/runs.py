@@ -1,7 +1,6 @@
 """Finished runs, and the test images they are measured on."""
 
 import dataclasses
-import json
 import os
 
 import keras
@@ -9,7 +8,6 @@ import numpy as np
 
 from keras_dep import experiment
 from keras_dep.callbacks import epochs
-from keras_dep.settings import Settings
 from keras_dep.substitution import with_dtype
 
 
@@ -29,19 +27,8 @@ class Run:
     """
 
     def __init__(self, folder):
-        path = os.path.join(folder, "result.json")
-        try:
-            with open(path) as file:
-                self.result = json.load(file)
-            found = self.result["settings"]
-            known = {field.name for field in dataclasses.fields(Settings)} & set(found)
-            self.settings = Settings(**{name: found[name] for name in known})
-            model = keras.saving.load_model(os.path.join(folder, "model.keras"), compile=False)
-        except (OSError, KeyError, json.JSONDecodeError) as error:
-            raise ValueError(
-                f"{folder!r} must hold the result.json and model.keras of a finished run "
-                f"({error}); train one with apps/hetero_train.py."
-            ) from error
+        self.settings, self.result = experiment.finished(folder)
+        model = keras.saving.load_model(os.path.join(folder, "model.keras"), compile=False)
         self._folder, self._saved = folder, model
         self.model = model if self.settings.precision == "float32" else with_dtype(model, "float32")
 

@@ -5,9 +5,16 @@ row is one sign of the latter, with what was measured, the criterion, the eviden
 is passed.
 """
 
+import dataclasses
+import json
+import os
+
 import keras
 
+from keras_dep import durable
+from keras_dep import provenance
 from keras_dep.evaluation import measure
+from keras_dep.evaluation import protocol
 from keras_dep.evaluation.signs import SIGNS
 from keras_dep.evaluation.signs.bench import Bench
 from keras_dep.evaluation.signs.row import is_passed
@@ -28,6 +35,7 @@ def checklist(
     batch_size=128,
     significance=0.01,
     rows=None,
+    file=None,
     verbose=0,
 ):
     """Measures the signs of gradient obfuscation, one row each.
@@ -51,6 +59,8 @@ def checklist(
         batch_size: images at a time.
         significance: probability of failing a row whose criterion is just met, in (0, 1).
         rows: numbers of the rows to measure; default: all.
+        file: where rows go, as JSON, with the protocol they were measured by. Written after every
+            row; rows that a file of the same protocol holds are not measured again.
         verbose: 1 for a bar over the rows.
 
     Returns:
@@ -61,7 +71,8 @@ def checklist(
         right to begin with; shares are of all images unless said otherwise.
 
     Raises:
-        ValueError: data that do not fit, an unknown row, or a significance outside its limits.
+        ValueError: data that do not fit, an unknown row, a significance outside its limits, or a
+            file of another checklist.
 
     Source: Athalye et al., ICML 2018, signs 1 to 5; the others are particular to spiking networks.
     """
@@ -82,13 +93,58 @@ def checklist(
         seed=seed,
         batch_size=batch_size,
     )
+    record = _saved(file, _protocol(bench))
+    known = {row["number"]: row for row in record["rows"]}
     bar = keras.utils.Progbar(len(rows), verbose=verbose, unit_name="row")
-    found = []
-    for number in rows:
-        row = SIGNS[number](bench)
-        found.append({"number": number, **row, "passed": is_passed(row, significance)})
-        bar.update(len(found))
-    return found
+    for done, number in enumerate(rows, 1):
+        if number not in known:
+            known[number] = {"number": number, **SIGNS[number](bench)}
+        # The verdict alone depends on the significance.
+        known[number]["passed"] = is_passed(known[number], significance)
+        record["rows"] = [known[each] for each in sorted(known)]
+        _save(file, record)
+        bar.update(done)
+    return [known[number] for number in rows]
+
+
+def _protocol(bench):
+    """What decides the rows, as plain values."""
+    effort = {
+        field.name: getattr(bench, field.name)
+        for field in dataclasses.fields(bench)
+        if field.type in (int, float)
+    }
+    del effort["batch_size"]
+    return {
+        **protocol.describe(bench.model),
+        **protocol.surroundings(),
+        **effort,
+        "images": len(bench.images),
+        "data": protocol.fingerprint(bench.images, bench.labels),
+        "weights": protocol.fingerprint(*bench.model.get_weights()),
+        "substitutes": [protocol.fingerprint(*each.get_weights()) for each in bench.substitutes],
+    }
+
+
+def _saved(file, wanted):
+    """The rows in a file, or none yet; refuses those of another protocol."""
+    if file is None or not os.path.exists(file):
+        return {"protocol": wanted, "rows": []}
+    try:
+        with open(file) as opened:
+            record = json.load(opened)
+        found, _ = record["protocol"], record["rows"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is not a checklist; choose another file.") from error
+    wanted = json.loads(json.dumps(wanted))
+    provenance.refuse_other(file, "a checklist", found, wanted, "choose another file")
+    return record
+
+
+def _save(file, record):
+    if file is not None:
+        with durable.whole_file(file) as unfinished, open(unfinished, "w") as opened:
+            json.dump(record, opened, indent=1)
 
 
 def check_rows(rows):

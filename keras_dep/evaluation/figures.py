@@ -16,7 +16,10 @@ def draw_sweep(rows, paths, chance=None):
     from matplotlib.figure import Figure
 
     axis = "epsilon" if "epsilon" in rows[0] else "steps"
-    scale = 255 if axis == "epsilon" else 1
+    scale, label = 1, "PGD steps"
+    if axis == "epsilon":
+        grey = rows[0]["norm"] == "Linf"
+        scale, label = (255, "epsilon (of 255 grey levels)") if grey else (1, "epsilon (length)")
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
     for name in dict.fromkeys(row["attack"] for row in rows):
@@ -27,7 +30,7 @@ def draw_sweep(rows, paths, chance=None):
         axes.fill_between(x, low, high, alpha=0.2)
     if chance is not None:
         axes.axhline(100 * chance, color="grey", linestyle=":", label="guessing")
-    axes.set_xlabel("epsilon (of 255 grey levels)" if axis == "epsilon" else "PGD steps")
+    axes.set_xlabel(label)
     axes.set_ylabel("accuracy (%), 95 % interval")
     axes.set_ylim(0, 100)
     axes.legend()

@@ -47,7 +47,7 @@ def markdown(record):
         if name == "neurons":
             value = "; ".join(", ".join(f"{k} {v}" for k, v in kind.items()) for kind in value)
         elif isinstance(value, list):
-            value = ", ".join(map(str, value))
+            value = ", ".join(map(str, value)) or "none"
         lines.append(f"| {name} | {value} |")
     lines += ["", "| attack | settings |", "|---|---|"]
     for name, config in record["protocol"]["attacks"].items():

@@ -25,7 +25,8 @@ def evaluate(
     labels,
     suite="quick",
     *,
-    epsilon=8 / 255,
+    norm="Linf",
+    epsilon=None,
     seed=0,
     substitutes=(),
     early_exit=None,
@@ -33,6 +34,7 @@ def evaluate(
     file=None,
     facts=None,
     verbose=1,
+    **derivative,
 ):
     """Runs the attacks of a suite and counts the images that withstand all of them.
 
@@ -47,7 +49,8 @@ def evaluate(
         labels: integer array `(n,)`.
         suite: `"quick"`, `"paper"` or `"reliable"`, see `suites.build`; or a dictionary from names
             to attacks.
-        epsilon: radius of the L-infinity ball in pixel units, of a named suite.
+        norm: ball of a named suite, `"Linf"` or `"L2"`.
+        epsilon: its radius, see `keras_dep.threat.Threat`; default: 8/255, for `"L2"` 0.5.
         seed: seed of the attacks of a named suite.
         substitutes: models to transfer from, in the reliable suite.
         early_exit: drop broken images; default: in the reliable suite only.
@@ -56,6 +59,8 @@ def evaluate(
             of the same evaluation left is gone on with, and a finished one is returned.
         facts: further protocol variables to record, a dictionary of plain values.
         verbose: 0 for silence, 1 for a bar per attack, 2 for a line per attack.
+        **derivative: `estimator`, `surrogate`, `width` of a named suite's white-box attacks, see
+            `suites.build`.
 
     Returns:
         Dictionary, as in the file: `protocol`, `clean`, `worst_case`, `attacks` (a list of rows),
@@ -63,8 +68,8 @@ def evaluate(
         first, `"clean"`, or `None`.
 
     Raises:
-        ValueError: data that do not fit, an unknown suite, a targeted attack, or a file of another
-            evaluation.
+        ValueError: data that do not fit, an unknown suite, a targeted attack, what `suites.build`
+            refuses, or a file of another evaluation.
 
     Example:
 
@@ -77,16 +82,22 @@ def evaluate(
     images, labels = measure.check_data(images, labels)
     early_exit = suite == "reliable" if early_exit is None else early_exit
     before = measure.right(model, images, labels, batch_size)
-    attacks = suite
-    if isinstance(suite, str):
+    attacks, named = suite, isinstance(suite, str)
+    if named:
         attacks = suites.build(
             suite,
+            norm=norm,
             epsilon=epsilon,
             seed=seed,
-            classes=model.output_shape[-1],
+            classes=model.compute_output_shape(images[:1].shape)[-1],
             spiking=bool(spiking_layers(model)),
             samples=SAMPLES_OF_RANDOM_MODELS if is_random(model, images[:1]) else 1,
             substitutes=substitutes,
+            **derivative,
+        )
+    elif derivative:
+        raise ValueError(
+            f"{', '.join(derivative)} is for a named suite; received one of attacks; set it there."
         )
     for name, attack in attacks.items():
         if getattr(attack, "targeted", False):
@@ -95,8 +106,11 @@ def evaluate(
         "protocol": {
             **protocol.describe(model),
             **protocol.surroundings(),
-            "suite": suite if isinstance(suite, str) else "custom",
+            "suite": suite if named else "custom",
+            **(_threat(norm, epsilon, derivative) if named else {}),
+            "substitutes": [protocol.fingerprint(*each.get_weights()) for each in _used(attacks)],
             "attacks": {name: _config(attack) for name, attack in attacks.items()},
+            "perturbation": "of every frame by itself" if images.ndim == 5 else "of the image",
             "early_exit": early_exit,
             "images": len(images),
             "data": protocol.fingerprint(images, labels),
@@ -216,6 +230,20 @@ def _saved(file, wanted):
     wanted = json.loads(json.dumps(wanted["protocol"]))
     provenance.refuse_other(file, "an evaluation", found, wanted, "choose another file")
     return record
+
+
+def _threat(norm, epsilon, derivative):
+    chosen = {name: value for name, value in derivative.items() if value is not None}
+    return {
+        "norm": norm,
+        "epsilon": suites.radius(norm, epsilon),
+        "derivative": ", ".join(f"{k} {v}" for k, v in chosen.items()) or "of the model",
+    }
+
+
+def _used(attacks):
+    """The models that some of the attacks transfer from."""
+    return [model for attack in attacks.values() for model in getattr(attack, "substitutes", ())]
 
 
 def _config(attack):

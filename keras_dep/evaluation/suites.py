@@ -2,6 +2,8 @@
 
 from keras_dep import attacks
 from keras_dep import surrogates
+from keras_dep.threat import USUAL_RADII
+from keras_dep.threat import Threat
 
 SUITES = ("quick", "paper", "reliable")
 ESTIMATORS = ("hart", "rga", "bptr", "pdsg", "conversion")
@@ -9,11 +11,22 @@ ESTIMATORS = ("hart", "rga", "bptr", "pdsg", "conversion")
 VANISHING = (0.82, 0.85, 0.88)
 
 
-def build(suite, *, epsilon=8 / 255, seed=0, classes=10, spiking=True, samples=1, substitutes=()):
+def build(
+    suite,
+    *,
+    norm="Linf",
+    epsilon=None,
+    seed=0,
+    classes=10,
+    spiking=True,
+    samples=1,
+    substitutes=(),
+    **derivative,
+):
     """The attacks of a suite, in the order in which they run, weak ones first.
 
     - `quick`: FGSM, APGD of 20 steps and 20 random corners.
-    - `paper`: FGSM and PGD of 7 steps of 0.01, what the paper reports.
+    - `paper`: FGSM and PGD of 7 steps, of 0.01 at 8/255, what the paper reports.
     - `reliable`: both of these, Gaussian noise, PGD of 50 steps with 5 starts, APGD of 100 steps on
       the cross-entropy, the logit ratio and the loss of every step, APGD of 100 steps through each
       surrogate and by each of HART, RGA, BPTR, PDSG and conversion, SA-PGD of 100 steps through the
@@ -21,62 +34,116 @@ def build(suite, *, epsilon=8 / 255, seed=0, classes=10, spiking=True, samples=1
       9 classes, 5000 queries of Square, 1000 random corners, and images transferred from the
       substitutes.
 
+    In the L2 ball APGD takes the place of SA-PGD, which does not know it, points of the surface
+    that of corners, and there is no noise.
+
     Args:
         suite: one of `SUITES`.
-        epsilon: radius of the L-infinity ball in pixel units.
+        norm: ball of every attack, `"Linf"` or `"L2"`.
+        epsilon: its radius, see `keras_dep.threat.Threat`; default: 8/255, for `"L2"` 0.5.
         seed: seed of every attack.
         classes: number of classes; the logit ratio needs three.
         spiking: whether the model has spikes to be derived by other rules.
         samples: gradients to average, for models that draw at random.
         substitutes: models to transfer from.
+        **derivative: `estimator`, `surrogate`, `width` of the white-box attacks of `quick` and
+            `paper`, as in `keras_dep.attacks.gradient.GradientAttack`; the reliable suite tries all
+            of them.
 
     Returns:
         Dictionary from name to attack.
 
     Raises:
-        ValueError: unknown suite.
+        ValueError: unknown suite, a ball that is none, or a derivative that is none or not asked
+            for.
 
     Example:
 
     >>> list(build("paper"))
     ['fgsm', 'pgd-7']
+    >>> build("paper", norm="L2", estimator="bptr")["pgd-7"].threat.epsilon
+    0.5
     """
     if suite not in SUITES:
         raise ValueError(f"suite must be one of {', '.join(SUITES)}; received {suite!r}.")
-    common = {"epsilon": epsilon, "seed": seed, "samples": samples}
-    if suite == "quick":
-        return {
-            "fgsm": attacks.FGSM(**common),
-            "apgd-ce-20": attacks.APGD(steps=20, **common),
-            "corners-20": attacks.RandomSearch(epsilon=epsilon, draws=20, seed=seed),
-        }
-    paper = {"fgsm": attacks.FGSM(**common), "pgd-7": attacks.PGD(**common)}
+    chosen = {name: value for name, value in derivative.items() if value is not None}
+    _check_derivative(suite, spiking, chosen)
+    ball = {"norm": norm, "epsilon": radius(norm, epsilon)}
+    shared = {**ball, "seed": seed, "samples": samples}
+    if suite == "reliable":
+        return _reliable(ball, shared, classes, spiking, substitutes)
+    white = {**shared, **chosen}
     if suite == "paper":
-        return paper
+        return _paper(white)
+    return {
+        "fgsm": attacks.FGSM(**white),
+        "apgd-ce-20": attacks.APGD(steps=20, **white),
+        f"{_edge(norm)}-20": attacks.RandomSearch(draws=20, seed=seed, **ball),
+    }
+
+
+def radius(norm, epsilon=None):
+    """The radius of a ball, the usual one by default; raises `ValueError` where it is none."""
+    epsilon = USUAL_RADII.get(norm, 0) if epsilon is None else epsilon
+    return Threat(norm=norm, epsilon=epsilon).epsilon
+
+
+def step_size(norm, epsilon):
+    """Length of the paper's steps of PGD, 0.01, for `"L2"` in proportion to its 8/255."""
+    return 0.01 if norm == "Linf" else 0.01 * epsilon / USUAL_RADII["Linf"]
+
+
+def _check_derivative(suite, spiking, chosen):
+    if unknown := set(chosen) - {"estimator", "surrogate", "width"}:
+        raise TypeError(f"a suite takes no argument {', '.join(sorted(unknown))}.")
+    received = ", ".join(f"{name}={value!r}" for name, value in chosen.items())
+    if chosen and suite == "reliable":
+        raise ValueError(
+            f"suite 'reliable' tries every derivative of spikes; received {received}; choose quick "
+            "or paper."
+        )
+    if chosen and not spiking:
+        raise ValueError(f"a model without spikes has one derivative; received {received}.")
+
+
+def _paper(white):
+    step = step_size(white["norm"], white["epsilon"])
+    return {"fgsm": attacks.FGSM(**white), "pgd-7": attacks.PGD(step_size=step, **white)}
+
+
+def _reliable(ball, shared, classes, spiking, substitutes):
+    epsilon, seed, flat = ball["epsilon"], shared["seed"], ball["norm"] == "Linf"
     losses = ("ce", "dlr", "tet") if classes > 2 else ("ce", "tet")
     through = {}
     if spiking:
         for name in surrogates.names():
-            through[f"apgd-{name}-100"] = attacks.APGD(surrogate=name, **common)
+            through[f"apgd-{name}-100"] = attacks.APGD(surrogate=name, **shared)
         for name in ESTIMATORS:
-            through[f"apgd-{name}-100"] = attacks.APGD(estimator=name, **common)
+            through[f"apgd-{name}-100"] = attacks.APGD(estimator=name, **shared)
+        name, search = ("sapgd", attacks.SAPGD) if flat else ("apgd", attacks.APGD)
         for degree in VANISHING:
             rule = attacks.ASSG(vanishing=degree)
-            through[f"sapgd-assg-{degree}-100"] = attacks.SAPGD(estimator=rule, **common)
-    towards = {"apgdt-100": attacks.APGDT(**common)} if classes > 3 else {}
+            through[f"{name}-assg-{degree}-100"] = search(estimator=rule, **shared)
+    towards = {"apgdt-100": attacks.APGDT(**shared)} if classes > 3 else {}
     transfer = {}
     if substitutes:
-        crafted = attacks.MIFGSM(**common, step_size=epsilon / 5, steps=20)
+        crafted = attacks.MIFGSM(**shared, step_size=epsilon / 5, steps=20)
         transfer["transfer"] = attacks.Transfer(crafted, substitutes)
+    noise = {"gaussian": attacks.GaussianNoise(std=epsilon, seed=seed)} if flat else {}
     return {
-        "gaussian": attacks.GaussianNoise(std=epsilon, seed=seed),
-        **paper,
-        "pgd-50": attacks.PGD(steps=50, restarts=5, step_size=epsilon / 5, **common),
-        **{f"apgd-{loss}-100": attacks.APGD(loss=loss, **common) for loss in losses},
-        "sapgd-100": attacks.SAPGD(**common),
+        **noise,
+        **_paper(shared),
+        "pgd-50": attacks.PGD(steps=50, restarts=5, step_size=epsilon / 5, **shared),
+        **{f"apgd-{loss}-100": attacks.APGD(loss=loss, **shared) for loss in losses},
+        **({"sapgd-100": attacks.SAPGD(**shared)} if flat else {}),
         **through,
         **towards,
         **transfer,
-        "corners-1000": attacks.RandomSearch(epsilon=epsilon, seed=seed),
-        "square-5000": attacks.Square(epsilon=epsilon, seed=seed),
+        f"{_edge(ball['norm'])}-1000": attacks.RandomSearch(seed=seed, **ball),
+        "square-5000": attacks.Square(seed=seed, **ball),
     }
+
+
+def _edge(norm):
+    """What random points lie on."""
+    return {"Linf": "corners", "L2": "surface"}[norm]

@@ -10,9 +10,24 @@ from apps import attack
 from keras_dep import LIF
 from keras_dep import DirectEncoding
 from keras_dep import Steps
+from keras_dep import models
+from keras_dep import substitutes
+from keras_dep.settings import Settings
 from keras_dep.summaries import board
 from keras_dep.summaries import read_scalars
 from keras_dep.summaries import reader
+
+SMALL = {
+    "train_examples": 16,
+    "test_examples": 8,
+    "batch_size": 16,
+    "timesteps": 2,
+    "epochs": 1,
+    "poison_count": 0,
+    "attack": "none",
+    "attack_examples": 2,
+    "watch_examples": 2,
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +45,7 @@ def model(tmp_path_factory):
     ]
     folder = tmp_path_factory.mktemp("run")
     keras.Sequential(body).save(folder / "model.keras")
-    settings = {"dataset": "digits", "seed": 3, "loss": "mean_logit"}
+    settings = {"dataset": "digits", "seed": 3, "loss": "mean_logit", **SMALL}
     (folder / "result.json").write_text(json.dumps({"optimizer": "dep", "settings": settings}))
     return folder
 
@@ -57,11 +72,29 @@ def launch(tmp_path):
         ([], "model must be a .keras file or the folder of a run; received none"),
         (["--model=/nowhere"], "model '/nowhere' is not there"),
         (["--model=MODEL", "--suite=strong"], "flag --suite=strong: value should be one of"),
-        (["--model=MODEL", "--epsilon=8"], "flag --epsilon=8"),
+        (["--model=MODEL", "--epsilon=8"], "epsilon must lie in [0, 1] (pixels are in [0, 1])"),
+        (["--model=MODEL", "--norm=l2", "--epsilon=-1"], "epsilon must be at least 0 and finite"),
+        (["--model=MODEL", "--norm=l1"], "flag --norm=l1: value should be one of"),
+        (["--model=MODEL", "--epsilons=0,300"], "epsilon must lie in [0, 1]"),
+        (["--model=MODEL", "--norm=l2", "--checklist"], "checklist knows the L-infinity ball"),
+        (["--model=MODEL", "--norm=l2", "--protocol=released"], "protocol=released knows the"),
+        (["--model=MODEL", "--estimator=stdp"], "flag --estimator=stdp: value should be one of"),
+        (["--model=MODEL", "--estimator=rga", "--suite=reliable"], "tries every derivative of"),
+        (["--model=MODEL", "--estimator=rga", "--surrogate=arctan"], "surrogate or estimator must"),
+        (["--model=MODEL", "--surrogate=step"], "surrogate must be one of triangle"),
+        (["--model=MODEL", "--width=0.5"], "width=0.5 belongs to a surrogate"),
         (["--model=MODEL", "--dataset=mnist"], "dataset must be one of cifar10, cifar100, digits"),
         (["--model=MODEL/model.keras"], "received None; set --dataset"),
         (["--model=MODEL", "--epsilons=0,a"], "epsilons must be numbers with commas between"),
         (["--model=MODEL", "--checklist_rows=7,99"], "rows must be among [1, "),
+        (
+            ["--model=MODEL", "--train_substitutes=ann"],
+            "must be among seed, architecture, twin",
+        ),
+        (
+            ["--model=MODEL/model.keras", "--dataset=digits", "--train_substitutes=seed"],
+            "is a file; name the run's folder in --model, or trained models in --substitutes",
+        ),
         (["--model=MODEL", "--no_such_flag"], "Unknown command line flag 'no_such_flag'"),
         (["digits"], "no positional arguments are taken; received 'digits'"),
     ],
@@ -79,6 +112,69 @@ def test_help_lists_every_flag(launch, capsys):
     assert launch("--help") == 0
     text = capsys.readouterr().out
     assert all(f"--{name}: " in text for name in attack.FLAGS)
+
+
+def test_another_ball_and_another_derivative(launch, tmp_path, model):
+    arguments = (
+        f"--model={model}", "--suite=paper", "--norm=l2", "--sweep=both", "--epsilons=0,0.5",
+        "--steps=1,3",
+        f"--substitutes={model}", "--batch_size=32", "--verbose=0", "--pictures=1",
+    )  # fmt: skip
+    assert launch(*arguments, "--estimator=bptr") == 0
+    record = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    protocol = record["protocol"]
+    assert (protocol["norm"], protocol["epsilon"]) == ("L2", 0.5)
+    assert protocol["derivative"] == "estimator bptr"
+    for name in ("fgsm", "pgd-7"):
+        config = protocol["attacks"][name]
+        assert (config["norm"], config["epsilon"], config["estimator"]) == ("L2", 0.5, "BPTR()")
+    rows = json.loads((tmp_path / "out" / "sweep_epsilon.json").read_text())
+    assert [row["epsilon"] for row in rows] == [0] * 4 + [0.5] * 4
+    assert {row["norm"] for row in rows} == {"L2"}
+    # The white box looks as asked, the substitute, here the model itself, as it was trained.
+    by_name = {row["attack"]: row["correct"] for row in rows[4:]}
+    assert by_name["fgsm"] == record["attacks"][0]["accuracy"] * 24
+    assert scalars_at(tmp_path / "out", "sweep_epsilon/pgd") == [0, 500]
+    assert scalars_at(tmp_path / "out", "sweep_steps/pgd") == [1, 3]
+    assert (tmp_path / "out" / "sweep_steps.svg").stat().st_size > 50
+
+
+def test_substitutes_are_trained_once_as_the_run_was(launch, capsys, tmp_path, model):
+    arguments = (
+        f"--model={model}", "--suite=paper", "--epsilon=0.06", "--batch_size=32", "--verbose=0",
+        "--pictures=0", "--train_substitutes=twin",
+    )  # fmt: skip
+    assert launch(*arguments, "--sweep=epsilon", "--epsilons=16") == 0
+    folder = tmp_path / "out" / "substitutes" / "twin"
+    run = json.loads((folder / "result.json").read_text())
+    assert run["optimizer"] == "dep" and run["steps"] == 1
+    assert run["settings"]["seed"] == 4 and not run["settings"]["spiking"]
+    assert run["settings"]["batch_size"] == 16 and run["settings"]["timesteps"] == 2
+    rows = json.loads((tmp_path / "out" / "sweep_epsilon.json").read_text())
+    assert {row["attack"] for row in rows} >= {"fgsm, transferred"}
+    trained = (folder / "model.keras").stat().st_mtime_ns
+    assert launch(*arguments) == 0
+    assert (folder / "model.keras").stat().st_mtime_ns == trained
+    capsys.readouterr()
+    run["settings"]["epochs"] = 2
+    (folder / "result.json").write_text(json.dumps(run))
+    assert launch(*arguments) == 2
+    assert "holds a finished run with epochs=2; received 1" in capsys.readouterr().err
+
+
+def test_settings_of_substitutes():
+    settings = Settings(model="vgg5", seed=2**31 - 1, keep_epochs=True)
+    found = {kind: substitutes.settings_of(settings, kind) for kind in substitutes.KINDS}
+    assert {each.seed for each in found.values()} == {0}
+    assert found["architecture"].model == "vgg11" and found["twin"].model == "vgg5"
+    assert [kind for kind, each in found.items() if not each.spiking] == ["twin"]
+    assert not any(each.keep_epochs or each.hessian_examples for each in found.values())
+    for name in models.names():
+        assert name != substitutes.other_architecture(name) in models.names()
+
+
+def scalars_at(folder, tag):
+    return [step for step, _ in read_scalars(folder)[tag]]
 
 
 def written(folder):
@@ -121,7 +217,7 @@ def test_results_and_the_same_command_again(launch, capsys, tmp_path, model):
     released = json.loads((out / "released.json").read_text())
     assert released[2]["accuracy"] == record["clean"]["accuracy"]
     assert {"released", "checklist"} <= {value.tag for value in written(out)}
-    assert json.loads((out / "checklist.json").read_text())[0]["number"] == 7
+    assert json.loads((out / "checklist.json").read_text())["rows"][0]["number"] == 7
     assert "gradients vanish or mislead" in (out / "checklist.md").read_text()
     assert json.loads((out / "evaluation.json").read_text()) == record
     assert launch(f"--model={model}", "--suite=quick") == 2

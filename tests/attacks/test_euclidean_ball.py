@@ -15,6 +15,8 @@ from keras_dep import PGD
 from keras_dep import SAPGD
 from keras_dep import Threat
 from keras_dep.attacks import APGDT
+from keras_dep.attacks import SPSA
+from keras_dep.attacks import RandomSearch
 from keras_dep.attacks.gradient import random_offset
 from tests.attacks.test_gradient_attacks import linear
 from tests.attacks.test_gradient_attacks import linear_gradient
@@ -28,6 +30,9 @@ BUILDERS = {
     "mifgsm": lambda e, **o: MIFGSM(epsilon=e, step_size=e / 2, steps=3, norm="L2", **o),
     "apgd": lambda e, **o: APGD(epsilon=e, steps=5, norm="L2", **o),
     "apgdt": lambda e, **o: APGDT(epsilon=e, steps=3, classes=2, norm="L2", **o),
+    "spsa": lambda e, **o: SPSA(epsilon=e, step_size=e / 2, steps=2, directions=2, norm="L2", **o),
+    "surface": lambda e, **o: RandomSearch(epsilon=e, draws=3, norm="L2", **o),
+    "uniform": lambda e, **o: RandomSearch(epsilon=e, draws=3, points="uniform", norm="L2", **o),
 }
 
 

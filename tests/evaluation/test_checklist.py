@@ -1,5 +1,7 @@
 """The checklist clears honest networks and catches three kinds that hide their gradients."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -123,6 +125,48 @@ def test_a_few_exceptions_are_chance_and_many_are_not(candidate, trained, data):
     assert alone["of"] == 32 and alone["interval"][0] <= alone["count"] / 32
     assert rows[0]["passed"] and rows[0]["evidence"][0]["limit"] == 0.5
     assert against["p_value"] > 0.01
+
+
+def test_a_stopped_checklist_goes_on_where_it_was(candidate, trained, data, tmp_path, monkeypatch):
+    candidate.set_weights(trained[0])
+    path, measured, signs = tmp_path / "checklist.json", [], dict(SIGNS)
+
+    def noted(number):
+        def sign(bench):
+            if measured == [1, 7]:
+                raise KeyboardInterrupt
+            measured.append(number)
+            return signs[number](bench)
+
+        return sign
+
+    for number in SIGNS:
+        monkeypatch.setitem(SIGNS, number, noted(number))
+    options = dict(rows=(1, 7, 15), file=path, **SMALL)
+    with pytest.raises(KeyboardInterrupt):
+        checklist(candidate, *data, **options)
+    assert [row["number"] for row in json.loads(path.read_text())["rows"]] == [1, 7]
+    measured.clear()
+    rows = checklist(candidate, *data, **options)
+    assert measured == [15] and [row["number"] for row in rows] == [1, 7, 15]
+    for number, sign in signs.items():
+        monkeypatch.setitem(SIGNS, number, sign)
+    whole = checklist(candidate, *data, rows=(15, 7, 1), **SMALL)
+    assert json.loads(json.dumps(whole[::-1])) == json.loads(path.read_text())["rows"] == rows
+    # Of another significance only the verdict is.
+    assert checklist(candidate, *data, **options, significance=1e-9)[0]["measured"] == measured_of(
+        rows, 1
+    )
+    candidate.set_weights(trained[1])
+    with pytest.raises(ValueError, match="holds a checklist with weights=.*choose another file"):
+        checklist(candidate, *data, **options)
+    path.write_text("[]")
+    with pytest.raises(ValueError, match="is not a checklist; choose another file"):
+        checklist(candidate, *data, **options)
+
+
+def measured_of(rows, number):
+    return next(row["measured"] for row in rows if row["number"] == number)
 
 
 def test_bad_arguments(candidate):

@@ -1,19 +1,24 @@
 """Evaluation against counting by hand, its early exits, and going on behind a stop."""
 
+import dataclasses
 import json
 
 import keras
 import numpy as np
 import pytest
 
+import keras_dep
 from keras_dep import evaluate
 from keras_dep import inference
+from keras_dep import with_frames
 from keras_dep.attacks import APGD
 from keras_dep.attacks import BIM
 from keras_dep.attacks import FGSM
 from keras_dep.attacks import PGD
 from keras_dep.attacks import GaussianNoise
 from keras_dep.attacks import RandomSearch
+from keras_dep.attacks import Transfer
+from keras_dep.evaluation import gradient_health
 from keras_dep.evaluation import suites
 from tests.attacks.test_gradient_attacks import everything
 
@@ -129,7 +134,61 @@ def test_the_protocol_names_what_decides_the_number(whole):
     ]
     assert protocol["encoders"] == ["DirectEncoding"] and protocol["images"] == 40
     assert protocol["attacks"]["pgd"]["step_size"] == 0.02
+    assert protocol["substitutes"] == [] and "norm" not in protocol
+    assert all(row["seconds"] > 0 for row in whole["attacks"])
     assert protocol["backend"] == keras.backend.backend()
+
+
+def test_perturbed_frames_are_another_threat_and_said_to_be(honest, held_out):
+    framewise = with_frames(honest)
+    x, y = held_out
+    options = dict(suite="paper", epsilon=EPSILON, batch_size=40, verbose=0)
+    image = evaluate(honest, x, y, **options)
+    frames = evaluate(framewise, framewise.frames(x), y, **options)
+    assert image["protocol"]["perturbation"] == "of the image"
+    assert frames["protocol"]["perturbation"] == "of every frame by itself"
+    assert frames["clean"] == image["clean"]
+    assert frames["worst_case"]["accuracy"] <= image["worst_case"]["accuracy"] < 1
+
+
+def test_no_member_of_the_reliable_suite_is_below_the_worst_case(honest, held_out):
+    suite = suites.build("reliable", epsilon=0.04, classes=3, substitutes=[honest])
+    for attack in suite.values():
+        # As many attacks, shorter.
+        attack.threat = dataclasses.replace(attack.threat, steps=2)
+        attack.queries = attack.draws = 3
+    suite["transfer"].attack.threat = suite["transfer"].threat
+    found = evaluate(honest, *held_out, suite, early_exit=False, batch_size=40, verbose=0)
+    counting = [row for row in found["attacks"] if row["counts"]]
+    assert len(counting) == len(suite) - 1 and found["finished"]
+    worst = found["worst_case"]["accuracy"]
+    assert worst <= min(row["accuracy"] for row in counting) < found["clean"]["accuracy"]
+    assert sum(row["broken"] > 0 for row in counting) > len(counting) / 2
+
+
+def test_random_models_are_asked_for_several_gradients(held_out):
+    body = [
+        keras.Input((6, 6, 1)),
+        keras.layers.Flatten(),
+        keras_dep.RateEncoding(2, seed=1),
+        keras.layers.Dense(3),
+        keras_dep.Steps(2),
+    ]
+    found = evaluate(keras.Sequential(body), *held_out, "paper", batch_size=40, verbose=0)
+    assert {config["samples"] for config in found["protocol"]["attacks"].values()} == {10}
+
+
+def test_only_substitutes_that_are_used_decide(honest, held_out):
+    options = dict(batch_size=40, verbose=0, substitutes=[honest])
+    unused = evaluate(honest, *held_out, "paper", **options)
+    used = evaluate(honest, *held_out, {"t": Transfer(SUITE["fgsm"], honest)}, **options)
+    assert unused["protocol"]["substitutes"] == []
+    assert used["protocol"]["substitutes"] == [used["protocol"]["weights"]]
+
+
+def test_the_state_of_the_gradient_is_reported(honest, held_out, whole):
+    assert whole["gradients"] == gradient_health(honest, *held_out, batch_size=20)
+    assert whole["gradients"]["non_finite_images"] == 0
 
 
 def test_the_model_is_as_before_and_bars_are_drawn(honest, held_out, capsys):
@@ -161,6 +220,7 @@ def test_suites():
         (dict(labels=np.zeros(3, "int32")), "one image and one label each; received 40 images"),
         (dict(labels=np.zeros(40)), "labels must be integers"),
         (dict(suite={"to": BIM(targeted=True)}), "'to' is targeted"),
+        (dict(suite=SUITE, estimator="rga"), "estimator is for a named suite; received one of"),
         (dict(suite="strong"), "suite must be one of quick, paper, reliable"),
     ],
 )

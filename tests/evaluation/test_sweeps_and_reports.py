@@ -37,6 +37,7 @@ def test_epsilon_sweep(rows, honest, held_out):
     attack = PGD(epsilon=0.05, step_size=2.5 * 0.05 / 4, steps=4)
     assert rows[5] == {
         "attack": "pgd",
+        "norm": "Linf",
         "epsilon": 0.05,
         **robust_accuracy(honest, attack, *held_out, batch_size=40),
     }
@@ -46,7 +47,8 @@ def test_step_sweep(honest, held_out):
     rows = step_sweep(honest, *held_out, steps=(1, 6), epsilon=0.08, batch_size=40)
     assert [row["steps"] for row in rows] == [1, 6]
     assert rows[1]["accuracy"] < rows[0]["accuracy"]
-    assert sweeps.STEPS[0] == 7 and 8 / 255 in sweeps.EPSILONS and sweeps.EPSILONS[0] == 0
+    assert sweeps.STEPS[0] == 7 and 8 / 255 in sweeps.EPSILONS["Linf"]
+    assert all(radii[0] == 0 for radii in sweeps.EPSILONS.values())
 
 
 def test_tables(honest, held_out, rows):

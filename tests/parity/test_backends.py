@@ -64,3 +64,14 @@ def test_a_file_saved_elsewhere_gives_the_same_logits(runs, backend):
     loaded = keras.saving.load_model(folder / f"{backend}.keras")
     logits = keras_dep.inference.logits(loaded, x)
     np.testing.assert_allclose(logits, found[backend]["logits"], atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+def test_worst_cases_agree_within_the_interval(runs, backend):
+    _, x, found = runs
+    mine, reference = (int(found[name]["standing"].sum()) for name in (backend, "torch"))
+    assert 0 < reference < len(x)
+    low, high = keras_dep.evaluation.wilson(reference, len(x))
+    assert low <= mine / len(x) <= high
+    # And by and large on the same images.
+    assert (found[backend]["standing"] != found["torch"]["standing"]).sum() <= 2

@@ -33,6 +33,20 @@ def eigenvalues(kind, x, y):
     return curvature.spectrum(x, y, count=5, tolerance=1e-4, batch_size=12).eigenvalues
 
 
+def standing(x):
+    """Which images of the class that the network sees in them withstand a suite."""
+    model = small_spiking_network()
+    labels = keras_dep.inference.logits(model, x).argmax(axis=1)
+    ball = {"epsilon": 0.03}
+    suite = {
+        "pgd": keras_dep.PGD(steps=5, **ball),
+        "apgd": keras_dep.APGD(steps=5, **ball),
+        "square": keras_dep.Square(queries=10, **ball),
+    }
+    found = keras_dep.evaluate(model, x, labels, suite, batch_size=len(x), verbose=0)
+    return [by is None for by in found["broken_by"]]
+
+
 def main(source, target, saved):
     given = np.load(source)
     model = network()
@@ -47,7 +61,9 @@ def main(source, target, saved):
         kind.__name__: eigenvalues(kind, given["x"], given["y"])
         for kind in (keras_dep.Hessian, keras_dep.GaussNewton)
     }
-    np.savez(target, losses=losses, logits=logits, **weights, **curvature)
+    np.savez(
+        target, losses=losses, logits=logits, standing=standing(given["x"]), **weights, **curvature
+    )
 
 
 if __name__ == "__main__":

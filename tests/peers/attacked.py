@@ -5,6 +5,7 @@ import numpy as np
 from keras import layers
 
 from keras_dep.attacks import channels_first
+from keras_dep.attacks.bumps import bump
 from keras_dep.attacks.square import draw_square
 from keras_dep.attacks.square import draw_stripes
 from keras_dep.encoders import DirectEncoding
@@ -77,6 +78,10 @@ class SquareDraws:
             return torch.tensor(draw_stripes(self.draw, self.shape).transpose(2, 0, 1)[None])
         return torch.tensor(self.square).reshape(shape)
 
+    def hand_to(self, peer, monkeypatch):
+        monkeypatch.setattr(peer, "random_choice", self.signs)
+        monkeypatch.setattr(peer, "random_int", self.place)
+
     def place(self, low, high, shape=None):
         import torch
 
@@ -87,3 +92,39 @@ class SquareDraws:
             return torch.tensor([row])
         column, self.column = self.column, None
         return torch.tensor([column])
+
+
+class BumpDraws:
+    """The same for the L2 ball, where it asks for two places, a bump and its signs.
+
+    At the start it asks for bumps past the last row and column too, which change nothing.
+    """
+
+    def __init__(self, draw):
+        self.draw, self.asked, self.outside = draw, 0, False
+
+    def bump(self, side):
+        import torch
+
+        row, column = divmod(self.asked, SIDE)
+        self.asked += 1
+        self.outside = self.asked <= SIDE**2 and SIDE - 1 in (row, column)
+        turned = not self.outside and self.draw.random() >= 0.5
+        return torch.tensor(bump(side).T.copy() if turned else bump(side))
+
+    def signs(self, shape):
+        import torch
+
+        if self.outside:
+            return torch.ones(shape)
+        return torch.tensor(self.draw.choice(np.array([-1, 1], "float32"), shape[1])).view(shape)
+
+    def place(self, low, high, shape=None):
+        import torch
+
+        return torch.tensor([self.draw.integers(0, high + 1)])
+
+    def hand_to(self, peer, monkeypatch):
+        monkeypatch.setattr(peer, "eta", self.bump)
+        monkeypatch.setattr(peer, "random_choice", self.signs)
+        monkeypatch.setattr(peer, "random_int", self.place)
