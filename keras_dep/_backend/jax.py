@@ -6,6 +6,8 @@ import jax
 import keras
 from jax.flatten_util import ravel_pytree
 
+from keras_dep._backend import whole_program
+
 
 def gradient_and_outputs(model, objective, ask):
     @jax.jit
@@ -53,6 +55,20 @@ def compiled(function):
 def product(one, other):
     # On a GPU products are rounded to ten bits otherwise.
     return jax.numpy.matmul(one, other, precision="highest")
+
+
+# XLA computes a step of a longer chain anew wherever it is used: eight steps and their derivative
+# take twenty times as long unrolled.
+LONGEST_CHAIN = 4
+# Outside a compiled program every call would compile the loop anew.
+LONGEST_EAGER_CHAIN = 64
+
+
+def over_steps(step, start, inputs):
+    traced = isinstance(inputs, jax.core.Tracer)
+    if len(inputs) <= (LONGEST_CHAIN if traced else LONGEST_EAGER_CHAIN):
+        return whole_program.over_steps(step, start, inputs)
+    return jax.lax.scan(step, start, inputs)[1]
 
 
 def either(condition, first, second, variables):
