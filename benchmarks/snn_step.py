@@ -5,10 +5,11 @@ multi-step neurons, snnTorch's and Norse's, and "convolutions", ours with every 
 normalisation taken out, which is the floor. The peers are torch modules that differ in their
 neurons alone; time is folded into the batch for convolutions, and the first convolution sees each
 image once, for all of them. "ours / it" is the median of the rounds' ratios, below 1 where ours
-takes less; against "convolutions" its inverse is the share of the step that they take. Where there
-are several T, what one more step of T costs follows, and the share of the largest T's cost that
-grows with T, 1 for what is proportional to it. `--memory` runs each contestant in a process of its
-own for its peak; `--recompute` trades time for it.
+takes less; the share of a step outside convolution follows, 1 less the median of theirs over ours.
+Where there are several T, what one more step of T costs by least squares follows, and the largest
+T's cost per step over the smallest's, 1 where costs are proportional to T and less where a part of
+them is fixed. `--memory` runs each contestant in a process of its own for its peak; `--recompute`
+trades time for it.
 
   python benchmarks/snn_step.py --backend=torch --json=snn_step.json
   python benchmarks/snn_step.py --backend=jax --models=vgg11 --quick
@@ -55,27 +56,31 @@ def main():
                     rows.append(
                         _row(case, options, "peak MB", peaks["ours"], peak, contestant, ratio)
                     )
-    if len(options.timesteps) > 1:
+    if len(set(options.timesteps)) > 1:
         rows += _slopes(costs, options)
     conventions.save(rows, options)
 
 
 def _slopes(costs, options):
-    """What one more step of T costs between the smallest and the largest."""
-    rows, slopes = [], {}
+    """What one more step of T costs, and what a step costs at the largest T over the smallest."""
+    rows, found = [], {}
     least, most = min(options.timesteps), max(options.timesteps)
+    sizes = f"T {most} / {least}"
+    print(f"{'case':<24}{'per step of T':<27}{'contestant':<14}{'slope':>9}{sizes:>12}")
     for (case, metric, contestant), by_steps in costs.items():
-        if {least, most} <= set(by_steps):
-            slope = (by_steps[most] - by_steps[least]) / (most - least)
-            slopes[case, metric, contestant] = slope
-            share = slope * most / by_steps[most]
-            print(f"{case:<24}{metric + ' per step of T':<40}{contestant:<14}{slope:>9.4f}"
-                  f"{share:>9.2f}")  # fmt: skip
-    for (case, metric, contestant), slope in slopes.items():
-        ours = slopes[case, metric, "ours"]
-        if contestant != "ours" and slope > 0:
-            metric = f"{metric} per step of T"
-            rows.append(_row(case, options, metric, ours, slope, contestant, ours / slope))
+        if set(options.timesteps) == set(by_steps):
+            slope = statistics.linear_regression(*zip(*by_steps.items())).slope
+            growth = by_steps[most] / most / (by_steps[least] / least)
+            found[case, metric, contestant] = slope, growth
+            print(f"{case:<24}{metric:<27}{contestant:<14}{slope:>9.4f}{growth:>12.2f}")
+    for (case, metric, contestant), theirs in found.items():
+        ours = found.get((case, metric, "ours"))
+        if contestant == "ours" or ours is None:
+            continue
+        names = (f"{metric} per step of T", f"{metric} over T, {most} over {least}")
+        for name, own, other in zip(names, ours, theirs):
+            if other > 0:
+                rows.append(_row(case, options, name, own, other, contestant, own / other))
     return rows
 
 
@@ -149,7 +154,10 @@ def _rows(case, metric, times, options):
             rows.append(
                 _row(case, options, f"seconds of {metric}", ours, middle, contestant, ratio)
             )
-    return rows
+    outside = 1 - statistics.median(b / a for a, b in zip(times["ours"], times["convolutions"]))
+    print(f"{case:<24}{metric[:9]:<12}outside convolution: {100 * outside:.0f} %", flush=True)
+    name = f"share of {metric} outside convolution"
+    return [*rows, _row(case, options, name, outside, 1.0, "all of it", outside)]
 
 
 def _peaks(case, name, steps, batch, options):

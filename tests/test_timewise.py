@@ -8,6 +8,7 @@ from keras import ops
 from keras_dep import Frames
 from keras_dep import Steps
 from keras_dep import TimeSharedDropout
+from keras_dep import mean_logits
 from keras_dep import timewise
 
 T, BATCH = 3, 4
@@ -58,6 +59,20 @@ def test_every_batch_size_through_one_model():
     for size in (1, 5):
         x = numbers(size, T, 2)
         np.testing.assert_array_equal(model.predict(x, verbose=0), x)
+
+
+def test_any_model_runs_over_a_sequence():
+    images = keras.Input((4, 3, 2))
+    x = keras.layers.Flatten()(keras.layers.Conv2D(3, 2)(images))
+    model = keras.Model(images, keras.layers.Dense(2)(x))
+    over_time = keras.Sequential([keras.Input((T, 4, 3, 2)), Frames(T), model, Steps(T)])
+    assert over_time.output_shape == (None, T, 2)
+    sequence = np.random.default_rng(0).random((BATCH, T, 4, 3, 2)).astype("float32")
+    each = [ops.convert_to_numpy(ops.stop_gradient(model(sequence[:, t]))) for t in range(T)]
+    found = over_time.predict_on_batch(sequence)
+    np.testing.assert_allclose(found, np.stack(each, axis=1), atol=1e-5)
+    found = ops.convert_to_numpy(mean_logits(ops.convert_to_tensor(found)))
+    np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-5)
 
 
 def test_dropout_shares_its_mask_over_time_but_not_over_samples():

@@ -22,6 +22,9 @@ in `whole_program`:
   `forward(*tensors) -> (outputs, kept)`, `kept` a tuple of tensors, with
   `backward(gradient, kept, *tensors) -> gradients` for its first derivative where the framework
   runs each operation by itself; further derivatives are the program's own;
+- `over_steps(step, start, inputs)`: the outputs `(T, ...)` of `step(carry, x) -> (carry, output)`
+  for each `x` of the inputs `(T, ...)` in turn; a loop where many steps one after the other compile
+  or run more slowly, differentiable as often as the step;
 - `convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format)`: what
   `keras.ops.conv` gives of two spatial axes, plus the bias or `None`;
 - `average_pool(inputs, pool_size, strides, padding, data_format)`: what `keras.ops` gives;
@@ -64,6 +67,7 @@ gauss_newton_product = _framework.gauss_newton_product
 compiled = _framework.compiled
 product = _framework.product
 with_derivative = _kernel("with_derivative")
+over_steps = _kernel("over_steps")
 convolve = _kernel("convolve")
 average_pool = _kernel("average_pool")
 batch_normalizer = _kernel("batch_normalizer")

@@ -6,6 +6,8 @@ import jax
 import keras
 from jax.flatten_util import ravel_pytree
 
+from keras_dep._backend import whole_program
+
 
 def gradient_and_outputs(model, objective, ask):
     @jax.jit
@@ -67,6 +69,20 @@ def without(vector, basis):
 @jax.jit
 def _less(vector, unit):
     return vector - jax.numpy.sum(vector * unit) * unit
+
+
+# XLA computes a step of a longer chain anew wherever it is used: eight steps and their derivative
+# take twenty times as long unrolled.
+LONGEST_CHAIN = 4
+# Outside a compiled program every call would compile the loop anew.
+LONGEST_EAGER_CHAIN = 64
+
+
+def over_steps(step, start, inputs):
+    traced = isinstance(inputs, jax.core.Tracer)
+    if len(inputs) <= (LONGEST_CHAIN if traced else LONGEST_EAGER_CHAIN):
+        return whole_program.over_steps(step, start, inputs)
+    return jax.lax.scan(step, start, inputs)[1]
 
 
 def either(condition, first, second, variables):

@@ -7,6 +7,14 @@ def with_derivative(program, forward, backward):
     return program
 
 
+def over_steps(step, start, inputs):
+    outputs, carry = [], start
+    for x in keras.ops.unstack(inputs):
+        carry, output = step(carry, x)
+        outputs.append(output)
+    return keras.ops.stack(outputs)
+
+
 def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format):
     options = {"padding": padding, "data_format": data_format, "dilation_rate": dilation_rate}
     outputs = keras.ops.conv(inputs, kernel, strides, **options)

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_dep import _backend
 from keras_dep import timewise
 from keras_dep._export import export
 from keras_dep.neurons.lif import check_tau
@@ -45,12 +46,14 @@ class Integrator(timewise.Timewise):
 
     def call(self, inputs):
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
-        potentials = []
-        for current in ops.unstack(timewise.unfold(ops.cast(inputs, dtype), self.timesteps)):
-            if potentials:
-                current = (1.0 - 1.0 / self.tau) * potentials[-1] + current
-            potentials.append(current)
-        return ops.cast(timewise.fold(ops.stack(potentials)), self.compute_dtype)
+        currents = timewise.unfold(ops.cast(inputs, dtype), self.timesteps)
+
+        def step(membrane, current):
+            membrane = (1.0 - 1.0 / self.tau) * membrane + current
+            return membrane, membrane
+
+        potentials = _backend.over_steps(step, ops.zeros_like(currents[0]), currents)
+        return ops.cast(timewise.fold(potentials), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)

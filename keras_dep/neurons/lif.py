@@ -1,6 +1,5 @@
 """Leaky integrate-and-fire neurons, unrolled over time folded into the batch."""
 
-import functools
 import math
 
 import keras
@@ -160,8 +159,9 @@ class LIF(keras.layers.Layer):
         Returns:
             Tensor like `inputs`, in float32 at least; a neuron fires where it is not negative.
         """
-        steps = self.steps(self._currents(inputs))
-        return timewise.fold(ops.stack([distance for distance, _ in steps]))
+        currents = self._currents(inputs)
+        constants = self.decay_and_threshold(currents.dtype)
+        return timewise.fold(self._over_steps(currents, self._fire, constants, "distance"))
 
     def decay_and_threshold(self, dtype):
         """What the membrane keeps from step to step, and the threshold: numbers, or tensors."""
@@ -189,11 +189,10 @@ class LIF(keras.layers.Layer):
             return surrogates.spike(distance, surrogate, width)
 
         def program(currents, *learnt):
-            steps = self.steps(currents, fire, self._constants(learnt))
-            return ops.stack([fired for _, fired in steps])
+            return self._over_steps(currents, fire, self._constants(learnt), "spikes")
 
         # A subclass may charge or reset otherwise.
-        own = type(self).steps is LIF.steps and type(self)._kept is LIF._kept
+        own = type(self)._step is LIF._step and type(self)._kept is LIF._kept
         if derivative is None or not own:
             return program
         soft = self.reset == "soft"
@@ -229,18 +228,31 @@ class LIF(keras.layers.Layer):
             fire: the function from the former to the latter; default: with the layer's surrogate.
             constants: decay and threshold; default: the layer's.
         """
-        decay, threshold = constants or self.decay_and_threshold(currents.dtype)
-        fire = fire or functools.partial(
-            surrogates.spike, surrogate=self.surrogate, width=self.width
-        )
-        potential = fired = None
+        constants = constants or self.decay_and_threshold(currents.dtype)
+        membrane = None
         for current in ops.unstack(currents):
-            if potential is not None:
-                current = decay * self._kept(potential, fired, threshold) + current
-            potential = current
-            distance = potential - threshold
-            fired = fire(distance)
+            membrane, distance, fired = self._step(membrane, current, fire or self._fire, constants)
             yield distance, fired
+
+    def _over_steps(self, currents, fire, constants, what):
+        """Distances or spikes of all steps `(T, batch, ...)`; `fire` is the same at each."""
+
+        def step(membrane, current):
+            membrane, distance, fired = self._step(membrane, current, fire, constants)
+            return membrane, fired if what == "spikes" else distance
+
+        return _backend.over_steps(step, ops.zeros_like(currents[0]), currents)
+
+    def _step(self, membrane, current, fire, constants):
+        """The membrane behind one step, its distance to the threshold ahead of it, and spikes."""
+        decay, threshold = constants
+        potential = current if membrane is None else decay * membrane + current
+        distance = potential - threshold
+        fired = fire(distance)
+        return self._kept(potential, fired, threshold), distance, fired
+
+    def _fire(self, distance):
+        return surrogates.spike(distance, self.surrogate, self.width)
 
     def _kept(self, potential, fired, threshold):
         """The membrane behind the reset."""

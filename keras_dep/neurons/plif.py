@@ -83,12 +83,12 @@ class PLIF(LIF):
         self._shape = self._weight_shape(tuple(input_shape))
         size = (math.prod(self._shape),)
         start = keras.initializers.Constant(-math.log(self.tau - 1))
-        self.leak = self.add_weight(shape=size, initializer=start, name="leak")
+        # Half precision would round the constants of a membrane that it does not round.
+        options = {"shape": size, "autocast": False}
+        self.leak = self.add_weight(initializer=start, name="leak", **options)
         if self.learn_threshold:
             start = keras.initializers.Constant(math.log(self.threshold))
-            self.log_threshold = self.add_weight(
-                shape=size, initializer=start, name="log_threshold"
-            )
+            self.log_threshold = self.add_weight(initializer=start, name="log_threshold", **options)
         self.built = True
 
     def _weight_shape(self, input_shape):
