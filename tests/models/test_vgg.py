@@ -7,6 +7,7 @@ from keras import ops
 
 import keras_dep
 from keras_dep import models
+from tests.models import families
 
 CHANNELS = {
     "vgg5": (64, 128, 128),
@@ -26,7 +27,7 @@ def images(count=4):
 
 @pytest.mark.parametrize("name", CHANNELS)
 def test_trainable_parameters_equal_the_formula(name):
-    model = models.build(name, input_shape=(32, 32, 3), num_classes=100)
+    model = families.graph(name, input_shape=(32, 32, 3), num_classes=100)
     expected, inputs = 0, 3
     for outputs in CHANNELS[name]:
         expected += 9 * inputs * outputs + outputs + 2 * outputs
@@ -36,7 +37,8 @@ def test_trainable_parameters_equal_the_formula(name):
     assert model.output_shape == (None, 4, 100)
 
 
-def test_trains_and_survives_saving(tmp_path):
+def test_trains_and_survives_saving(monkeypatch, tmp_path):
+    families.narrow(monkeypatch)
     model = small()
     loss = keras_dep.MeanLogitCrossentropy()
     model.compile(keras_dep.DEP(keras.optimizers.SGD(0.1)), loss=loss)
