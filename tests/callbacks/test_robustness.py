@@ -15,7 +15,7 @@ from tests.callbacks.test_hessian_callback import build
 from tests.callbacks.test_hessian_callback import data
 from tests.callbacks.test_hessian_callback import fit
 
-ATTACK = PGD(epsilon=0.1, step_size=0.05, steps=2)
+ATTACK = PGD(epsilon=0.3, step_size=0.2, steps=2)
 
 
 def test_logs_the_accuracy_on_attacked_images_and_disturbs_nothing(tmp_path):
@@ -29,6 +29,7 @@ def test_logs_the_accuracy_on_attacked_images_and_disturbs_nothing(tmp_path):
     assert history["loss"] == expected_history["loss"]
     crafted = ATTACK(model, x[:20], y[:20])
     expected = inference.accuracy_and_loss(model, crafted, y[:20])[0]
+    assert expected < inference.accuracy_and_loss(model, x[:20], y[:20])[0]
     assert [record["epoch"] for record in log.history] == [1, 3]
     assert log.history[-1]["accuracy"] == history["robust_accuracy"][-1] == expected
     written = read_scalars(tmp_path)["robustness/accuracy"]

@@ -44,7 +44,10 @@ def test_rows_are_single_measurements(honest, normalised, held_out):
     # One step of FGSM meets fresh membranes; the answers do not.
     fresh, stale = by_name["released, membranes reset", "fgsm"], by_name["released", "fgsm"]
     assert fresh["mean_change"] == stale["mean_change"] > found["mean_change"]
-    answers = Released(FGSM(epsilon=EPSILON)).answers(normalised, x, y)
+    released = Released(FGSM(epsilon=EPSILON))
+    again = inference.logits(normalised, released(normalised, x, y)).argmax(axis=1)
+    assert fresh["accuracy"] == (again == y).mean()
+    answers = released.answers(normalised, x, y)
     scores = keras.ops.convert_to_numpy(answers).mean(axis=1)
     assert stale["accuracy"] == (scores.argmax(axis=1) == y).mean()
     text = report.released_markdown(rows)

@@ -7,6 +7,7 @@ import pytest
 import keras_dep
 from keras_dep import models
 from tests.models import families
+from tests.test_nir import draw_weights
 
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
 
@@ -68,9 +69,7 @@ def test_trains_with_dropout_and_survives_saving(monkeypatch, tmp_path):
 def test_rate_encoding_and_merged_normalisation(monkeypatch):
     families.narrow(monkeypatch)
     model = build(encoder="rate", normalization="merged", neuron={"threshold": 0.2})
-    model.set_weights(
-        [w + np.random.default_rng(1).uniform(0, 0.2, w.shape) for w in model.get_weights()]
-    )
+    draw_weights(model)
     one, other = (model.predict_on_batch(images()) for _ in range(2))
     assert one.shape == (4, 2, 10) and np.isfinite(one).all()
     # The image reaches the logits as spikes drawn anew.
