@@ -68,7 +68,8 @@ def test_trains_with_dropout_and_survives_saving(monkeypatch, tmp_path):
 
 def test_rate_encoding_and_merged_normalisation(monkeypatch):
     families.narrow(monkeypatch)
-    model = build(encoder="rate", normalization="merged", neuron={"threshold": 0.2})
+    neuron = {"reset": "hard", "threshold": 0.7, "tau": 1.7}
+    model = build(encoder="rate", normalization="merged", neuron=neuron)
     draw_weights(model)
     one, other = (model.predict_on_batch(images()) for _ in range(2))
     assert one.shape == (4, 2, 10) and np.isfinite(one).all()
