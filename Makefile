@@ -16,7 +16,7 @@ test: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	for backend in $(BACKENDS); do \
 		echo "== $$backend"; \
-		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 $(TESTS) || exit 1; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 --dist=worksteal $(TESTS) || exit 1; \
 	done
 
 lint: $(VENV)/installed-test

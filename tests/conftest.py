@@ -18,7 +18,6 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import hypothesis
-import keras
 import pytest
 
 # The same examples on every run: a failure here is a failure anywhere.
@@ -28,6 +27,9 @@ hypothesis.settings.load_profile("fixed")
 
 @pytest.fixture(autouse=True)
 def fresh_state():
+    # The process that hands out the tests runs none and needs no Keras.
+    import keras
+
     keras.utils.set_random_seed(0)
     policy = keras.mixed_precision.dtype_policy()
     yield

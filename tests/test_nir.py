@@ -7,17 +7,12 @@ import nir
 import numpy as np
 import pytest
 from keras import layers
-from keras import ops
 
 import keras_dep
 from keras_dep import models
 from tests.models import families
 
 T, BATCH = 4, 3
-
-
-def values(tensor):
-    return ops.convert_to_numpy(ops.stop_gradient(tensor))
 
 
 def draw_weights(model, seed=1):
@@ -44,9 +39,9 @@ def test_families_there_and_back(name, monkeypatch, tmp_path):
     x = np.random.default_rng(0).random((BATCH, 8, 6, 2)).astype("float32")
     nir.write(tmp_path / "graph.nir", keras_dep.to_nir(model))
     back = keras_dep.from_nir(tmp_path / "graph.nir", T)
-    logits = values(model(x, training=False))
+    logits = model.predict_on_batch(x)
     assert np.ptp(logits, axis=1).min() > 1e-2
-    np.testing.assert_allclose(values(back(x, training=False)), logits, atol=1e-4)
+    np.testing.assert_allclose(back.predict_on_batch(x), logits, atol=1e-4)
     neurons = [layer for layer in back.layers if isinstance(layer, keras_dep.LIF)]
     assert neurons and all((n.tau, n.threshold, n.reset) == (1.7, 0.7, "hard") for n in neurons)
 
@@ -69,9 +64,9 @@ def test_learnt_constants_there_and_back():
     draw_weights(model)
     x = (np.random.default_rng(0).random((BATCH, T, 6, 4, 2)) < 0.2).astype("float32")
     back = keras_dep.from_nir(keras_dep.to_nir(model, dt=1e-3), T, dt=1e-3, encoder="events")
-    logits = values(model(x, training=False))
+    logits = model.predict_on_batch(x)
     assert np.ptp(logits, axis=0).min() > 1e-2
-    np.testing.assert_allclose(values(back(x, training=False)), logits, atol=1e-4)
+    np.testing.assert_allclose(back.predict_on_batch(x), logits, atol=1e-4)
     kinds = [type(layer).__name__ for layer in back.layers]
     assert (kinds.count("PLIF"), kinds.count("IF"), kinds.count("Integrator")) == (2, 1, 1)
 
@@ -128,11 +123,20 @@ def test_a_graph_by_hand_acts_by_its_equations(last):
     x = draw.random((BATCH, T, 4, 6, 2)).astype("float32")
     expected = euler(graph, np.moveaxis(x.astype("float64"), (1, 4), (0, 2)), dt)
     assert np.ptp(expected, axis=(0, 1)).min() > 1e-2
-    np.testing.assert_allclose(values(model(x, training=False)), expected, atol=1e-4)
+    np.testing.assert_allclose(model.predict_on_batch(x), expected, atol=1e-4)
     assert {layer.surrogate for layer in model.layers if isinstance(layer, keras_dep.LIF)} == {
         "arctan"
     }
     assert "DepthwiseConv2D" in [type(layer).__name__ for layer in model.layers]
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_padding_by_name(padding, tmp_path):
+    weight, bias = np.ones((3, 2, 3, 3), "float32"), np.zeros(3, "float32")
+    node = nir.Conv2d((4, 6), weight, 1, padding, 1, 1, bias)
+    nir.write(tmp_path / "graph.nir", nir.NIRGraph.from_list(node))
+    model = keras_dep.from_nir(tmp_path / "graph.nir", T)
+    assert model.output_shape == (None, T, *((4, 6) if padding == "same" else (2, 4)), 3)
 
 
 def chain(*body, shape=(6, 6, 2)):
@@ -178,6 +182,23 @@ def neuron_graph(kind, **options):
         ),
         (neuron_graph(nir.LI, tau=1e-3, r=10, v_leak=1), "node 'li' must rest at 0"),
         (
+            neuron_graph(nir.LI, tau=5e-5, r=1, v_leak=0),
+            "node 'li' must have no tau below dt=0.0001; received LI",
+        ),
+        (
+            neuron_graph(nir.IF, r=1e4, v_threshold=-1, v_reset=0),
+            "node 'if' must have positive and finite thresholds; received IF",
+        ),
+        (
+            nir.NIRGraph(
+                {"in": nir.Input(np.array([2])), "a": nir.Linear(np.eye(2)),
+                 "out": nir.Output(np.array([2]))},
+                [("in", "out"), ("a", "out")],
+                type_check=False,
+            ),
+            "node 'a' must be fed by another node; received Linear",
+        ),
+        (
             neuron_graph(nir.CubaLI, tau_syn=1, tau_mem=1, r=1, v_leak=0),
             "node 'cubali' must be one of Input, Output, Conv2d.*; received CubaLI",
         ),
@@ -216,6 +237,8 @@ def test_bad_input(monkeypatch):
         keras_dep.to_nir(model, dt=0)
     with pytest.raises(ValueError, match="encoder must be one of direct, rate, .*; received 'x'"):
         keras_dep.from_nir(keras_dep.to_nir(model), T, encoder="x")
+    with pytest.raises(ValueError, match="must be among surrogate, .*; received reset; the graph"):
+        keras_dep.from_nir(keras_dep.to_nir(model), T, reset="soft")
     monkeypatch.setitem(sys.modules, "nir", None)
     with pytest.raises(ImportError, match="package nir must be installed.*; pip install nir"):
         keras_dep.to_nir(model)

@@ -63,7 +63,10 @@ class Reader:
             # Met again before it is known, a node stands in a cycle.
             self._signals[name] = None
             sources = [self.signal(source) for source, end in self.graph.edges if end == name]
-            self._signals[name] = read(self, name, node, sources and self._sum(name, node, sources))
+            if not sources and read is not _input:
+                raise refusal(name, node, "be fed by another node")
+            arriving = self._sum(name, node, sources) if sources else None
+            self._signals[name] = read(self, name, node, arriving)
         if self._signals[name] is None:
             raise refusal(name, self.graph.nodes[name], "not feed itself")
         return self._signals[name]
@@ -186,7 +189,7 @@ def _scale(reader, name, node, arriving):
 
 
 def _lif(reader, name, node, arriving):
-    tau = np.asarray(node.tau, "float64") / reader.dt
+    tau = _time_constants(reader, name, node)
     arriving = _driven(name, node, arriving, node.r / tau)
     return _neurons(reader, name, node, arriving, tau)
 
@@ -200,6 +203,8 @@ def _neurons(reader, name, node, arriving, tau):
     arriving = reader.in_steps(arriving)
     if np.any(node.v_reset) or np.any(getattr(node, "v_leak", 0)):
         raise refusal(name, node, "rest and reset at 0")
+    if not np.all((0 < node.v_threshold) & (node.v_threshold < np.inf)):
+        raise refusal(name, node, "have positive and finite thresholds")
     options = {"reset": "hard", **reader.neuron, "name": _name(name)}
     one_tau, threshold = _number(tau), _number(node.v_threshold)
     if None not in (one_tau, threshold):
@@ -223,7 +228,7 @@ def _neurons(reader, name, node, arriving, tau):
 
 
 def _li(reader, name, node, arriving):
-    tau = np.asarray(node.tau, "float64") / reader.dt
+    tau = _time_constants(reader, name, node)
     if np.any(node.v_leak):
         raise refusal(name, node, "rest at 0")
     return _integrator(reader, name, node, _driven(name, node, arriving, node.r / tau), tau)
@@ -240,6 +245,15 @@ def _integrator(reader, name, node, arriving, tau):
     arriving = reader.in_steps(arriving)
     layer = Integrator(reader.timesteps, _number(tau), name=_name(name))
     return _layer(arriving, layer, arriving.tensor)
+
+
+def _time_constants(reader, name, node):
+    """Each tau in steps."""
+    tau = np.asarray(node.tau, "float64") / reader.dt
+    # One of a single step may lie just below 1, by float32.
+    if not np.all(tau > 1 - 1e-6):
+        raise refusal(name, node, f"have no tau below dt={reader.dt}")
+    return tau
 
 
 def _driven(name, node, arriving, factor):

@@ -8,6 +8,9 @@ from keras_dep.nir import layout
 from keras_dep.nir.nodes import Reader
 from keras_dep.nir.writing import check_duration
 
+# What NIR says nothing about.
+OPEN = ("surrogate", "width", "detach_reset", "detach_membrane", "recompute")
+
 
 def from_nir(graph, timesteps, dt=1e-4, encoder="direct", **neuron):
     """A NIR graph as a network to train, from images or frames to `(batch, timesteps, ...)`.
@@ -30,7 +33,8 @@ def from_nir(graph, timesteps, dt=1e-4, encoder="direct", **neuron):
     Raises:
         ValueError: a node that is none of `Conv2d`, `Linear`, `Affine`, `Flatten`, `AvgPool2d`,
             `SumPool2d`, `Scale`, `LIF`, `IF`, `LI`, `I`, or whose constants have no counterpart; a
-            cycle; more than one input or output. The line names the node.
+            cycle; more than one input or output; an argument of neurons that the graph decides. The
+            line names the node.
         ImportError: package `nir` is not installed.
 
     Example:
@@ -46,6 +50,12 @@ def from_nir(graph, timesteps, dt=1e-4, encoder="direct", **neuron):
     check_duration(dt)
     if encoder not in ENCODERS:
         raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}; received {encoder!r}.")
+    for name in neuron:
+        if name not in OPEN:
+            raise ValueError(
+                f"neurons' arguments must be among {', '.join(OPEN)}; received {name}; the graph "
+                "decides the others."
+            )
     if not isinstance(graph, nir.NIRGraph):
         graph = nir.read(graph)
     inputs, outputs = list(graph.inputs), list(graph.outputs)

@@ -117,7 +117,7 @@ def test_saturated_input_is_caught(data, seed):
     assert failed(rows) == {2, 7}
 
 
-def test_a_few_exceptions_are_chance_and_many_are_not(candidate, trained, data):
+def test_a_row_tells_its_counts_and_what_chance_makes_of_them(candidate, trained, data):
     candidate.set_weights(trained[0])
     x, y = data
     rows = checklist(candidate, x, y, rows=[1], **SMALL)

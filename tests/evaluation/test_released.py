@@ -41,7 +41,9 @@ def test_rows_are_single_measurements(honest, normalised, held_out):
     found = by_name["clamp alone", "none"]
     assert found["accuracy"] == (inference.logits(honest, clamped).argmax(axis=1) == y).mean()
     assert found["mean_change"] == pytest.approx(np.abs(clamped - x).mean(), abs=1e-6)
-    # One step of FGSM meets fresh membranes; the answers do not.
+    # One step of FGSM meets fresh membranes; the answers, and later steps of PGD, do not.
+    kept, anew = (by_name[kind, "pgd-3"] for kind in ("released", "released, membranes reset"))
+    assert kept["mean_change"] != anew["mean_change"]
     fresh, stale = by_name["released, membranes reset", "fgsm"], by_name["released", "fgsm"]
     assert fresh["mean_change"] == stale["mean_change"] > found["mean_change"]
     answers = Released(FGSM(epsilon=EPSILON)).answers(normalised, x, y)

@@ -2,12 +2,14 @@
 
 import fractions
 import math
+import types
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from keras_dep.evaluation import significance
+from keras_dep.evaluation.signs import gradient
 from keras_dep.evaluation.signs.row import beyond
 from keras_dep.evaluation.signs.row import is_passed
 from keras_dep.evaluation.signs.row import outdone
@@ -54,3 +56,19 @@ def test_a_row_fails_only_beyond_chance():
     # Who looks in ten places finds something somewhere.
     assert verdict(beyond("a", 3, 32, 0.01), *[beyond("b", 0, 32, 0.01)] * 9)
     assert not verdict(facts=[True, False]) and verdict(facts=[True])
+
+
+@pytest.mark.parametrize("clean, along, randomly, passed", [
+    (1, 3, 2, True),
+    (1, 2, 3, False),
+    (3, 2, 1, False),
+])  # fmt: skip
+def test_the_loss_must_rise_above_the_image_and_a_random_direction(
+    clean, along, randomly, passed, monkeypatch
+):
+    losses = iter([clean, *[along] * len(gradient.PLACES), *[randomly] * len(gradient.PLACES)])
+    monkeypatch.setattr(gradient, "_losses", lambda bench, images: np.full(32, float(next(losses))))
+    monkeypatch.setattr(gradient, "_slopes", lambda bench: np.ones((32, 2)))
+    monkeypatch.setattr(gradient, "_corners", lambda bench, count: iter([np.ones((32, 2))]))
+    found = gradient.landscape(types.SimpleNamespace(images=np.zeros((32, 2)), epsilon=0.1))
+    assert is_passed(found, 0.01) is passed and next(losses, None) is None

@@ -76,4 +76,7 @@ def test_figures(rows, tmp_path):
     paths = [tmp_path / "sweep.png", tmp_path / "sweep.svg"]
     draw_sweep(rows, paths, chance=1 / 3)
     assert paths[0].read_bytes().startswith(b"\x89PNG")
-    assert "<svg" in paths[1].read_text()
+    text = paths[1].read_text()
+    assert "<svg" in text
+    # Beside the outlines of each text stands the text.
+    assert all(f"<!-- {row['attack']} -->" in text for row in rows)

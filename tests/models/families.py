@@ -1,5 +1,8 @@
-"""Networks of every family, small enough to train in a test."""
+"""Networks of every family, small enough to train in a test, or without their weights."""
 
+import keras
+
+from keras_dep import models
 from keras_dep.models import nf_resnet
 from keras_dep.models import resnet
 from keras_dep.models import sew_resnet
@@ -20,3 +23,9 @@ def narrow(monkeypatch):
         monkeypatch.setitem(module.BLOCKS, name, (1, 1))
     monkeypatch.setattr(wide_resnet, "WIDTHS", (3,))
     monkeypatch.setitem(wide_resnet.SIZES, "wrn16_4", (2, 2))
+
+
+def graph(name, **options):
+    """The network in full size, its millions of weights not drawn."""
+    with keras.StatelessScope(initialize_variables=False):
+        return models.build(name, **options)

@@ -93,6 +93,12 @@ def test_half_precision_and_config():
     convolution = Conv2D(3, 3, dtype="mixed_bfloat16")
     outputs = convolution(images(2, 6, 5, 4))
     assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
+    whole = ops.conv(images(2, 6, 5, 4), convolution.kernel.value)
+    rounded = (
+        ops.convert_to_numpy(ops.cast(each, "float32"))
+        for each in map(ops.stop_gradient, (outputs, whole))
+    )
+    np.testing.assert_allclose(*rounded, atol=0.05)
     for layer in (convolution, AveragePooling2D(2)):
         copy = keras.layers.deserialize(keras.layers.serialize(layer))
         assert type(copy) is type(layer) and copy.get_config() == layer.get_config()

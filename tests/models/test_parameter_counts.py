@@ -4,13 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_dep import models
+from tests.models import families
 
 
 def build(name, size=32, **options):
-    """The network as a graph, its millions of weights not drawn."""
-    with keras.StatelessScope(initialize_variables=False):
-        return models.build(name, input_shape=(size, size, 3), num_classes=10, **options)
+    return families.graph(name, input_shape=(size, size, 3), num_classes=10, **options)
 
 
 def trainable(model):

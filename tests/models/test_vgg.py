@@ -7,6 +7,7 @@ from keras import ops
 
 import keras_dep
 from keras_dep import models
+from tests.models import families
 
 CHANNELS = {
     "vgg5": (64, 128, 128),
@@ -26,7 +27,7 @@ def images(count=4):
 
 @pytest.mark.parametrize("name", CHANNELS)
 def test_trainable_parameters_equal_the_formula(name):
-    model = models.build(name, input_shape=(32, 32, 3), num_classes=100)
+    model = families.graph(name, input_shape=(32, 32, 3), num_classes=100)
     expected, inputs = 0, 3
     for outputs in CHANNELS[name]:
         expected += 9 * inputs * outputs + outputs + 2 * outputs
@@ -36,13 +37,17 @@ def test_trainable_parameters_equal_the_formula(name):
     assert model.output_shape == (None, 4, 100)
 
 
-def test_trains_and_survives_saving(tmp_path):
-    model = small()
+def test_trains_and_survives_saving(monkeypatch, tmp_path):
+    families.narrow(monkeypatch)
+    model = small(neuron={"threshold": 0.2})
     loss = keras_dep.MeanLogitCrossentropy()
-    model.compile(keras_dep.DEP(keras.optimizers.SGD(0.1)), loss=loss)
+    # What TensorFlow compiles without XLA is ready sooner; JAX knows no other compiler.
+    jit = keras.backend.backend() == "jax"
+    model.compile(keras_dep.DEP(keras.optimizers.SGD(0.1)), loss=loss, jit_compile=jit)
     before = model.get_weights()
     model.fit(images(8), np.arange(8) % 10, batch_size=8, verbose=0)
-    assert any((one != other).any() for one, other in zip(before, model.get_weights()))
+    moved = [(one != other).any() for one, other in zip(before, model.get_weights())]
+    assert np.mean(moved) > 0.9
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(
@@ -51,8 +56,9 @@ def test_trains_and_survives_saving(tmp_path):
 
 
 @pytest.mark.parametrize("size", [8, 12, 28])
-def test_maps_of_any_size_reach_the_logits_in_a_compiled_model(size):
+def test_maps_of_any_size_reach_the_logits_in_a_compiled_model(size, monkeypatch):
     """The last maps are 2, 3 and 7 pixels wide; those of 32 x 32 pixels in VGG-11 one."""
+    families.narrow(monkeypatch)
     options = {"num_classes": 3, "timesteps": 1, "neuron": {"threshold": 0.05}}
     model = models.build("vgg5", input_shape=(size, size, 1), **options)
     draw = np.random.default_rng(0).random((2, size, size, 1)).astype("float32")

@@ -139,7 +139,11 @@ def test_dtype_policies(policy):
     layer = LIF(T, dtype=policy)
     spikes = layer(currents().reshape(-1, UNITS).astype("float32"))
     assert keras.backend.standardize_dtype(spikes.dtype) == layer.compute_dtype
-    assert set(np.unique(ops.convert_to_numpy(ops.cast(spikes, "float32")))) <= {0.0, 1.0}
+    found = ops.convert_to_numpy(ops.cast(spikes, "float32"))
+    assert set(np.unique(found)) == {0.0, 1.0}
+    # Rounding may move a spike.
+    expected, _ = loop(currents(), layer.tau, 1.0, "soft", False, False)
+    assert (found.reshape(expected.shape) == expected).mean() > 0.9
 
 
 @pytest.mark.parametrize("reset", ["soft", "hard"])
