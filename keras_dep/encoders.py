@@ -8,6 +8,9 @@ from keras import ops
 from keras_dep import timewise
 from keras_dep._export import export
 
+# More come at a mean of 1 with a probability of 8e-10, below the spacing of draws in float32.
+MOST_SPIKES = 11
+
 
 @export
 class DirectEncoding(timewise.Timewise):
@@ -44,13 +47,16 @@ class DirectEncoding(timewise.Timewise):
 
 @export
 class RateEncoding(timewise.Timewise):
-    """Bernoulli spikes with the pixel value as probability: `(batch, ...)` to `(T * batch, ...)`.
+    """Random spikes at the rate of the pixel: `(batch, ...)` to `(T * batch, ...)`.
 
     Random in training and in inference. The gradient of a spike with respect to its pixel is 1
     (straight-through), so that white-box attacks are not blinded by the sampling.
 
     Args:
         timesteps: number of steps `T`.
+        law: `"bernoulli"`: a spike or none per step, with the pixel as probability, which many
+            libraries call Poisson; `"poisson"`: a number of spikes per step with the pixel as mean,
+            the arrivals of a Poisson process.
         seed: seed of the draws, or `None` for Keras' global one.
         **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
 
@@ -58,7 +64,7 @@ class RateEncoding(timewise.Timewise):
         inputs: values in [0, 1]; others act as the nearer bound.
 
     Raises:
-        ValueError: `timesteps` is not an integer of at least 1.
+        ValueError: `timesteps` is not an integer of at least 1; an unknown law.
 
     Example:
 
@@ -69,15 +75,19 @@ class RateEncoding(timewise.Timewise):
 
     emits_spikes = True
 
-    def __init__(self, timesteps, seed=None, **kwargs):
+    def __init__(self, timesteps, seed=None, law="bernoulli", **kwargs):
         super().__init__(timesteps, **kwargs)
+        if law not in LAWS:
+            raise ValueError(f"law must be one of {', '.join(LAWS)}; received {law!r}.")
         self.seed = seed
+        self.law = law
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, inputs):
         rates = ops.tile(inputs, (self.timesteps,) + (1,) * (len(inputs.shape) - 1))
         draws = keras.random.uniform(ops.shape(rates), dtype="float32", seed=self.seed_generator)
-        spikes = ops.cast(draws < ops.cast(rates, "float32"), rates.dtype)
+        spikes = LAWS[self.law](draws, ops.cast(rates, "float32"))
+        spikes = ops.cast(spikes, rates.dtype)
         return spikes + (rates - ops.stop_gradient(rates))
 
     def compute_output_shape(self, input_shape):
@@ -85,7 +95,26 @@ class RateEncoding(timewise.Timewise):
         return (batch, *input_shape[1:])
 
     def get_config(self):
-        return {**super().get_config(), "seed": self.seed}
+        return {**super().get_config(), "seed": self.seed, "law": self.law}
+
+
+def _bernoulli(draws, rates):
+    return draws < rates
+
+
+def _poisson(draws, rates):
+    """The inverse of the distribution function at uniform draws."""
+    rates = ops.clip(rates, 0.0, 1.0)
+    term = reached = ops.exp(-rates)
+    counts = ops.zeros_like(rates)
+    for count in range(1, MOST_SPIKES + 1):
+        counts = counts + ops.cast(draws >= reached, "float32")
+        term = term * rates / count
+        reached = reached + term
+    return counts
+
+
+LAWS = {"bernoulli": _bernoulli, "poisson": _poisson}
 
 
 @export

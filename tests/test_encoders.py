@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 from keras import ops
 
 from keras_dep import DirectEncoding
@@ -42,6 +43,25 @@ def test_rate_spikes_are_zero_or_one_with_the_pixel_as_probability():
     spread = np.sqrt(x[0] * (1 - x[0]) / count)
     assert (np.abs(share - x[0]) <= 4.5 * spread).all()
     assert share[0] == 0.0 and share[-1] == 1.0
+
+
+def test_poisson_counts_follow_their_law():
+    means = np.array([[0.0, 0.1, 0.5, 1.0, 3.0]], "float32")
+    count = 20000
+    layer = RateEncoding(count, seed=0, law="poisson")
+    assert RateEncoding.from_config(layer.get_config()).law == "poisson"
+    spikes = ops.convert_to_numpy(layer(means))
+    for drawn, mean in zip(spikes.T, (0.0, 0.1, 0.5, 1.0, 1.0)):
+        for number in range(5):
+            wanted = scipy.stats.poisson.pmf(number, mean)
+            spread = np.sqrt(wanted * (1 - wanted) / count)
+            assert abs((drawn == number).mean() - wanted) <= 4.5 * spread
+        assert (drawn == np.round(drawn)).all() and (mean > 0 or not drawn.any())
+
+
+def test_an_unknown_law_is_refused():
+    with pytest.raises(ValueError, match="law must be one of bernoulli, poisson; received 'gamma'"):
+        RateEncoding(T, law="gamma")
 
 
 def test_rate_draws_steps_samples_and_calls_independently():

@@ -18,8 +18,8 @@ class PLIF(LIF):
     """`LIF` with a learnt membrane time constant and, on request, a learnt threshold.
 
     The weights are `w` with `1/tau = sigmoid(w)`, so that `tau` stays above 1, and `log V`, so that
-    the threshold stays positive. They are vectors whatever they are shared by, hence nothing that
-    `DEP` would take for a matrix.
+    the threshold stays positive; `trainable = False` keeps them as they are set. They are vectors
+    whatever they are shared by, hence nothing that `DEP` would take for a matrix.
 
     Args:
         timesteps: number of steps `T` folded into the batch axis, at least 1.
