@@ -5,6 +5,8 @@ import functools
 import keras
 import torch
 
+from keras_dep._backend import whole_program
+
 
 def gradient_and_outputs(model, objective, ask):
     def both(x, y, *extra):
@@ -125,6 +127,10 @@ class _WithDerivative(torch.autograd.Function):
 
 
 def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format):
+    if torch.compiler.is_compiling():
+        # The compiler orders memory by itself, and fails on an order of unknown sizes.
+        options = {"strides": strides, "padding": padding, "dilation_rate": dilation_rate}
+        return whole_program.convolve(inputs, kernel, bias, data_format=data_format, **options)
     kernel = keras.ops.convert_to_tensor(kernel)
     bias = None if bias is None else keras.ops.convert_to_tensor(bias)
     maps = _maps(inputs, data_format)
@@ -141,8 +147,7 @@ def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format)
         return _from_maps(maps if bias is None else maps + bias[:, None, None], data_format)
     groups = maps.shape[1] // kernel.shape[2]
     options = {"stride": strides, "padding": zeros, "dilation": dilation_rate, "groups": groups}
-    compiling = torch.compiler.is_compiling()
-    weights = kernel.permute(3, 2, 0, 1) if compiling else _Rearranged.apply(kernel, False)
+    weights = _Rearranged.apply(kernel, False)
     return _from_maps(torch.nn.functional.conv2d(maps, weights, bias, **options), data_format)
 
 
@@ -179,7 +184,7 @@ class _Rearranged(torch.autograd.Function):
 
 
 def average_pool(inputs, pool_size, strides, padding, data_format):
-    if padding != "valid":
+    if padding != "valid" or torch.compiler.is_compiling():
         return keras.ops.average_pool(inputs, pool_size, strides, padding, data_format)
     maps = _maps(inputs, data_format)
     return _from_maps(torch.nn.functional.avg_pool2d(maps, pool_size, strides), data_format)
