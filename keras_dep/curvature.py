@@ -11,8 +11,8 @@ from keras_dep import _backend
 from keras_dep import spectrum
 from keras_dep import substitution
 
-# A product keeps about six times a training step's memory for each example: an eighth of them stays
-# below one, and so few as these take little.
+# A product keeps about six times a training step's memory for each example: an eighth of many stays
+# below one.
 SHARE, FEW = 8, 16
 
 
@@ -45,9 +45,9 @@ class _Curvature:
             x: inputs `(n, ...)`, or a structure of them.
             y: targets `(n, ...)`, or a structure of them.
             batch_size: largest number of examples looked at together; default: an eighth of them,
-                but at least 16, so that a product takes no more memory than a training step. All
-                at once is faster on torch and JAX, which then keep what every product shares. The
-                product is that of all of them, each part weighted by its size.
+                but at least 16. A product of 128 images then takes less memory than a training
+                step; all at once is faster on torch and JAX, which then keep what every product
+                shares. The product is that of all of them, each part weighted by its size.
 
         Returns:
             A function from a tensor `(dimension,)` of the operator's dtype to one like it.
