@@ -83,6 +83,17 @@ def compiled(function):
     return tf.function(function, jit_compile=HAS_XLA)
 
 
+def convolve(inputs, kernel, bias, *args):
+    outputs = whole_program.convolve(inputs, kernel, None, *args)
+    if inputs.shape[0] == 0:
+        # Of an empty batch TensorFlow gives the channels of the input.
+        axis = 1 if args[-1] == "channels_first" else 3
+        shape = list(outputs.shape)
+        shape[axis] = kernel.shape[-1]
+        outputs = tf.zeros(shape, outputs.dtype)
+    return outputs if bias is None else whole_program.biased(outputs, bias, args[-1])
+
+
 def product(one, other, transpose_one=False, transpose_other=False):
     if not HAS_XLA:
         return tf.matmul(one, other, transpose_a=transpose_one, transpose_b=transpose_other)

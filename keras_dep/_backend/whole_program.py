@@ -18,8 +18,10 @@ def over_steps(step, start, inputs):
 def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format):
     options = {"padding": padding, "data_format": data_format, "dilation_rate": dilation_rate}
     outputs = keras.ops.conv(inputs, kernel, strides, **options)
-    if bias is None:
-        return outputs
+    return outputs if bias is None else biased(outputs, bias, data_format)
+
+
+def biased(outputs, bias, data_format):
     shape = (1, -1, 1, 1) if data_format == "channels_first" else (1, 1, 1, -1)
     return outputs + keras.ops.reshape(bias, shape)
 
