@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 
 from absl import flags
@@ -39,6 +40,37 @@ def until_unread():
         sys.exit(UNREAD)
 
 
+@contextlib.contextmanager
+def until_stopped():
+    """Makes SIGINT and SIGTERM end the block in `KeyboardInterrupt`, whatever it makes of them.
+
+    What calls Python from C may swallow an exception or raise its own in its place: the interrupt
+    comes again each second, and an error behind one counts as it. No signal is left under way.
+    """
+    heard = []
+
+    def stop(number, frame):
+        heard.append(number)
+        _alarm(1)
+        raise KeyboardInterrupt
+
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGALRM") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), stop) for name in names}
+    try:
+        try:
+            yield
+        finally:
+            if "SIGALRM" in before:
+                signal.signal(signal.SIGALRM, signal.SIG_IGN)
+            for name, handler in before.items():
+                _alarm(0)
+                signal.signal(getattr(signal, name), handler)
+    except Exception:
+        if heard:
+            raise KeyboardInterrupt from None
+        raise
+
+
 def fail(name, message, status=2):
     """One line to the error output, and the end."""
     print(f"{name}: {' '.join(str(message).split())}", file=sys.stderr)
@@ -62,7 +94,8 @@ def _run(argv, name, about, flag_values, main, stopped):
         os.environ["KERAS_BACKEND"] = flag_values.backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        main()
+        with until_stopped():
+            main()
     except BrokenPipeError:
         raise
     except (ValueError, OSError) as error:
@@ -70,3 +103,8 @@ def _run(argv, name, about, flag_values, main, stopped):
     except KeyboardInterrupt:
         fail(name, f"stopped; {stopped()}", 130)
     sys.exit(0)
+
+
+def _alarm(seconds):
+    if hasattr(signal, "alarm"):
+        signal.alarm(seconds)

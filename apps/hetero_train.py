@@ -14,7 +14,6 @@ import dataclasses
 import importlib.util
 import os
 import pathlib
-import signal
 import sys
 
 from absl import app
@@ -74,43 +73,31 @@ def launch(argv):
 
 
 def main(argv):
+    from apps import command
     from keras_dep import experiment
 
     if len(argv) > 1:
         _fail(f"no positional arguments are taken; received {' '.join(argv[1:])!r}.")
     logging.set_verbosity(logging.WARNING)
-    for name in {"SIGINT", "SIGTERM", "SIGALRM"} & set(dir(signal)):
-        signal.signal(getattr(signal, name), _interrupt)
     results = {}
     try:
-        settings = _settings()
-        data = experiment.load_data(settings)
-        for optimizer in experiment.OPTIMIZERS if FLAGS.optimizer == "both" else [FLAGS.optimizer]:
-            print(f"\n{optimizer.upper()}", flush=True)
-            folder = os.path.join(FLAGS.out_dir, optimizer)
-            results[optimizer] = experiment.run(
-                settings, optimizer, folder, data, resume=FLAGS.resume, verbose=FLAGS.verbose
-            )
+        with command.until_stopped():
+            settings = _settings()
+            data = experiment.load_data(settings)
+            for name in experiment.OPTIMIZERS if FLAGS.optimizer == "both" else [FLAGS.optimizer]:
+                print(f"\n{name.upper()}", flush=True)
+                folder = os.path.join(FLAGS.out_dir, name)
+                results[name] = experiment.run(
+                    settings, name, folder, data, resume=FLAGS.resume, verbose=FLAGS.verbose
+                )
     except BrokenPipeError:
         raise
     except (ValueError, OSError) as error:
         _fail(error)
     except KeyboardInterrupt:
-        _alarm(0)
         _fail(f"stopped; add --resume to go on from the last whole epoch in {FLAGS.out_dir}.", 130)
     print(_table(results))
     print(f"\ntensorboard --logdir {FLAGS.out_dir}")
-
-
-def _interrupt(number, frame):
-    """Interrupts, and again a second later: what calls Python from C may swallow the first."""
-    _alarm(1)
-    raise KeyboardInterrupt
-
-
-def _alarm(seconds):
-    if hasattr(signal, "alarm"):
-        signal.alarm(seconds)
 
 
 def _settings():

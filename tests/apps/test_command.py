@@ -2,11 +2,14 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
 import keras
 import pytest
+
+from apps import command
 
 if keras.backend.backend() != "torch":
     pytest.skip("command lines are read alike on every backend", allow_module_level=True)
@@ -43,3 +46,31 @@ def test_a_reader_that_goes_away_ends_the_app_without_a_word(arguments):
     said = process.stderr.read().decode()
     process.stderr.close()
     assert process.wait(120) == 141 and "Traceback" not in said and "Error" not in said, said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_block_whatever_the_block_makes_of_it(number):
+    before = [signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
+    endings = {
+        "heeded": lambda: None,
+        "turned into an error": lambda: int("not a number"),
+        "swallowed once": signal.pause,
+    }
+    for ending in endings.values():
+        with pytest.raises(KeyboardInterrupt):
+            with command.until_stopped():
+                try:
+                    signal.raise_signal(number)
+                except KeyboardInterrupt:
+                    ending()
+                    raise
+        # Nothing is left that could end the process later.
+        assert signal.alarm(0) == 0
+        after = [signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
+        assert after == before
+
+
+def test_without_an_interrupt_an_error_stays_what_it_is():
+    with pytest.raises(ValueError, match="mine"), command.until_stopped():
+        raise ValueError("mine")
+    assert signal.alarm(0) == 0

@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 import time
@@ -33,8 +32,6 @@ LIMIT = 240
 @pytest.fixture
 def launch(monkeypatch, tmp_path):
     """Launches the app in this process; returns its exit status."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
-    handlers = {number: signal.getsignal(number) for number in numbers}
     monkeypatch.setattr(hetero_train, "_define_settings", define_once)
 
     def run(*arguments):
@@ -43,9 +40,7 @@ def launch(monkeypatch, tmp_path):
             hetero_train.launch(argv)
         return caught.value.code or 0
 
-    yield run
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    return run
 
 
 def define_once(define=hetero_train._define_settings):
