@@ -18,6 +18,10 @@ in `whole_program`:
 - `product(one, other, transpose_one=False, transpose_other=False)`: inside such a function, the
   matrix products of two stacks, each transposed first if asked, in the full precision of their
   type, also where a GPU would round to fewer bits; `other` may also be one matrix for the stack;
+- `less_outer(matrix, left, right)`: a matrix less a column times a row, in one pass;
+- `leading_eigenvectors(program, closeness)`: the function `program(matrices)` of small positive
+  semi-definite matrices `(k, n, n)`, or a decomposition in its place: unit vectors `(k, n, 1)` of
+  their largest eigenvalues, and whether a second one is within the share `closeness` of it, `(k,)`;
 - `with_derivative(program, forward, backward)`: the function `program(*tensors)`, run as
   `forward(*tensors) -> (outputs, kept)`, `kept` a tuple of tensors, with
   `backward(gradient, kept, *tensors) -> gradients` for its first derivative where the framework
@@ -66,6 +70,8 @@ hessian_product = _framework.hessian_product
 gauss_newton_product = _framework.gauss_newton_product
 compiled = _framework.compiled
 product = _framework.product
+less_outer = _kernel("less_outer")
+leading_eigenvectors = _kernel("leading_eigenvectors")
 with_derivative = _kernel("with_derivative")
 over_steps = _kernel("over_steps")
 convolve = _kernel("convolve")

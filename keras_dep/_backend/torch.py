@@ -87,7 +87,28 @@ def compiled(function):
 
 
 def product(one, other, transpose_one=False, transpose_other=False):
-    return (one.mT if transpose_one else one) @ (other.mT if transpose_other else other)
+    one = one.mT if transpose_one else one
+    other = other.mT if transpose_other else other
+    if one.ndim > other.ndim:
+        # A stack times one matrix would become one product, whose columns one thread takes.
+        other = other.expand(one.shape[0], *other.shape)
+    return one @ other
+
+
+def less_outer(matrix, left, right):
+    return torch.addcmul(matrix, left, right, value=-1)
+
+
+def leading_eigenvectors(program, closeness):
+    def find(matrices):
+        if matrices.is_cuda or torch.compiler.is_compiling():
+            return program(matrices)
+        # Small entries of a vector matter, and LAPACK refuses what is not finite.
+        values, vectors = torch.linalg.eigh(torch.nan_to_num(matrices).double())
+        close = (values > (1 - closeness) * values[:, -1:]).sum(1) > 1
+        return vectors[:, :, -1:].to(matrices.dtype), close
+
+    return find
 
 
 def with_derivative(program, forward, backward):

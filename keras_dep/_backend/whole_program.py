@@ -38,6 +38,14 @@ def normalize(inputs, mean, variance, gamma, beta, axis, epsilon):
     return keras.ops.batch_normalization(inputs, mean, variance, axis, beta, gamma, epsilon)
 
 
+def less_outer(matrix, left, right):
+    return matrix - left * right
+
+
+def leading_eigenvectors(program, closeness):
+    return program
+
+
 def without(vector, basis):
     for unit in basis:
         vector = vector - keras.ops.sum(vector * unit) * unit

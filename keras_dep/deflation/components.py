@@ -21,8 +21,11 @@ from keras_dep._backend import product
 TOLERANCE = 2e-7
 # The part of it accepted where a second singular value is close to the first.
 CLOSER = 0.1
-# Lanczos steps between looks at the bound, and between restarts; restarts at most.
-EVERY = 4
+CLOSENESS = 0.03
+# Lanczos steps before a first look at the bound, as hardly any gradient is settled sooner, and
+# between looks; steps between restarts; restarts at most.
+FIRST = 8
+EVERY = 2
 BASIS = 32
 RESTARTS = 12
 # Steps where a look would wait for the device.
@@ -31,6 +34,7 @@ BLIND = 24
 # its fast products. Sums over more columns than LONG_SUM become sums over rows.
 PART = 256
 LONG_SUM = 8192
+SMALL = 2**16
 TINY = 1e-30
 
 
@@ -57,6 +61,8 @@ def leading_components(*matrices):
     gaps = [ops.zeros((1, max(widths) - width), dtype) for width in widths]
 
     def side_by_side(rows):
+        if len(rows) == 1:
+            return rows[0][None]
         return ops.stack(
             [
                 ops.concatenate(pair, axis=1) if pair[1].shape[1] else pair[0]
@@ -116,20 +122,22 @@ def _start(width):
 def _products(matrix):
     """Products with a matrix: of a row as long as its short side, and of what comes out, back.
 
-    The matrix itself is not transposed: with `m >= n` they are `v -> G v^T` and `u -> u^T G`.
+    A large matrix is not transposed: with `m >= n` they are `v -> G v^T` and `u -> u^T G`.
     """
     rows, columns = matrix.shape
-    if columns > max(rows, LONG_SUM):
+    # A small one is copied in less time than the shapes of its rows are changed.
+    if columns > rows and (columns > LONG_SUM or rows * columns <= SMALL):
         return _products(ops.swapaxes(matrix, 0, 1))
     parts = _in_parts(matrix)
     number, part, _ = parts.shape
+    ones = ops.ones((1, number), matrix.dtype)
 
     def times(row):
         return product(parts, row, transpose_other=True)
 
     def across(column_parts):
         sums = product(column_parts, parts, transpose_one=True)
-        return ops.sum(sums, axis=0) if number > 1 else sums[0]
+        return product(ones, sums[:, 0]) if number > 1 else sums[0]
 
     def row_across(row):
         return across(_in_parts(ops.reshape(row, (rows, 1))))
@@ -180,6 +188,9 @@ def _lanczos(gram, start, energies, sound):
     width = min(BASIS, size) // every * every
     places = ops.convert_to_tensor(np.eye(width), dtype=start.dtype)
     columns = ops.reshape(places, (width, width, 1))
+    eigenvectors = _backend.leading_eigenvectors(
+        lambda matrices: _leading_eigenvectors(matrices, places), CLOSENESS
+    )
 
     def step(index, state):
         basis, projected, direction, _ = state
@@ -200,16 +211,16 @@ def _lanczos(gram, start, energies, sound):
         basis, projected, direction, length2 = ops.fori_loop(index, end, step, state)
         # Only the upper half is filled.
         symmetric = projected + ops.swapaxes(projected, 1, 2) - projected * places
-        weights, found_close = _leading_eigenvectors(symmetric, places)
+        weights, found_close = eigenvectors(symmetric)
         # A basis that starts anew does not show the second value again.
-        close = ops.logical_or(close, found_close)
+        close = close | found_close
         found = product(weights, basis, transpose_one=True)
         found = found / product(found, found, transpose_other=True) ** 0.5
         best = ops.where(wanted[:, None, None], found, best)
         values = product(weights, product(symmetric, weights), transpose_one=True)[:, 0, 0]
         residuals2 = (length2 * weights[:, end - 1, None] ** 2)[:, 0, 0]
         accepted2 = TOLERANCE**2 * ops.where(close, CLOSER**2, 1.0) * values * energies
-        wanted = ops.logical_and(wanted, residuals2 > accepted2)
+        wanted = wanted & (residuals2 > accepted2)
         full = end >= width
         state = (
             ops.where(full, 0.0, basis),
@@ -220,7 +231,7 @@ def _lanczos(gram, start, energies, sound):
         return ops.where(full, 0, end), every, steps + stride, state, best, close, wanted
 
     def unsettled(index, stride, steps, state, best, close, wanted):
-        return ops.logical_and(steps < RESTARTS * BASIS, ops.any(wanted))
+        return (steps < RESTARTS * BASIS) & ops.any(wanted)
 
     state = (
         ops.zeros((count, width, size), start.dtype),
@@ -228,8 +239,7 @@ def _lanczos(gram, start, energies, sound):
         start,
         ops.zeros((count, 1, 1), start.dtype),
     )
-    # Hardly any gradient is settled at a first look.
-    variables = (0, min(2 * every, width), 0, state, start, energies < 0, sound)
+    variables = (0, min(FIRST, width), 0, state, start, energies < 0, sound)
     if _backend.branches_freely(start):
         return ops.while_loop(unsettled, advance, variables)[4]
     stride = min(BLIND, width)
@@ -242,8 +252,8 @@ def _leading_eigenvectors(matrices, places):
     """Unit leading eigenvectors of small positive semi-definite matrices, by repeated squaring.
 
     Returns:
-        The vectors, `(k, n, 1)`, and whether a second eigenvalue is within some 3 % of the first,
-        `(k,)`.
+        The vectors, `(k, n, 1)`, and whether a second eigenvalue is within the share `CLOSENESS` of
+        the first, `(k,)`.
     """
 
     def sharpened(power):
@@ -255,9 +265,10 @@ def _leading_eigenvectors(matrices, places):
 
     power = sharpened(sharpened(matrices))
     power = power / (ops.max(power, axis=(1, 2), keepdims=True) + TINY)
-    # A matrix of rank one has the square of its trace.
+    # A matrix of rank one has the square of its trace; of two values it lacks their product twice.
     whole2 = ops.sum(ops.diagonal(power, axis1=1, axis2=2), axis=1) ** 2
-    is_close = ops.sum(power * power, axis=(1, 2)) < (1 - 1e-3) * whole2
+    second = (1 - CLOSENESS) ** 256
+    is_close = ops.sum(power * power, axis=(1, 2)) < (1 - 2 * second) * whole2
     power = sharpened(power)
     # No sign is lost: the largest entry of a positive semi-definite matrix is on its diagonal.
     heaviest = ops.argmax(ops.diagonal(power, axis1=1, axis2=2), axis=1)

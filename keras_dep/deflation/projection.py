@@ -9,6 +9,7 @@ import math
 import keras
 from keras import ops
 
+from keras_dep import _backend
 from keras_dep.deflation.components import BASIS
 from keras_dep.deflation.components import leading_components
 
@@ -110,9 +111,7 @@ def deflate_all(gradients, output_axes):
     for group in _groups([(*matrix.shape, matrix.dtype) for matrix in matrices]):
         components = leading_components(*(matrices[index] for index in group))
         for index, (left, right, share, value) in zip(group, components):
-            # In place where a framework can: fresh memory costs more than the sum.
-            rest = left * -right
-            rest += matrices[index]
+            rest = _backend.less_outer(matrices[index], left, right)
             gradient = gradients[index]
             deflated = ops.cast(ops.reshape(rest, gradient.shape), gradient.dtype)
             results[index] = deflated, share, value
