@@ -34,6 +34,15 @@ def listed(parser, options, name, known):
     setattr(options, name, chosen)
 
 
+# What Keras' `compile` takes for each way of running that a benchmark's `--run` names.
+RUNS = {
+    "auto": {},
+    "compiled": {"jit_compile": True},
+    "uncompiled": {"jit_compile": False},
+    "eager": {"run_eagerly": True, "jit_compile": False},
+}
+
+
 def row(options, case, metric, ours, peer, peer_name, ratio):
     """One comparison; `ratio` is ours over the peer's."""
     return {

@@ -48,7 +48,7 @@ def _options():
     parser = conventions.parser(__doc__, "small batches, no full SVD", "counted steps of each kind")
     parser.add_argument("--cases", default=",".join(CASES), help="a list with commas between")
     parser.add_argument("--batch", type=int, help="images per step; default 128, quick 16")
-    parser.add_argument("--jit", default="auto", choices=("auto", "on", "off"))
+    parser.add_argument("--run", default="auto", choices=conventions.RUNS, help="as Keras' compile")
     parser.add_argument("--memory", action="store_true", help="peak memory too")
     options = conventions.parsed(parser)
     conventions.listed(parser, options, "cases", CASES)
@@ -106,8 +106,7 @@ def _problem(name, options):
 
     def compiled(optimizer):
         model = build()
-        jit = {"auto": "auto", "on": True, "off": False}[options.jit]
-        model.compile(optimizer, loss(), jit_compile=jit)
+        model.compile(optimizer, loss(), **conventions.RUNS[options.run])
         return model
 
     return compiled, x, y

@@ -90,7 +90,7 @@ def _options():
     parser.add_argument("--timesteps", help="a list; default 4,16, quick 4")
     parser.add_argument("--batches", help="a list; default 32,128, quick 8")
     parser.add_argument("--peers", default=",".join(NEURONS), help="a list")
-    parser.add_argument("--jit", default="auto", choices=("auto", "on", "off"))
+    parser.add_argument("--run", default="auto", choices=conventions.RUNS, help="as Keras' compile")
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
     parser.add_argument("--layout", default="last", choices=("last", "first"), help="channels")
     parser.add_argument("--recompute", action="store_true", help="ours keeps currents alone")
@@ -163,7 +163,7 @@ def _rows(case, metric, times, options):
 def _peaks(case, name, steps, batch, options):
     """Megabytes by contestant, ours first."""
     sizes = (f"--models={name}", f"--timesteps={steps}", f"--batches={batch}")
-    shared = ("backend", "jit", "layout", "precision")
+    shared = ("backend", "run", "layout", "precision")
     common = [f"--{name}={getattr(options, name)}" for name in shared]
     common += ["--recompute"] * options.recompute
     peaks = {}
@@ -195,7 +195,7 @@ def _peak_memory(options):
 
 
 def _row(case, options, metric, ours, peer, name, ratio):
-    case = f"{case}, {options.precision}, jit {options.jit}, channels {options.layout}"
+    case = f"{case}, {options.precision}, run {options.run}, channels {options.layout}"
     return conventions.row(options, case, metric, ours, peer, name, ratio)
 
 
@@ -230,8 +230,8 @@ def _ours(name, steps, options, floor=False):
 
         model = keras.models.clone_model(model, clone_function=without)
     loss = keras_dep.MeanLogitCrossentropy()
-    jit = {"auto": "auto", "on": True, "off": False}[options.jit]
-    model.compile(keras.optimizers.SGD(1e-6, momentum=0.9), loss, jit_compile=jit)
+    optimizer = keras.optimizers.SGD(1e-6, momentum=0.9)
+    model.compile(optimizer, loss, **conventions.RUNS[options.run])
 
     def arranged(x):
         return x.transpose(0, 3, 1, 2) if first else x
