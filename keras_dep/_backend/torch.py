@@ -69,10 +69,10 @@ def gauss_newton_product(model, loss):
 
 
 def compiled(function):
+    # The compiler would take minutes over a loop whose length is a matter of values.
+    @torch.compiler.disable
     @functools.wraps(function)
     def precise(*tensors):
-        if torch.compiler.is_compiling():
-            return function(*tensors)
         # A user may let products be rounded to fewer bits.
         backends = torch.backends
         multiplication = (backends.cuda if tensors[0].is_cuda else backends.mkldnn).matmul
@@ -101,7 +101,7 @@ def less_outer(matrix, left, right):
 
 def leading_eigenvectors(program, closeness):
     def find(matrices):
-        if matrices.is_cuda or torch.compiler.is_compiling():
+        if matrices.is_cuda:
             return program(matrices)
         # Small entries of a vector matter, and LAPACK refuses what is not finite.
         values, vectors = torch.linalg.eigh(torch.nan_to_num(matrices).double())
