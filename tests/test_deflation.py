@@ -142,9 +142,7 @@ def test_recorded_gradients_of_a_spiking_network(tmp_path, monkeypatch):
         component = component if side is matrix else component.T
         expected = gradient - component.reshape(gradient.shape)
         assert relative_error(deflate(gradient)[0], expected, gradient) <= 1e-5, name
-        if not ON_TORCH:
-            continue
-        # On a GPU it takes a fixed number of steps, and squares.
+        # On a GPU, torch takes a fixed number of steps, and squares.
         with monkeypatch.context() as patch:
             patch.setattr(_backend, "branches_freely", lambda tensor: False)
             patch.setattr(_backend, "leading_eigenvectors", lambda program, closeness: program)
