@@ -52,7 +52,8 @@ from keras_dep.normalization import ThresholdDependentBatchNormalization
 from keras_dep.optimizers import DEP
 from keras_dep.optimizers import CoupledWeightDecay
 from keras_dep.poison import PoisonSchedule
-from keras_dep.substitution import with_dtype
+from keras_dep.precision import double_precision
+from keras_dep.precision import with_dtype
 from keras_dep.substitution import with_surrogate
 from keras_dep.threat import Threat
 from keras_dep.timewise import Frames
@@ -73,6 +74,7 @@ __all__ = [
     "datasets",
     "DEP",
     "DirectEncoding",
+    "double_precision",
     "evaluate",
     "evaluation",
     "FGSM",

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_dep import precision
 from keras_dep.optimizers import DEP
 
 
@@ -74,6 +75,11 @@ def measure(curvature, x, y, spectrum, optimizer=None, batch_size=None):
     """
     if spectrum.vectors is None:
         raise ValueError("spectrum must hold vectors; received one without; ask for vectors=True.")
+    with precision.kept(curvature.dtype):
+        return _measured(curvature, x, y, spectrum, optimizer, batch_size)
+
+
+def _measured(curvature, x, y, spectrum, optimizer, batch_size):
     gradient = curvature.gradient(x, y, batch_size)
     before = curvature.by_weight(gradient)
     projection = _projection(optimizer, curvature.weights)

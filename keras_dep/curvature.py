@@ -1,5 +1,6 @@
 """Curvature of a model's loss: Hessian and Gauss-Newton matrix as operators, and their spectra."""
 
+import functools
 import math
 import re
 
@@ -8,12 +9,22 @@ import numpy as np
 from keras import ops
 
 from keras_dep import _backend
+from keras_dep import precision
 from keras_dep import spectrum
 from keras_dep import substitution
 
 # A product keeps about six times a training step's memory for each example: an eighth of many stays
 # below one.
 SHARE, FEW = 8, 16
+
+
+def _in_its_dtype(method):
+    @functools.wraps(method)
+    def run(self, *arguments, **options):
+        with precision.kept(self.dtype):
+            return method(self, *arguments, **options)
+
+    return run
 
 
 class _Curvature:
@@ -26,8 +37,10 @@ class _Curvature:
             raise ValueError(
                 f"The model {model.name!r} has no trainable weights; build it, or unfreeze a layer."
             )
-        self._source = model
-        self._model = model if dtype is None else substitution.with_dtype(model, dtype)
+        self._source = self._model = model
+        if dtype is not None:
+            with precision.kept(dtype):
+                self._model = precision.with_dtype(model, dtype)
         self.surrogate = substitution.surrogate_of(model)
         self.weights = self._model.trainable_variables
         self.dtype = np.result_type(*(_numpy_dtype(weight) for weight in self.weights)).name
@@ -38,6 +51,7 @@ class _Curvature:
         self._bind = self._operator(self._model, scalar)
         self._gradient = _backend.loss_gradient(self._model, scalar)
 
+    @_in_its_dtype
     def at(self, x, y, batch_size=None):
         """The product function of a flat vector, on these data and the present weights.
 
@@ -50,21 +64,30 @@ class _Curvature:
                 shares. The product is that of all of them, each part weighted by its size.
 
         Returns:
-            A function from a tensor `(dimension,)` of the operator's dtype to one like it.
+            A function from a vector `(dimension,)` to a tensor like it, of the operator's dtype.
 
         Raises:
             ValueError: no examples, or a `batch_size` below 1.
         """
         parts = self._parts(x, y, batch_size)
-        if len(parts) == 1:
-            return self._bind(*parts[0][1:])
-        # Bound anew for each vector: no more than one part is held in memory.
-        return lambda vector: sum(share * self._bind(x, y)(vector) for share, x, y in parts)
+        whole = self._bind(*parts[0][1:]) if len(parts) == 1 else None
 
+        @precision.kept(self.dtype)
+        def product(vector):
+            vector = ops.convert_to_tensor(vector, self.dtype)
+            if whole:
+                return whole(vector)
+            # Bound anew for each vector: no more than one part is held in memory.
+            return sum(share * self._bind(x, y)(vector) for share, x, y in parts)
+
+        return product
+
+    @_in_its_dtype
     def gradient(self, x, y, batch_size=None):
         """The loss' flat gradient `(dimension,)` in the same weights; arguments as for `at`."""
         return sum(share * self._gradient(x, y) for share, x, y in self._parts(x, y, batch_size))
 
+    @_in_its_dtype
     def spectrum(
         self,
         x,
@@ -107,6 +130,7 @@ class _Curvature:
             product, dimension, count, tolerance, max_steps, seed, which, vectors, self.dtype
         )
 
+    @_in_its_dtype
     def block(self, product, within):
         """The diagonal block of the weights whose path `within` finds.
 
@@ -128,7 +152,9 @@ class _Curvature:
             )
         sizes = [int(np.prod(shape)) for shape in self.shapes.values()]
 
+        @precision.kept(self.dtype)
         def within_block(vector):
+            vector = ops.convert_to_tensor(vector, self.dtype)
             parts, start = [], 0
             for size, is_chosen in zip(sizes, chosen):
                 parts.append(vector[start : start + size] if is_chosen else _zeros(size, vector))
@@ -138,6 +164,7 @@ class _Curvature:
 
         return within_block, sum(size for size, chose in zip(sizes, chosen) if chose)
 
+    @_in_its_dtype
     def by_weight(self, vector):
         """A flat vector as tensors in the weights' shapes, by path."""
         sizes = [int(np.prod(shape)) for shape in self.shapes.values()]
@@ -162,12 +189,17 @@ class _Curvature:
         for start in range(0, total, batch_size):
             part = slice(start, min(start + batch_size, total))
             tensors = keras.tree.map_structure(
-                lambda array: ops.convert_to_tensor(array[part]),  # noqa: B023
+                lambda array: self._tensor(array[part]),  # noqa: B023
                 (x, y),
             )
             share = 1.0 if self._is_sum else (part.stop - part.start) / total
             parts.append((share, *tensors))
         return parts
+
+    def _tensor(self, array):
+        # Keras narrows NumPy's doubles unless told.
+        is_double = self.dtype == keras.backend.standardize_dtype(array.dtype) == "float64"
+        return ops.convert_to_tensor(array, "float64" if is_double else None)
 
 
 class Hessian(_Curvature):
@@ -182,8 +214,8 @@ class Hessian(_Curvature):
         model: a built `keras.Model` with trainable weights; frozen ones count as constants.
         loss: a `keras.losses.Loss`, its string name, or any function `(y, outputs)` of one number
             or one per example; the mean of several numbers is taken.
-        dtype: `"float64"` to compute on a copy of the model in double precision, where Keras has
-            it (`keras_dep.with_dtype`); `"float32"` to measure a model of mixed precision in full.
+        dtype: `"float64"` to compute on a copy of the model in double precision; `"float32"` to
+            measure a model of mixed precision in full.
 
     Attributes:
         dimension: number of weights.

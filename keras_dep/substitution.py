@@ -1,4 +1,4 @@
-"""One network seen otherwise: under another surrogate, or in another precision."""
+"""One network seen otherwise: under another surrogate."""
 
 import contextlib
 
@@ -112,42 +112,6 @@ def surrogate_of(model):
         return model.surrogate_in_words()
     found = {f"{layer.surrogate}, width {layer.width:g}" for layer in spiking_layers(model)}
     return "; ".join(sorted(found)) or "none"
-
-
-def with_dtype(model, dtype):
-    """A copy of a model, weights included, that computes in another precision.
-
-    Args:
-        model: a built functional or sequential `keras.Model`.
-        dtype: `"float64"` or `"float32"`.
-
-    Returns:
-        A `keras.Model`; its weights do not follow those of `model`.
-
-    Raises:
-        ValueError: another dtype, float64 where Keras rounds it, or a model that Keras cannot
-            rebuild layer by layer.
-    """
-    if dtype not in ("float32", "float64"):
-        raise ValueError(f"dtype must be float32 or float64; received {dtype!r}.")
-    if dtype == "float64" and keras.backend.result_type(dtype, dtype) != dtype:
-        raise ValueError(
-            "dtype float64 needs a backend on which Keras multiplies in double precision, as on "
-            "TensorFlow; received it on another, where products are rounded to float32."
-        )
-
-    def rebuilt(layer):
-        return type(layer).from_config({**layer.get_config(), "dtype": dtype})
-
-    try:
-        copy = keras.models.clone_model(model, clone_function=rebuilt, recursive=True)
-    except ValueError as error:
-        raise ValueError(
-            f"model must be functional or sequential to be copied in {dtype}; received "
-            f"{model.name!r}; build it under keras.config.set_floatx({dtype!r}) instead."
-        ) from error
-    copy.set_weights(model.get_weights())
-    return copy
 
 
 class _Substituted(keras.Model):

@@ -1,4 +1,4 @@
-"""A network under another surrogate or precision against one built so from the start."""
+"""A network under another surrogate against one built so from the start."""
 
 import keras
 import numpy as np
@@ -11,7 +11,6 @@ from keras_dep import Steps
 from keras_dep.attacks.objectives import cross_entropy
 from keras_dep.curvature import Hessian
 from keras_dep.losses import MeanLogitCrossentropy
-from keras_dep.substitution import with_dtype
 from keras_dep.substitution import with_surrogate
 from tests import native
 
@@ -85,24 +84,9 @@ def test_weights_are_shared_also_after_a_step():
     assert len(substituted.trainable_variables) == len(model.trainable_variables)
 
 
-def test_single_precision_copy_of_half_precision():
-    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
-    model = network("triangle")
-    keras.mixed_precision.set_dtype_policy("float32")
-    x, _ = data()
-    copy, expected = with_dtype(model, "float32"), network("triangle")
-    np.testing.assert_array_equal(copy.predict_on_batch(x), expected.predict_on_batch(x))
-    assert {layer.compute_dtype for layer in copy._flatten_layers()} == {"float32"}
-    assert np.abs(model.predict_on_batch(x) - expected.predict_on_batch(x)).max() > 1e-4
-
-
 def test_bad_input():
     plain = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name="plain")
     with pytest.raises(ValueError, match="spiking layers; received 'plain'"):
         with_surrogate(plain, "arctan")
     with pytest.raises(ValueError, match="surrogate must be one of"):
         with_surrogate(network("triangle"), "step")
-    with pytest.raises(ValueError, match="dtype must be float32 or float64; received 'float16'"):
-        with_dtype(plain, "float16")
-    with pytest.raises(ValueError, match="must be functional or sequential"):
-        with_dtype(with_surrogate(network("triangle"), "arctan"), "float32")

@@ -35,6 +35,7 @@ in `whole_program`:
 - `batch_normalizer(program)`: the function `program(steps, gamma, beta, axis, epsilon)` of tensors
   `(T, batch, ...)`, which normalises each step by its own statistics and returns the outputs and
   the statistics `(T, channels)`, or the framework's kernel for it;
+- `double_precision()`: a context within which Keras keeps float64 as the type of a result;
 - `without(vector, basis)`: a flat vector less its projection on each of some unit vectors, in turn;
   `combination(weights, basis)`: their sum weighted by Python numbers. Both touch no argument, and
   no number leaves the device;
@@ -54,6 +55,7 @@ import importlib
 
 import keras
 
+from keras_dep._backend import types
 from keras_dep._backend import whole_program
 
 _framework = importlib.import_module(f"keras_dep._backend.{keras.backend.backend()}")
@@ -78,6 +80,7 @@ convolve = _kernel("convolve")
 average_pool = _kernel("average_pool")
 batch_normalizer = _kernel("batch_normalizer")
 normalize = _kernel("normalize")
+double_precision = getattr(_framework, "double_precision", types.doubles_kept)
 without = _kernel("without")
 combination = _kernel("combination")
 branches_freely = _kernel("branches_freely")

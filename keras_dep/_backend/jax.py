@@ -1,11 +1,13 @@
 """Derivatives and train steps in JAX."""
 
+import contextlib
 import functools
 
 import jax
 import keras
 from jax.flatten_util import ravel_pytree
 
+from keras_dep._backend import types
 from keras_dep._backend import whole_program
 
 
@@ -57,6 +59,12 @@ def product(one, other, transpose_one=False, transpose_other=False):
     other = other.mT if transpose_other else other
     # On a GPU products are rounded to ten bits otherwise.
     return jax.numpy.matmul(one, other, precision="highest")
+
+
+@contextlib.contextmanager
+def double_precision():
+    with types.doubles_kept(), jax.enable_x64(True):
+        yield
 
 
 def without(vector, basis):

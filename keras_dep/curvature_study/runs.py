@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_dep import experiment
 from keras_dep.callbacks import epochs
-from keras_dep.substitution import with_dtype
+from keras_dep.precision import with_dtype
 
 
 class Run:

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_dep.precision import keeps_dtype
 from keras_dep.spectrum.extremes import check_size
 from keras_dep.spectrum.krylov import Krylov
 
@@ -42,6 +43,7 @@ class Density:
         return min(map(min, self.nodes)), max(map(max, self.nodes))
 
 
+@keeps_dtype
 def spectral_density(product, dimension, vectors=4, steps=40, seed=0, dtype="float32"):
     """Spectral density from a few random vectors.
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_dep.precision import keeps_dtype
 from keras_dep.spectrum import vectors as flat
 from keras_dep.spectrum.krylov import Krylov
 
@@ -55,6 +56,7 @@ class Spectrum:
         return float(self.eigenvalues[0]) / total if total else 0.0
 
 
+@keeps_dtype
 def lanczos(
     product,
     dimension,

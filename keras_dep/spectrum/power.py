@@ -3,6 +3,7 @@
 import numpy as np
 from keras import ops
 
+from keras_dep.precision import keeps_dtype
 from keras_dep.spectrum import vectors as flat
 from keras_dep.spectrum.extremes import Spectrum
 from keras_dep.spectrum.extremes import check_size
@@ -10,6 +11,7 @@ from keras_dep.spectrum.extremes import check_size
 TINY = 1e-6
 
 
+@keeps_dtype
 def power_iteration(
     product,
     dimension,

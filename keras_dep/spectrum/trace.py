@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_dep.precision import keeps_dtype
 from keras_dep.spectrum import vectors
 from keras_dep.spectrum.extremes import check_size
 
@@ -23,6 +24,7 @@ class Trace:
     products: int
 
 
+@keeps_dtype
 def hutch_plus_plus(product, dimension, products=30, seed=0, dtype="float32"):
     """Trace: exact on a sketch of the operator's range, by random probes on the rest.
 

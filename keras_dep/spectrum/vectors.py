@@ -8,7 +8,8 @@ from keras_dep import _backend
 
 def direction(generator, dimension, dtype):
     """A uniformly drawn unit vector, the same on every backend."""
-    draw = generator.standard_normal(dimension).astype("float32")
+    # Rounded first, so that both precisions start from one direction, and to unit length in each.
+    draw = generator.standard_normal(dimension).astype("float32").astype(dtype)
     return ops.convert_to_tensor(draw / np.linalg.norm(draw), dtype=dtype)
 
 

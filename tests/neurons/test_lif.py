@@ -8,6 +8,7 @@ from keras import ops
 from keras_dep import IF
 from keras_dep import LIF
 from keras_dep import PLIF
+from keras_dep import double_precision
 from tests import native
 
 T, BATCH, UNITS = 5, 3, 4
@@ -148,15 +149,15 @@ def test_dtype_policies(policy):
 
 @pytest.mark.parametrize("reset", ["soft", "hard"])
 def test_gradient_in_double_precision(reset):
-    if keras.backend.backend() == "jax":
-        pytest.skip("JAX has no float64 unless it is switched on for the whole process")
     x, variant = currents(), dict(reset=reset, detach_reset=False, detach_membrane=False)
     expected, jacobian = loop(x, 2.0, 1.0, **variant)
     weights = np.random.default_rng(1).standard_normal(x.shape)
-    layers = [keras.Input((UNITS,), dtype="float64"), LIF(T, tau=2.0, reset=reset, dtype="float64")]
-    scale = ops.convert_to_tensor(weights.reshape(-1, UNITS), "float64")
-    gradient = native.input_gradient(keras.Sequential(layers), lambda y, s: s * scale)
-    found = gradient(ops.convert_to_tensor(x.reshape(-1, UNITS), "float64"), ops.zeros(1))
+    with double_precision():
+        neurons = LIF(T, tau=2.0, reset=reset, dtype="float64")
+        network = keras.Sequential([keras.Input((UNITS,), dtype="float64"), neurons])
+        scale = ops.convert_to_tensor(weights.reshape(-1, UNITS), "float64")
+        gradient = native.input_gradient(network, lambda y, s: s * scale)
+        found = gradient(ops.convert_to_tensor(x.reshape(-1, UNITS), "float64"), ops.zeros(1))
     wanted = np.einsum("tbu,tkbu->kbu", weights, jacobian)
     np.testing.assert_allclose(
         ops.convert_to_numpy(found).reshape(x.shape), wanted, rtol=0, atol=1e-12

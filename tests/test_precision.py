@@ -1,0 +1,108 @@
+"""Networks and measures in another precision, against NumPy and networks built so."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_dep import LIF
+from keras_dep import Steps
+from keras_dep import alignment
+from keras_dep import double_precision
+from keras_dep import spectrum
+from keras_dep import with_dtype
+from keras_dep import with_surrogate
+from keras_dep.curvature import Hessian
+
+VALUES = np.array([3.0, -5.0, 1.0, 1 + 1e-9])
+
+
+def network():
+    keras.utils.set_random_seed(3)
+    body = [keras.layers.Dense(6), LIF(2), keras.layers.Dense(3), Steps(2)]
+    return keras.Sequential([keras.Input((4,)), *body])
+
+
+def kept():
+    return keras.backend.result_type("float64", "float64") == "float64"
+
+
+def product(vector):
+    return ops.convert_to_tensor(VALUES, "float64") * vector
+
+
+def test_single_precision_copy_of_half_precision():
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    model = network()
+    keras.mixed_precision.set_dtype_policy("float32")
+    x = np.random.default_rng(1).normal(0, 2, (10, 4)).astype("float32")
+    copy, expected = with_dtype(model, "float32"), network()
+    np.testing.assert_array_equal(copy.predict_on_batch(x), expected.predict_on_batch(x))
+    assert {layer.compute_dtype for layer in copy._flatten_layers()} == {"float32"}
+    assert np.abs(model.predict_on_batch(x) - expected.predict_on_batch(x)).max() > 1e-4
+
+
+def test_every_layer_of_a_copy_multiplies_doubles():
+    keras.utils.set_random_seed(0)
+    inner = keras.Sequential([keras.Input((3, 3, 1)), keras.layers.Conv2D(3, 2, activation="tanh")])
+    head = keras.Sequential([keras.Input((2, 2, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    inputs = keras.Input((3, 3, 1))
+    model = keras.Model(inputs, head(inner(inputs)))
+    x = np.random.default_rng(1).normal(0, 1, (5, 3, 3, 1))
+    kernel, bias, matrix, shift = (weight.astype("float64") for weight in model.get_weights())
+    patches = np.lib.stride_tricks.sliding_window_view(x[..., 0], (2, 2), axis=(1, 2))
+    maps = np.tanh(np.einsum("nhwij,ijc->nhwc", patches, kernel[:, :, 0]) + bias)
+    with double_precision():
+        copy = with_dtype(model, "float64")
+        found = ops.convert_to_numpy(copy(ops.convert_to_tensor(x, "float64")))
+    np.testing.assert_allclose(found, maps.reshape(5, -1) @ matrix + shift, rtol=0, atol=1e-14)
+
+
+def test_it_ends_with_its_block():
+    before = kept()
+    with pytest.raises(KeyError), double_precision():
+        with double_precision():
+            assert kept()
+        assert kept()
+        raise KeyError
+    assert kept() == before == (keras.backend.backend() == "tensorflow")
+
+
+def test_spectra_are_those_of_doubles():
+    options = {"dimension": 4, "dtype": "float64"}
+    found = spectrum.lanczos(product, count=4, tolerance=1e-14, **options)
+    np.testing.assert_allclose(np.sort(found.eigenvalues), np.sort(VALUES), rtol=1e-14)
+    found = spectrum.power_iteration(product, count=1, tolerance=1e-15, max_steps=200, **options)
+    # The peer divides by the length and a millionth, before the product once more.
+    length = 5 / (5 + 1e-6)
+    assert found.eigenvalues[0] == pytest.approx(-5 * (length / (length + 1e-6)) ** 2, rel=1e-11)
+    found = spectrum.hutch_plus_plus(product, products=12, **options)
+    assert found.value == pytest.approx(VALUES.sum(), abs=1e-13)
+    density = spectrum.spectral_density(product, steps=4, **options)
+    assert sum(density.nodes[0]) == pytest.approx(VALUES.sum(), abs=1e-13)
+
+
+def test_alignment_is_that_of_doubles():
+    """Of one linear neuron and one example the gradient is the only direction that bends."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, use_bias=False)])
+    hessian = Hessian(model, keras.losses.MeanSquaredError(), dtype="float64")
+    x, y = np.array([[0.1, -0.2, 0.3, 0.7]]), np.array([[3.0]])
+    found = hessian.spectrum(x, y, count=1, tolerance=1e-14, vectors=True)
+    assert found.radius == pytest.approx(2 * np.sum(x**2), rel=1e-14)
+    measured = alignment.measure(hessian, x, y, found)
+    assert measured.gradient_energy_in_top == pytest.approx(1.0, abs=1e-13)
+    assert measured.curvature_along_gradient == pytest.approx(found.radius, rel=1e-13)
+    gradient = ops.convert_to_numpy(hessian.gradient(x, y))
+    weights = model.get_weights()[0].astype("float64")
+    np.testing.assert_allclose(gradient, (2 * (x @ weights - y) * x)[0], rtol=1e-14)
+
+
+def test_bad_input():
+    plain = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name="plain")
+    with pytest.raises(ValueError, match="dtype must be float32 or float64; received 'float16'"):
+        with_dtype(plain, "float16")
+    with pytest.raises(ValueError, match="must be functional or sequential"):
+        with_dtype(with_surrogate(network(), "arctan"), "float32")
+    if not kept():
+        with pytest.raises(ValueError, match="call the copy within keras_dep.double_precision"):
+            with_dtype(plain, "float64")
