@@ -9,6 +9,8 @@ from absl import flags
 
 # As of a process that the signal of a broken pipe has ended.
 UNREAD = 141
+# Seconds until an interrupt comes again.
+AGAIN = 0.1
 
 
 def launch(argv, name, about, flag_values, main, stopped):
@@ -44,15 +46,19 @@ def until_unread():
 def until_stopped():
     """Makes SIGINT and SIGTERM end the block in `KeyboardInterrupt`, whatever it makes of them.
 
-    What calls Python from C may swallow an exception or raise its own in its place: the interrupt
-    comes again each second, and an error behind one counts as it. No signal is left under way.
+    What calls Python from C may swallow an exception, as NumPy does where it makes an array, or
+    raise its own in its place: the interrupt comes again until it is heeded, and an error behind
+    one counts as it. No signal is left under way.
     """
     heard = []
 
     def stop(number, frame):
         heard.append(number)
-        _alarm(1)
-        raise KeyboardInterrupt
+        _alarm(AGAIN)
+        # What cleans up after an interrupt is cut short by another from the user alone.
+        heeded = isinstance(sys.exc_info()[1], KeyboardInterrupt)
+        if not (heeded and number not in (signal.SIGINT, signal.SIGTERM)):
+            raise KeyboardInterrupt
 
     names = [name for name in ("SIGINT", "SIGTERM", "SIGALRM") if hasattr(signal, name)]
     before = {name: signal.signal(getattr(signal, name), stop) for name in names}
@@ -106,5 +112,5 @@ def _run(argv, name, about, flag_values, main, stopped):
 
 
 def _alarm(seconds):
-    if hasattr(signal, "alarm"):
-        signal.alarm(seconds)
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)

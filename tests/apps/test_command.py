@@ -1,10 +1,12 @@
 """What the apps share, played in processes of their own."""
 
+import contextlib
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 import keras
 import pytest
@@ -51,26 +53,37 @@ def test_a_reader_that_goes_away_ends_the_app_without_a_word(arguments):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_the_block_whatever_the_block_makes_of_it(number):
     before = [signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
-    endings = {
-        "heeded": lambda: None,
-        "turned into an error": lambda: int("not a number"),
-        "swallowed once": signal.pause,
-    }
-    for ending in endings.values():
-        with pytest.raises(KeyboardInterrupt):
-            with command.until_stopped():
-                try:
-                    signal.raise_signal(number)
-                except KeyboardInterrupt:
-                    ending()
-                    raise
+    cleaned = []
+
+    def heeded():
+        try:
+            signal.raise_signal(number)
+        finally:
+            # Cleaning up takes longer than until the next one.
+            time.sleep(4 * command.AGAIN)
+            cleaned.append(number)
+
+    def turned_into_an_error():
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(number)
+        raise ValueError
+
+    def swallowed():
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(number)
+        signal.pause()
+
+    for ending in (heeded, turned_into_an_error, swallowed):
+        with pytest.raises(KeyboardInterrupt), command.until_stopped():
+            ending()
         # Nothing is left that could end the process later.
-        assert signal.alarm(0) == 0
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
         after = [signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
         assert after == before
+    assert cleaned == [number]
 
 
 def test_without_an_interrupt_an_error_stays_what_it_is():
     with pytest.raises(ValueError, match="mine"), command.until_stopped():
         raise ValueError("mine")
-    assert signal.alarm(0) == 0
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
