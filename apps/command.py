@@ -1,7 +1,9 @@
 """From a command line to the exit status: what the apps share."""
 
 import contextlib
+import ctypes
 import os
+import platform
 import signal
 import sys
 
@@ -9,6 +11,8 @@ from absl import flags
 
 # As of a process that the signal of a broken pipe has ended.
 UNREAD = 141
+# As malloc.h numbers them.
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 # Seconds until an interrupt comes again.
 AGAIN = 0.1
 
@@ -24,8 +28,22 @@ def launch(argv, name, about, flag_values, main, stopped):
         main: function without arguments; its `ValueError` and `OSError` become one line.
         stopped: function that says what an interrupt has left.
     """
+    keep_memory()
     with until_unread():
         _run(argv, name, about, flag_values, main, stopped)
+
+
+def keep_memory():
+    """Keeps what is freed with the process, where the C library is glibc.
+
+    It would hand tensors of many megabytes back to the system at once and get them anew page by
+    page, each of them cleared: a third of the processor time of a training step of ResNet-18 on
+    torch. A user's own `MALLOC_MMAP_MAX_` is left alone.
+    """
+    if platform.libc_ver()[0] == "glibc" and "MALLOC_MMAP_MAX_" not in os.environ:
+        library = ctypes.CDLL(None)
+        library.mallopt(M_MMAP_MAX, 0)
+        library.mallopt(M_TRIM_THRESHOLD, -1)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import platform
 import signal
 import subprocess
 import sys
@@ -16,6 +17,17 @@ from apps import command
 if keras.backend.backend() != "torch":
     pytest.skip("command lines are read alike on every backend", allow_module_level=True)
 
+# New pages of the second of two blocks of a quarter of a gigabyte.
+FREEING = """
+import resource
+from apps import command
+command.keep_memory()
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = b"1" * 2**28
+    del block
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
 ROOT = pathlib.Path(__file__).parents[2]
 TALKATIVE = """
 from absl import flags
@@ -48,6 +60,19 @@ def test_a_reader_that_goes_away_ends_the_app_without_a_word(arguments):
     said = process.stderr.read().decode()
     process.stderr.close()
     assert process.wait(120) == 141 and "Traceback" not in said and "Error" not in said, said
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others keep memory by themselves")
+def test_memory_that_was_freed_comes_back_without_new_pages():
+    counted = []
+    for own in ({}, {"MALLOC_MMAP_MAX_": "65536"}):
+        found = subprocess.run(
+            [sys.executable, "-c", FREEING], cwd=ROOT, env={**os.environ, **own}, text=True,
+            capture_output=True, check=True,
+        )  # fmt: skip
+        counted.append(int(found.stdout))
+    pages = 2**28 // os.sysconf("SC_PAGE_SIZE")
+    assert counted[0] < 0.01 * pages and counted[1] > 0.5 * pages
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
