@@ -198,7 +198,7 @@ class _Curvature:
 
     def _tensor(self, array):
         # Keras narrows NumPy's doubles unless told.
-        is_double = self.dtype == keras.backend.standardize_dtype(array.dtype) == "float64"
+        is_double = self.dtype == "float64" == keras.backend.standardize_dtype(array.dtype)
         return ops.convert_to_tensor(array, "float64" if is_double else None)
 
 
