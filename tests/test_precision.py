@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_dep import LIF
+from keras_dep import PLIF
 from keras_dep import Steps
 from keras_dep import alignment
 from keras_dep import double_precision
@@ -18,8 +19,10 @@ VALUES = np.array([3.0, -5.0, 1.0, 1 + 1e-9])
 
 
 def network():
+    """Nested, and with a neuron that has a weight of its own."""
     keras.utils.set_random_seed(3)
-    body = [keras.layers.Dense(6), LIF(2), keras.layers.Dense(3), Steps(2)]
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6), LIF(2)])
+    body = [inner, keras.layers.Dense(6), PLIF(2), keras.layers.Dense(3), Steps(2)]
     return keras.Sequential([keras.Input((4,)), *body])
 
 
