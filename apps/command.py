@@ -75,7 +75,7 @@ def until_stopped():
         _alarm(AGAIN)
         # What cleans up after an interrupt is cut short by another from the user alone.
         heeded = isinstance(sys.exc_info()[1], KeyboardInterrupt)
-        if not (heeded and number not in (signal.SIGINT, signal.SIGTERM)):
+        if number in (signal.SIGINT, signal.SIGTERM) or not heeded:
             raise KeyboardInterrupt
 
     names = [name for name in ("SIGINT", "SIGTERM", "SIGALRM") if hasattr(signal, name)]
