@@ -1,9 +1,12 @@
 """Derivatives and train steps in torch."""
 
 import functools
+import os
+import shutil
 
 import keras
 import torch
+from torch.utils._triton import has_triton
 
 from keras_dep._backend import whole_program
 
@@ -124,9 +127,13 @@ def with_derivative(program, forward, backward):
 class _WithDerivative(torch.autograd.Function):
     @staticmethod
     def forward(ctx, program, forward, backward, *tensors):
-        outputs, kept = forward(*tensors)
+        ctx.fused = _fuses(tensors[0])
+        if ctx.fused:
+            outputs, kept = _fused(_forward)(forward, *_detached(tensors)), ()
+        else:
+            outputs, kept = forward(*tensors)
         ctx.save_for_backward(*tensors, *kept)
-        ctx.program, ctx.derivative = program, backward
+        ctx.program, ctx.forward, ctx.derivative = program, forward, backward
         return outputs
 
     @staticmethod
@@ -142,9 +149,49 @@ class _WithDerivative(torch.autograd.Function):
             options = {"create_graph": True, "materialize_grads": True}
             results = iter(torch.autograd.grad(outputs, sources, gradient, **options))
             found = [next(results) if want else None for want in wanted]
+        elif ctx.fused:
+            given = _detached((gradient, *tensors))
+            found = _fused(_backward)(ctx.forward, ctx.derivative, *given)
         else:
             found = ctx.derivative(gradient, kept, *tensors)
         return None, None, None, *found
+
+
+# Longer ones take the compiler a minute.
+LONGEST_FUSED = 32
+
+
+def _fuses(tensor):
+    """Whether the compiler is to make one kernel of all operations, as a GPU starts each apart."""
+    return tensor.numel() > 0 and len(tensor) <= LONGEST_FUSED and _can_fuse(tensor.device.type)
+
+
+@functools.cache
+def _can_fuse(device):
+    """Whether it is a GPU, and there is what torch's compiler needs for its kernels."""
+    compilers = (os.environ.get("CC"), "gcc", "clang", "cc")
+    found = any(shutil.which(name) for name in compilers if name)
+    return device == "cuda" and found and has_triton()
+
+
+@functools.cache
+def _fused(function):
+    # Sizes are variables of one program, of which the compiler keeps eight to a function.
+    return torch.compile(function, dynamic=True)
+
+
+def _forward(forward, *tensors):
+    return forward(*tensors)[0]
+
+
+def _backward(forward, backward, gradient, *tensors):
+    # To compute again what the forward kept takes less than to fetch it.
+    return backward(gradient, forward(*tensors)[1], *tensors)
+
+
+def _detached(tensors):
+    """Whether a gradient is wanted would be another program."""
+    return [tensor.detach() for tensor in tensors]
 
 
 def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format):

@@ -195,18 +195,22 @@ class LIF(keras.layers.Layer):
         own = type(self)._step is LIF._step and type(self)._kept is LIF._kept
         if derivative is None or not own:
             return program
-        soft = self.reset == "soft"
+        soft, attached, fixed = self.reset == "soft", not self.detach_reset, self._constants(())
+        through_time = not self.detach_membrane
+
+        def constants(learnt):
+            return (*learnt, *fixed[len(learnt) :])
 
         def forward(currents, *learnt):
-            spikes, potentials, kept = adjoint.forward(currents, *self._constants(learnt), soft)
+            spikes, potentials, kept = adjoint.forward(currents, *constants(learnt), soft)
             return spikes, potentials + kept[:-1] if learnt else potentials
 
         def backward(gradient, saved, currents, *learnt):
             potentials, kept = saved[:timesteps], saved[timesteps:]
-            decay, threshold = self._constants(learnt)
+            decay, threshold = constants(learnt)
             # A gradient times a decay of exactly 0 carries nothing.
-            carried = not self.detach_membrane and (bool(learnt) or decay > 0)
-            attached, terms = not self.detach_reset, [] if len(learnt) > 1 else None
+            carried = through_time and (bool(learnt) or decay > 0)
+            terms = [] if len(learnt) > 1 else None
             found = adjoint.backward(
                 gradient, potentials, decay, threshold, soft, derivative, attached, carried, terms
             )

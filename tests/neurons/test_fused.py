@@ -1,0 +1,92 @@
+"""Neurons as one program over all steps, which torch's compiler makes of them on a GPU."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_dep import LIF
+from keras_dep import PLIF
+
+if keras.backend.backend() != "torch":
+    pytest.skip("torch alone leaves fusing to us", allow_module_level=True)
+
+import torch
+
+from keras_dep._backend import torch as framework
+
+
+@pytest.fixture
+def programs(monkeypatch):
+    """Fuses on this device too, on a CPU the traced program as it is; yields what was traced."""
+    traced = []
+
+    def runs(graph, _):
+        traced.append(graph)
+        return graph
+
+    @functools.cache
+    def fused(function):
+        return torch.compile(function, dynamic=True, backend=runs)
+
+    if not torch.cuda.is_available():
+        monkeypatch.setattr(framework, "_can_fuse", lambda device: True)
+        monkeypatch.setattr(framework, "_fused", fused)
+    torch.compiler.reset()
+    yield traced
+    torch.compiler.reset()
+
+
+NEURONS = {
+    "soft": lambda: LIF(3, tau=2.0),
+    "hard": lambda: LIF(3, tau=2.0, reset="hard", threshold=0.7, surrogate="arctan"),
+    "detached": lambda: LIF(3, tau=2.0, detach_reset=True, detach_membrane=True, width=0.5),
+    "learnt": lambda: PLIF(3, shared_by="channel", learn_threshold=True),
+}
+
+
+def answers(layer, shape):
+    """Spikes and the gradients of a weighted sum of them in currents and constants, as arrays."""
+    draw = np.random.default_rng(0)
+    x = ops.convert_to_tensor(draw.normal(0.6, 0.5, shape).astype("float32")).requires_grad_()
+    spikes = layer(x)
+    weights = ops.convert_to_tensor(draw.normal(size=shape).astype("float32"))
+    wanted = [x, *(weight.value for weight in layer.trainable_weights)]
+    gradients = torch.autograd.grad((spikes * weights).sum(), wanted)
+    return [ops.convert_to_numpy(tensor.detach()) for tensor in (spikes, *gradients)]
+
+
+@pytest.mark.parametrize("kind", NEURONS)
+def test_equals_the_operations_one_by_one(kind, programs, monkeypatch):
+    layer, shape = NEURONS[kind](), (6, 4, 5, 8)
+    fused = answers(layer, shape)
+    assert 0.2 < fused[0].mean() < 0.8
+    with monkeypatch.context() as patch:
+        patch.setattr(framework, "_fuses", lambda tensor: False)
+        alone = answers(layer, shape)
+    for one, other in zip(fused, alone, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_one_program_serves_layers_of_all_sizes(programs):
+    if torch.cuda.is_available():
+        pytest.skip("counts programs where this test's own compiler makes them")
+    for shape in ((6, 4, 5, 8), (12, 4, 5, 8), (6, 2, 3, 16)):
+        answers(LIF(3, tau=2.0), shape)
+    assert len(programs) == 2
+
+
+def test_no_more_is_kept_than_the_currents(programs):
+    layer, kept = LIF(3, tau=2.0), []
+    x = ops.convert_to_tensor(np.ones((6, 4, 4, 8), "float32")).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()), lambda t: t):
+        layer(x)
+    assert sum(kept) == x.numel()
+
+
+def test_a_long_run_is_left_as_it_is(programs):
+    steps = framework.LONGEST_FUSED + 1
+    answers(LIF(steps), (steps, 4))
+    assert not programs
