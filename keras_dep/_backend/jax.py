@@ -79,16 +79,18 @@ def _less(vector, unit):
     return vector - jax.numpy.sum(vector * unit) * unit
 
 
-# XLA computes a step of a longer chain anew wherever it is used: eight steps and their derivative
-# take twenty times as long unrolled.
+# On a CPU XLA computes a step of a longer chain anew wherever it is used: eight steps and their
+# derivative take twenty times as long unrolled. On a GPU a loop costs more than that.
 LONGEST_CHAIN = 4
+LONGEST_CHAIN_ON_GPU = 16
 # Outside a compiled program every call would compile the loop anew.
 LONGEST_EAGER_CHAIN = 64
 
 
 def over_steps(step, start, inputs):
+    longest = LONGEST_CHAIN_ON_GPU if jax.default_backend() == "gpu" else LONGEST_CHAIN
     traced = isinstance(inputs, jax.core.Tracer)
-    if len(inputs) <= (LONGEST_CHAIN if traced else LONGEST_EAGER_CHAIN):
+    if len(inputs) <= (longest if traced else LONGEST_EAGER_CHAIN):
         return whole_program.over_steps(step, start, inputs)
     return jax.lax.scan(step, start, inputs)[1]
 
