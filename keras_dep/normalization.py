@@ -34,11 +34,14 @@ class _BatchNormalization(keras.layers.BatchNormalization):
 
     def _move(self, running, statistic):
         """`timesteps` exponential updates in one."""
-        statistic = ops.stop_gradient(statistic)
-        ages = ops.arange(self.timesteps - 1, -1, -1, dtype=statistic.dtype)
-        weights = (1.0 - self.momentum) * ops.power(self.momentum, ages)
+        statistic, share = ops.stop_gradient(statistic), 1.0 - self.momentum
+        if self.timesteps == 1:
+            added = share * statistic[0]
+        else:
+            ages = ops.arange(self.timesteps - 1, -1, -1, dtype=statistic.dtype)
+            added = ops.matmul(share * ops.power(self.momentum, ages), statistic)
         moved = ops.cast(running, statistic.dtype) * self.momentum**self.timesteps
-        running.assign(ops.cast(moved + ops.matmul(weights, statistic), running.dtype))
+        running.assign(ops.cast(moved + added, running.dtype))
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)
