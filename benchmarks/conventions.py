@@ -64,19 +64,48 @@ def save(rows, options):
 
 
 @contextlib.contextmanager
-def peak_memory():
+def peak_memory(framework):
     """Yields a list that receives, in megabytes, the block's peak above what it started with.
 
-    Of this process, on Linux; what `resource` tells starts at the peak of the parent.
+    Of the GPU that torch or JAX computes on, or else of this process, on Linux.
     """
     found = []
-    # Forgets the peak of what came before.
-    pathlib.Path("/proc/self/clear_refs").write_text("5")
-    before = _resident("VmRSS")
+    held, peak = _METERS.get(framework, lambda: None)() or (_held, _peak)
+    before = held()
     yield found
-    found.append(_resident("VmHWM") - before)
+    found.append((peak() - before) / 2**20)
+
+
+def _of_torch():
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated, torch.cuda.max_memory_allocated
+
+
+def _of_jax():
+    import jax
+
+    if jax.default_backend() == "gpu":
+        # The peak is the process', what XLA tries out as it compiles included.
+        statistics = jax.local_devices()[0].memory_stats
+        return lambda: statistics()["bytes_in_use"], lambda: statistics()["peak_bytes_in_use"]
+
+
+_METERS = {"torch": _of_torch, "jax": _of_jax}
+
+
+def _held():
+    # Forgets the peak of what came before; what `resource` tells starts at the parent's.
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+    return _resident("VmRSS")
+
+
+def _peak():
+    return _resident("VmHWM")
 
 
 def _resident(name):
     status = pathlib.Path("/proc/self/status").read_text()
-    return int(status.split(f"{name}:")[1].split()[0]) / 1024
+    return int(status.split(f"{name}:")[1].split()[0]) * 1024

@@ -258,8 +258,10 @@ def _twin(model, x, y):
         def forward(self, images):
             return model.stateless_call(list(self.weights), fixed, images)[0].mean(dim=1)
 
-    data = torch.tensor(x), torch.tensor(y).long()
-    return Network(), torch.nn.CrossEntropyLoss(), data
+    network = Network()
+    device = network.weights[0].device
+    data = torch.tensor(x, device=device), torch.tensor(y, device=device).long()
+    return network, torch.nn.CrossEntropyLoss(), data
 
 
 def _peer_products(network, entropy, data):
@@ -269,7 +271,7 @@ def _peer_products(network, entropy, data):
     from curvlinops import HessianLinearOperator
 
     def with_pyhessian():
-        peer = pyhessian.hessian(network, entropy, data=data, cuda=False)
+        peer = pyhessian.hessian(network, entropy, data=data, cuda=data[0].is_cuda)
         multiply = sys.modules["pyhessian.hessian"].hessian_vector_product
         sizes = [part.numel() for part in peer.params]
 
@@ -313,7 +315,7 @@ def _peers(network, entropy, data, tolerance):
         torch.manual_seed(0)
         products[0] = 0
         network.zero_grad()
-        peer = pyhessian.hessian(network, entropy, data=data, cuda=False)
+        peer = pyhessian.hessian(network, entropy, data=data, cuda=data[0].is_cuda)
         values, vectors = peer.eigenvalues(top_n=5)
         flat = [torch.cat([part.reshape(-1) for part in vector]).detach() for vector in vectors]
         return values, flat, products[0]
@@ -327,14 +329,14 @@ def _peers(network, entropy, data, tolerance):
 
         def matvec(vector):
             products[0] += 1
-            vector = torch.from_numpy(np.asarray(vector, "float32").ravel())
-            return (operator @ vector).detach().numpy()
+            vector = torch.tensor(np.asarray(vector, "float32").ravel(), device=data[0].device)
+            return (operator @ vector).detach().cpu().numpy()
 
         size = operator.shape[0]
         scipy_operator = LinearOperator((size, size), matvec=matvec, dtype="float32")
         start = np.random.default_rng(0).standard_normal(size).astype("float32")
         values, vectors = eigsh(scipy_operator, 5, which="LM", tol=tolerance, v0=start)
-        return values, [torch.from_numpy(vector) for vector in vectors.T.copy()], products[0]
+        return values, list(torch.tensor(vectors.T, device=data[0].device)), products[0]
 
     return {"PyHessian": with_pyhessian, "curvlinops": with_scipy}
 
@@ -372,7 +374,7 @@ def _peak(options):
     loss = keras_dep.MeanLogitCrossentropy()
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss)
     model.predict_on_batch(x[:1])
-    with conventions.peak_memory() as peak:
+    with conventions.peak_memory(options.backend) as peak:
         if options.memory_of == "step":
             for _ in range(2):
                 model.train_on_batch(x, y)

@@ -129,7 +129,7 @@ def _peak_megabytes(name, options, kind):
 
     compiled, x, y = _problem(name, options)
     model = compiled(keras_dep.DEP(_sgd()) if kind == "DEP" else _sgd())
-    with conventions.peak_memory() as peak:
+    with conventions.peak_memory(options.backend) as peak:
         for _ in range(3):
             float(model.train_on_batch(x, y))
     return peak[0]

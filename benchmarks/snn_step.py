@@ -95,7 +95,7 @@ def _options():
     parser.add_argument("--layout", default="last", choices=("last", "first"), help="channels")
     parser.add_argument("--recompute", action="store_true", help="ours keeps currents alone")
     parser.add_argument(
-        "--memory", action="store_true", help="peak memory too, on a CPU under Linux"
+        "--memory", action="store_true", help="peak memory too, of the GPU or under Linux"
     )
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     options = conventions.parsed(parser)
@@ -183,12 +183,11 @@ def _peaks(case, name, steps, batch, options):
 def _peak_memory(options):
     """Megabytes that three training steps add to a process which holds the network already."""
     (name,), (steps,), (batch,) = options.models, options.timesteps, options.batches
-    if options.alone == "ours":
-        train, _ = _ours(name, steps, options)
-    else:
-        train, _ = _peer(options.alone, name, steps, options)
+    ours = options.alone == "ours"
+    make = (_ours,) if ours else (_peer, options.alone)
+    train, _ = make[0](*make[1:], name, steps, options)
     x, y = _data(batch)
-    with conventions.peak_memory() as peak:
+    with conventions.peak_memory(options.backend if ours else "torch") as peak:
         for _ in range(3):
             train(x, y)
     return peak[0]
