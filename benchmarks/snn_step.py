@@ -90,6 +90,7 @@ def _options():
     parser.add_argument("--timesteps", help="a list; default 4,16, quick 4")
     parser.add_argument("--batches", help="a list; default 32,128, quick 8")
     parser.add_argument("--peers", default=",".join(NEURONS), help="a list")
+    parser.add_argument("--warmups", type=int, default=2, help="uncounted rounds ahead")
     parser.add_argument("--run", default="auto", choices=conventions.RUNS, help="as Keras' compile")
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
     parser.add_argument("--layout", default="last", choices=("last", "first"), help="channels")
@@ -122,11 +123,11 @@ def _measure(name, steps, batch, options):
     x, y = _data(batch)
     for metric, seconds in times.items():
         seconds.update({contestant: [] for contestant in contestants})
-        for number in range(options.rounds + 2):
+        for number in range(options.rounds + options.warmups):
             for contestant, run in contestants.items():
                 started = time.perf_counter()
                 run[metric](x, y)
-                if number >= 2:
+                if number >= options.warmups:
                     seconds[contestant].append(time.perf_counter() - started)
     return times
 
