@@ -121,3 +121,14 @@ def test_a_step_of_training(jit):
     model.train_on_batch(np.eye(steps, dtype="float32"), np.zeros((steps, 1), "float32"))
     wanted = x - recurrence(x, weights, 0.5, soft=True)[1] / steps
     np.testing.assert_allclose(model.get_weights()[0], wanted, atol=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="a choice of JAX' alone")
+@pytest.mark.parametrize("device, longest", [("cpu", 4), ("gpu", 16)])
+def test_a_loop_begins_where_the_device_runs_it_faster(device, longest, monkeypatch):
+    import jax
+
+    monkeypatch.setattr(jax, "default_backend", lambda: device)
+    for steps in (longest, longest + 1):
+        program = str(jax.make_jaxpr(LIF(steps))(currents(steps)))
+        assert ("scan[" in program) == (steps > longest)
