@@ -95,6 +95,54 @@ def over_steps(step, start, inputs):
     return jax.lax.scan(step, start, inputs)[1]
 
 
+def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format):
+    kernel = keras.ops.convert_to_tensor(kernel)
+    first = data_format == "channels_first"
+    maps = jax.numpy.moveaxis(inputs, 1, -1) if first else inputs
+    whole = max(dilation_rate) == 1 and maps.shape[-1] == kernel.shape[2]
+    if not whole or jax.default_backend() != "cpu" or _wide(maps, kernel, strides, padding):
+        options = {"strides": strides, "padding": padding, "dilation_rate": dilation_rate}
+        return whole_program.convolve(inputs, kernel, bias, data_format=data_format, **options)
+    outputs = _product_with_windows(maps, kernel, strides, padding)
+    outputs = outputs if bias is None else outputs + bias
+    return jax.numpy.moveaxis(outputs, -1, 1) if first else outputs
+
+
+def _wide(maps, kernel, strides, padding):
+    """Whether the result is no smaller than the kernel, or nothing is left of it.
+
+    XLA's fast path on a CPU ends there: two by two results of a kernel of three take fifty times as
+    long as a product of matrices.
+    """
+    sizes = _result_sizes(maps, kernel, strides, padding)
+    return min(sizes) < 1 or all(size >= side for size, side in zip(sizes, kernel.shape))
+
+
+def _result_sizes(maps, kernel, strides, padding):
+    sides = maps.shape[1:3]
+    if padding == "same":
+        return [-(-side // stride) for side, stride in zip(sides, strides)]
+    rests = (side - width for side, width in zip(sides, kernel.shape))
+    return [rest // stride + 1 for rest, stride in zip(rests, strides)]
+
+
+def _product_with_windows(maps, kernel, strides, padding):
+    height, width, _, channels = kernel.shape
+    sizes = _result_sizes(maps, kernel, strides, padding)
+    ends = [(size - 1) * stride + 1 for size, stride in zip(sizes, strides)]
+    if padding == "same":
+        sides = zip(ends, kernel.shape, maps.shape[1:3])
+        zeros = [max(end + window - 1 - side, 0) for end, window, side in sides]
+        maps = jax.numpy.pad(maps, [(0, 0), *((n // 2, n - n // 2) for n in zeros), (0, 0)])
+    (rows, columns), (down, right) = ends, strides
+    windows = [
+        maps[:, row : row + rows : down, column : column + columns : right]
+        for row in range(height)
+        for column in range(width)
+    ]
+    return jax.numpy.concatenate(windows, -1) @ kernel.reshape(-1, channels)
+
+
 def either(condition, first, second, variables):
     def outcome(function):
         def run():

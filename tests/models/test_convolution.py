@@ -47,6 +47,48 @@ def test_convolves_as_keras_does(options):
     assert_same(Conv2D(3, **options), layers.Conv2D(3, **options), x, (6, 5, 4))
 
 
+SMALL = [
+    (dict(kernel_size=3, padding="same"), (2, 2, 3)),
+    (dict(kernel_size=3, padding="same"), (1, 4, 3)),
+    (dict(kernel_size=(5, 4), padding="same", strides=(2, 1), use_bias=False), (5, 3, 3)),
+    (dict(kernel_size=3, padding="same", strides=2), (1, 1, 3)),
+    (dict(kernel_size=3, padding="valid", strides=2), (5, 4, 3)),
+    (dict(kernel_size=3, padding="same", groups=3), (2, 2, 3)),
+    (dict(kernel_size=3, padding="same", dilation_rate=2), (2, 2, 3)),
+]
+
+
+@pytest.mark.parametrize("options, shape", SMALL, ids=str)
+def test_maps_smaller_than_the_kernel(options, shape):
+    x = ops.convert_to_tensor(images(2, *shape))
+    assert_same(Conv2D(3, **options), layers.Conv2D(3, **options), x, shape)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="XLA's slow path on a CPU")
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_small_maps_are_no_convolution_on_a_cpu(device, data_format, monkeypatch):
+    import jax
+
+    monkeypatch.setattr(jax, "default_backend", lambda: device)
+    for side in (2, 3):
+        x = images(4, *((3, side, side) if data_format == "channels_first" else (side, side, 3)))
+        layer = Conv2D(5, 3, padding="same", data_format=data_format)
+        theirs = layers.Conv2D(5, 3, padding="same", data_format=data_format)
+        for each in (layer, theirs):
+            each.build(x.shape)
+        theirs.set_weights([images(*w.shape) for w in layer.get_weights()])
+        layer.set_weights(theirs.get_weights())
+
+        def total(kernel, layer, x=x):
+            return ops.sum(ops.square(layer.stateless_call([kernel, layer.bias.value], [], x)[0]))
+
+        program = str(jax.make_jaxpr(lambda x, layer=layer: layer(x))(x))
+        assert ("conv_general" in program) == (device == "gpu" or side > 2)
+        gradients = [jax.grad(total)(each.kernel.value, each) for each in (layer, theirs)]
+        np.testing.assert_allclose(*gradients, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("options", [dict(pool_size=2), dict(pool_size=3, padding="same")], ids=str)
 def test_pools_as_keras_does(options):
     x = ops.convert_to_tensor(images(2, 6, 5, 4))
