@@ -184,11 +184,12 @@ def _peaks(case, name, steps, batch, options):
 def _peak_memory(options):
     """Megabytes that three training steps add to a process which holds the network already."""
     (name,), (steps,), (batch,) = options.models, options.timesteps, options.batches
-    ours = options.alone == "ours"
-    make = (_ours,) if ours else (_peer, options.alone)
-    train, _ = make[0](*make[1:], name, steps, options)
+    if options.alone == "ours":
+        framework, (train, _) = options.backend, _ours(name, steps, options)
+    else:
+        framework, (train, _) = "torch", _peer(options.alone, name, steps, options)
     x, y = _data(batch)
-    with conventions.peak_memory(options.backend if ours else "torch") as peak:
+    with conventions.peak_memory(framework) as peak:
         for _ in range(3):
             train(x, y)
     return peak[0]

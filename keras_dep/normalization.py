@@ -35,6 +35,7 @@ class _BatchNormalization(keras.layers.BatchNormalization):
     def _move(self, running, statistic):
         """`timesteps` exponential updates in one."""
         statistic, share = ops.stop_gradient(statistic), 1.0 - self.momentum
+        # A product of one row would be four more operations of an eager framework.
         if self.timesteps == 1:
             added = share * statistic[0]
         else:
