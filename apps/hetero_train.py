@@ -178,13 +178,13 @@ def _fail(message, status=2):
 
 def _choose_backend(argv):
     """Keras reads its backend when it is imported, so that flag is parsed ahead of the others."""
+    from apps import command
+
     try:
         FLAGS(argv, known_only=True)
     except flags.Error as error:
         _fail(error)
-    if FLAGS.backend:
-        os.environ["KERAS_BACKEND"] = FLAGS.backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    command.set_up(FLAGS.backend)
     FLAGS.unparse_flags()
 
 

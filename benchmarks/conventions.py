@@ -23,6 +23,8 @@ def parsed(parser):
     options = parser.parse_args()
     os.environ["KERAS_BACKEND"] = options.backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # As the apps do: TensorFlow itself takes its fast kernels on some processors only.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     return options
 
 

@@ -4,6 +4,8 @@ import os
 import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# The same kernels on every processor, and those of the apps.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # The suite's workers share the cores among themselves.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")

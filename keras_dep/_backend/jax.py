@@ -5,10 +5,12 @@ import functools
 
 import jax
 import keras
+from jax.custom_derivatives import SymbolicZero
 from jax.flatten_util import ravel_pytree
 
 from keras_dep._backend import types
 from keras_dep._backend import whole_program
+from keras_dep._backend import windows
 
 
 def gradient_and_outputs(model, objective, ask):
@@ -97,50 +99,45 @@ def over_steps(step, start, inputs):
 
 def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format):
     kernel = keras.ops.convert_to_tensor(kernel)
-    first = data_format == "channels_first"
-    maps = jax.numpy.moveaxis(inputs, 1, -1) if first else inputs
-    whole = max(dilation_rate) == 1 and maps.shape[-1] == kernel.shape[2]
-    if not whole or jax.default_backend() != "cpu" or _wide(maps, kernel, strides, padding):
-        options = {"strides": strides, "padding": padding, "dilation_rate": dilation_rate}
-        return whole_program.convolve(inputs, kernel, bias, data_format=data_format, **options)
-    outputs = _product_with_windows(maps, kernel, strides, padding)
-    outputs = outputs if bias is None else outputs + bias
-    return jax.numpy.moveaxis(outputs, -1, 1) if first else outputs
+    options = (strides, padding, dilation_rate, data_format)
+    if jax.default_backend() != "cpu" or not windows.possible(inputs, kernel, *options):
+        return whole_program.convolve(inputs, kernel, bias, *options)
+    if windows.preferable(inputs, kernel, *options):
+        # XLA's fast path on a CPU ends there: two by two maps of a kernel of three take fifty times
+        # as long as a product.
+        return windows.product(inputs, kernel, bias, strides, padding, data_format)
+    outputs = _convolution(*options)(inputs, kernel)
+    return outputs if bias is None else whole_program.biased(outputs, bias, data_format)
 
 
-def _wide(maps, kernel, strides, padding):
-    """Whether the result is no smaller than the kernel, or nothing is left of it.
+@functools.cache
+def _convolution(strides, padding, dilation_rate, data_format):
+    """A convolution whose derivative in the kernel is a product.
 
-    XLA's fast path on a CPU ends there: two by two results of a kernel of three take fifty times as
-    long as a product of matrices.
+    XLA's own takes five times as long on a CPU where maps are large: 32 by 32 of 64 channels.
     """
-    sizes = _result_sizes(maps, kernel, strides, padding)
-    return min(sizes) < 1 or all(size >= side for size, side in zip(sizes, kernel.shape))
+    options = (strides, padding, dilation_rate, data_format)
 
+    @jax.custom_jvp
+    def convolution(inputs, kernel):
+        return whole_program.convolve(inputs, kernel, None, *options)
 
-def _result_sizes(maps, kernel, strides, padding):
-    sides = maps.shape[1:3]
-    if padding == "same":
-        return [-(-side // stride) for side, stride in zip(sides, strides)]
-    rests = (side - width for side, width in zip(sides, kernel.shape))
-    return [rest // stride + 1 for rest, stride in zip(rests, strides)]
+    # Nine times the maps: laid out again for the derivative, and not kept.
+    @jax.checkpoint
+    def product(inputs, kernel):
+        return windows.product(inputs, kernel, None, strides, padding, data_format)
 
+    def derivative(primals, tangents):
+        (inputs, kernel), (moved, turned) = primals, tangents
+        parts = []
+        if not isinstance(moved, SymbolicZero):
+            parts.append(convolution(moved, kernel))
+        if not isinstance(turned, SymbolicZero):
+            parts.append(product(inputs, turned))
+        return convolution(inputs, kernel), sum(parts)
 
-def _product_with_windows(maps, kernel, strides, padding):
-    height, width, _, channels = kernel.shape
-    sizes = _result_sizes(maps, kernel, strides, padding)
-    ends = [(size - 1) * stride + 1 for size, stride in zip(sizes, strides)]
-    if padding == "same":
-        sides = zip(ends, kernel.shape, maps.shape[1:3])
-        zeros = [max(end + window - 1 - side, 0) for end, window, side in sides]
-        maps = jax.numpy.pad(maps, [(0, 0), *((n // 2, n - n // 2) for n in zeros), (0, 0)])
-    (rows, columns), (down, right) = ends, strides
-    windows = [
-        maps[:, row : row + rows : down, column : column + columns : right]
-        for row in range(height)
-        for column in range(width)
-    ]
-    return jax.numpy.concatenate(windows, -1) @ kernel.reshape(-1, channels)
+    convolution.defjvp(derivative, symbolic_zeros=True)
+    return convolution
 
 
 def either(condition, first, second, variables):

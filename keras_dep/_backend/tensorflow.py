@@ -7,6 +7,7 @@ import tensorflow as tf
 from tensorflow.compiler.tf2xla.python import xla
 
 from keras_dep._backend import whole_program
+from keras_dep._backend import windows
 
 # Apple's GPUs have no XLA; Keras asks the same before it compiles a train step.
 HAS_XLA = not (platform.system() == "Darwin" and tf.config.list_physical_devices("GPU"))
@@ -83,15 +84,18 @@ def compiled(function):
     return tf.function(function, jit_compile=HAS_XLA)
 
 
-def convolve(inputs, kernel, bias, *args):
-    outputs = whole_program.convolve(inputs, kernel, None, *args)
+def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format):
+    options = (strides, padding, dilation_rate, data_format)
+    if not tf.config.get_visible_devices("GPU") and windows.preferable(inputs, kernel, *options):
+        return windows.product(inputs, kernel, bias, strides, padding, data_format)
+    outputs = whole_program.convolve(inputs, kernel, None, *options)
     if inputs.shape[0] == 0:
         # Of an empty batch TensorFlow gives the channels of the input.
-        axis = 1 if args[-1] == "channels_first" else 3
+        axis = 1 if data_format == "channels_first" else 3
         shape = list(outputs.shape)
         shape[axis] = kernel.shape[-1]
         outputs = tf.zeros(shape, outputs.dtype)
-    return outputs if bias is None else whole_program.biased(outputs, bias, args[-1])
+    return outputs if bias is None else whole_program.biased(outputs, bias, data_format)
 
 
 def product(one, other, transpose_one=False, transpose_other=False):

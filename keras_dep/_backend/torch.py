@@ -9,6 +9,7 @@ import torch
 from torch.utils._triton import has_triton
 
 from keras_dep._backend import whole_program
+from keras_dep._backend import windows
 
 
 def gradient_and_outputs(model, objective, ask):
@@ -195,12 +196,14 @@ def _detached(tensors):
 
 
 def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format):
-    if torch.compiler.is_compiling():
-        # The compiler orders memory by itself, and fails on an order of unknown sizes.
-        options = {"strides": strides, "padding": padding, "dilation_rate": dilation_rate}
-        return whole_program.convolve(inputs, kernel, bias, data_format=data_format, **options)
     kernel = keras.ops.convert_to_tensor(kernel)
     bias = None if bias is None else keras.ops.convert_to_tensor(bias)
+    options = (strides, padding, dilation_rate, data_format)
+    if inputs.device.type == "cpu" and windows.preferable(inputs, kernel, *options):
+        return windows.product(inputs, kernel, bias, strides, padding, data_format)
+    if torch.compiler.is_compiling():
+        # The compiler orders memory by itself, and fails on an order of unknown sizes.
+        return whole_program.convolve(inputs, kernel, bias, *options)
     maps = _maps(inputs, data_format)
     zeros = [gap * (size - 1) for gap, size in zip(dilation_rate, kernel.shape)]
     if padding == "valid":

@@ -1,6 +1,7 @@
 """What the apps share, played in processes of their own."""
 
 import contextlib
+import importlib
 import os
 import pathlib
 import platform
@@ -73,6 +74,33 @@ def test_memory_that_was_freed_comes_back_without_new_pages():
         counted.append(int(found.stdout))
     # 65,536 pages of the usual size, or 128 huge ones.
     assert counted[1] >= 128 and counted[0] < 0.1 * counted[1]
+
+
+@pytest.mark.parametrize("name", ["attack", "hessian", "hetero_train"])
+def test_every_app_sets_up_its_framework_ahead_of_keras(name, monkeypatch):
+    def told(backend):
+        sys.exit(f"set up {backend}")
+
+    monkeypatch.setattr(command, "set_up", told)
+    app = importlib.import_module(f"apps.{name}")
+    try:
+        with pytest.raises(SystemExit, match="set up jax"):
+            app.launch([name, "--backend=jax"])
+    finally:
+        app.FLAGS.unparse_flags()
+
+
+def test_what_the_user_has_set_stays(monkeypatch):
+    for own, kernels in (("0", "0"), (None, "1")):
+        monkeypatch.setenv("KERAS_BACKEND", "torch")
+        monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+        if own:
+            monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", own)
+        command.set_up(None)
+        assert os.environ["KERAS_BACKEND"] == "torch"
+        assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == kernels
+    command.set_up("jax")
+    assert os.environ["KERAS_BACKEND"] == "jax"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
