@@ -19,6 +19,8 @@ CASES = [
     dict(kernel_size=3, padding="same", strides=2),
     dict(kernel_size=2, padding="same", activation="relu"),
     dict(kernel_size=3, padding="valid", strides=2),
+    dict(kernel_size=1, padding="same", strides=2),
+    dict(kernel_size=1, padding="valid", strides=(2, 3), use_bias=False),
 ]
 
 
