@@ -85,9 +85,11 @@ def compiled(function):
 
 
 def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format):
+    if not tf.config.get_visible_devices("GPU"):
+        inputs, strides = windows.stepped(inputs, kernel, strides, data_format)
+        if windows.preferable(inputs, kernel, strides, padding, dilation_rate, data_format):
+            return windows.product(inputs, kernel, bias, strides, padding, data_format)
     options = (strides, padding, dilation_rate, data_format)
-    if not tf.config.get_visible_devices("GPU") and windows.preferable(inputs, kernel, *options):
-        return windows.product(inputs, kernel, bias, strides, padding, data_format)
     outputs = whole_program.convolve(inputs, kernel, None, *options)
     if inputs.shape[0] == 0:
         # Of an empty batch TensorFlow gives the channels of the input.

@@ -198,17 +198,15 @@ def _detached(tensors):
 def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format):
     kernel = keras.ops.convert_to_tensor(kernel)
     bias = None if bias is None else keras.ops.convert_to_tensor(bias)
-    options = (strides, padding, dilation_rate, data_format)
-    on_cpu = inputs.device.type == "cpu"
-    if on_cpu and windows.preferable(inputs, kernel, *options):
-        return windows.product(inputs, kernel, bias, strides, padding, data_format)
+    if inputs.device.type == "cpu":
+        inputs, strides = windows.stepped(inputs, kernel, strides, data_format)
+        if windows.preferable(inputs, kernel, strides, padding, dilation_rate, data_format):
+            return windows.product(inputs, kernel, bias, strides, padding, data_format)
     if torch.compiler.is_compiling():
         # The compiler orders memory by itself, and fails on an order of unknown sizes.
+        options = (strides, padding, dilation_rate, data_format)
         return whole_program.convolve(inputs, kernel, bias, *options)
     maps = _maps(inputs, data_format)
-    if on_cpu and kernel.shape[:2] == (1, 1):
-        # With AVX2 alone oneDNN writes its strided kernel gradient of few channels past the end.
-        maps, strides = maps[..., :: strides[0], :: strides[1]], (1, 1)
     zeros = [gap * (size - 1) for gap, size in zip(dilation_rate, kernel.shape)]
     if padding == "valid":
         zeros = 0

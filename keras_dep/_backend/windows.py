@@ -46,6 +46,20 @@ def product(inputs, kernel, bias, strides, padding, data_format):
     return ops.moveaxis(outputs, 3, 1) if first else outputs
 
 
+def stepped(inputs, kernel, strides, data_format):
+    """Inputs and strides of the same convolution: windows of one point step over the maps first.
+
+    On a processor with AVX2 alone oneDNN writes the gradient of such a kernel, strided and of few
+    channels, past the end of its memory.
+    """
+    if max(strides) == 1 or tuple(kernel.shape[:2]) != (1, 1):
+        return inputs, strides
+    down, right = strides
+    if data_format == "channels_first":
+        return inputs[:, :, ::down, ::right], (1, 1)
+    return inputs[:, ::down, ::right], (1, 1)
+
+
 def _last(shape, data_format):
     batch, *rest = shape
     return (batch, *rest[1:], rest[0]) if data_format == "channels_first" else (batch, *rest)
