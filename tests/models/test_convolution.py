@@ -75,6 +75,8 @@ def test_small_maps_are_one_product_on_a_cpu(data_format, monkeypatch):
         products.append(args)
         return compute(*args)
 
+    if "cpu" not in str(ops.ones(1).device).lower():
+        pytest.skip("GPUs convolve small maps at full speed")
     compute = windows.product
     monkeypatch.setattr(windows, "product", product)
     for side in (1, 2, 3):
@@ -124,7 +126,7 @@ def test_the_derivative_in_the_kernel_is_a_product_on_a_cpu(device, data_format,
         assert forth == (0 if device == "cpu" and side == 2 else 1)
         both = convolutions(lambda kernel, layer=layer: gradient(kernel, layer), kernel)
         assert both == (forth if device == "cpu" else 2)
-        # Forward, back, and forward over back as the Hessian takes it.
+        # Forward, back, forward over back as the Hessian takes it, and back twice.
         for derivative in (
             lambda kernel, layer: jax.jvp(lambda k: total(k, layer), (kernel,), (kernel,))[1],
             gradient,
