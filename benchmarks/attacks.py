@@ -14,8 +14,6 @@ import argparse
 import contextlib
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 
@@ -26,8 +24,6 @@ STEPS = {"fgsm": 1, "pgd-7": 7, "pgd-50": 50, "apgd-100": 100}
 CASES = (*STEPS, "reliable")
 PEERS = ("torchattacks", "foolbox")
 ROW = "{:<12}{:<14}{:>10}{:>22}{:>10}{:>8}"
-# What a process of peers says of a call, among whatever libraries print.
-TOOK = "seconds: "
 
 
 def main():
@@ -193,25 +189,9 @@ def _peers_of(model, options):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.keras")
         model.save(path)
-        process = subprocess.Popen(
-            [sys.executable, __file__, f"--batch={options.batch}", f"--peers_of={path}",
-             "--backend=torch"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
-        def ask(*question):
-            process.stdin.write(" ".join(map(str, question)) + "\n")
-            process.stdin.flush()
-            for line in process.stdout:
-                if line.startswith(TOOK):
-                    return float(line[len(TOOK) :]) or None
-            raise RuntimeError("the process of the peers has ended.")
-
-        try:
+        arguments = (f"--batch={options.batch}", f"--peers_of={path}", "--backend=torch")
+        with conventions.process_of(__file__, *arguments) as ask:
             yield ask
-        finally:
-            process.stdin.close()
-            process.wait()
 
 
 def _answer(options):
@@ -228,13 +208,13 @@ def _answer(options):
     images = torch.tensor(images.transpose(0, 3, 1, 2).copy(), device=device)
     labels = torch.tensor(labels, device=device).long()
     build = {"torchattacks": _torchattacks, "foolbox": _foolbox}
-    for question in sys.stdin:
-        case, peer, steps = question.split()
-        seconds = 0.0
+
+    def reply(case, peer, steps):
         with contextlib.suppress(ImportError):
             attack = build[peer](case, adapted, int(steps))
-            seconds = _timed(_to_host, attack, images, labels)
-        print(f"{TOOK}{seconds}", flush=True)
+            return _timed(_to_host, attack, images, labels)
+
+    conventions.answer(reply)
 
 
 def _to_host(attack, images, labels):

@@ -5,6 +5,8 @@ import contextlib
 import json
 import os
 import pathlib
+import subprocess
+import sys
 
 
 def parser(description, quick, rounds="counted rounds"):
@@ -63,6 +65,52 @@ def save(rows, options):
     if options.json:
         with open(options.json, "w") as file:
             json.dump(rows, file, indent=2)
+
+
+# What an answer begins with, among whatever libraries print.
+ANSWER = "answer: "
+
+
+@contextlib.contextmanager
+def process_of(script, *arguments):
+    """Yields `ask(*words)`, which a process of the script's own answers by `answer`.
+
+    Frameworks in one process slow each other down: each leaves holes in the memory of all.
+    """
+    # On a GPU the processes share its memory.
+    shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    process = subprocess.Popen(
+        [sys.executable, script, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**shared, **os.environ},
+    )
+
+    def ask(*words):
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(" ".join(map(str, words)) + "\n")
+            process.stdin.flush()
+        for line in process.stdout:
+            if line.startswith(ANSWER):
+                return json.loads(line[len(ANSWER) :])
+        raise SystemExit(
+            f"The process of {arguments[-1]} has ended with status {process.wait()}; -9 says that "
+            "memory was short."
+        )
+
+    try:
+        yield ask
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        process.wait()
+
+
+def answer(reply):
+    """The other side of `process_of`: says what `reply` makes of each question's words."""
+    for question in sys.stdin:
+        print(f"{ANSWER}{json.dumps(reply(*question.split()))}", flush=True)
 
 
 @contextlib.contextmanager

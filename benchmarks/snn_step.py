@@ -1,15 +1,15 @@
 """What a training step and an inference of spiking networks take, beside other libraries.
 
-Each case takes steps in turn: ours on one backend, the same network out of SpikingJelly's
-multi-step neurons, snnTorch's and Norse's, and "convolutions", ours with every neuron and
-normalisation taken out, which is the floor. The peers are torch modules that differ in their
-neurons alone; time is folded into the batch for convolutions, and the first convolution sees each
-image once, for all of them. "ours / it" is the median of the rounds' ratios, below 1 where ours
-takes less; the share of a step outside convolution follows, 1 less the median of theirs over ours.
-Where there are several T, what one more step of T costs by least squares follows, and the largest
-T's cost per step over the smallest's, 1 where costs are proportional to T and less where a part of
-them is fixed. `--memory` runs each contestant in a process of its own for its peak; `--recompute`
-trades time for it.
+Each case takes steps in turn, each contestant in a process of its own: ours on one backend, the
+same network out of SpikingJelly's multi-step neurons, snnTorch's and Norse's, and "convolutions",
+ours with every neuron and normalisation taken out, which is the floor. The peers are torch modules
+that differ in their neurons alone; time is folded into the batch for convolutions, and the first
+convolution sees each image once, for all of them. "ours / it" is the median of the rounds' ratios,
+below 1 where ours takes less; the share of a step outside convolution follows, 1 less the median of
+theirs over ours. Where there are several T, what one more step of T costs by least squares follows,
+and the largest T's cost per step over the smallest's, 1 where costs are proportional to T and less
+where a part of them is fixed. `--memory` gives each one's peak; `--recompute` trades time for it.
+`--apart` ends each contestant before the next begins, where memory does not hold all of them.
 
   python benchmarks/snn_step.py --backend=torch --json=snn_step.json
   python benchmarks/snn_step.py --backend=jax --models=vgg11 --quick
@@ -17,11 +17,9 @@ trades time for it.
 """
 
 import argparse
+import contextlib
 import itertools
-import json
 import statistics
-import subprocess
-import sys
 import time
 
 import conventions
@@ -30,14 +28,16 @@ from snn_peers import NETWORKS
 from snn_peers import NEURONS
 from snn_peers import TAU
 
+CALLS = ("training", "inference")
+
 
 def main():
     options = _options()
     if options.alone:
-        print(json.dumps(_peak_memory(options)))
+        _answer(options)
         return
     rows, costs = [], {}
-    print(f"{'case':<24}{'seconds of':<12}{'contestant':<14}{'median':>9}{'least':>9}{'most':>9}"
+    print(f"{'case':<26}{'seconds of':<12}{'contestant':<14}{'median':>9}{'least':>9}{'most':>9}"
           f"{'ours / it':>11}")  # fmt: skip
     for name, steps, batch in itertools.product(options.models, options.timesteps, options.batches):
         case = f"{name}, T {steps}, batch {batch}"
@@ -66,13 +66,13 @@ def _slopes(costs, options):
     rows, found = [], {}
     least, most = min(options.timesteps), max(options.timesteps)
     sizes = f"T {most} / {least}"
-    print(f"{'case':<24}{'per step of T':<27}{'contestant':<14}{'slope':>9}{sizes:>12}")
+    print(f"{'case':<26}{'per step of T':<27}{'contestant':<14}{'slope':>9}{sizes:>12}")
     for (case, metric, contestant), by_steps in costs.items():
         if set(options.timesteps) == set(by_steps):
             slope = statistics.linear_regression(*zip(*by_steps.items())).slope
             growth = by_steps[most] / most / (by_steps[least] / least)
             found[case, metric, contestant] = slope, growth
-            print(f"{case:<24}{metric:<27}{contestant:<14}{slope:>9.4f}{growth:>12.2f}")
+            print(f"{case:<26}{metric:<27}{contestant:<14}{slope:>9.4f}{growth:>12.2f}")
     for (case, metric, contestant), theirs in found.items():
         ours = found.get((case, metric, "ours"))
         if contestant == "ours" or ours is None:
@@ -98,6 +98,7 @@ def _options():
     parser.add_argument(
         "--memory", action="store_true", help="peak memory too, of the GPU or under Linux"
     )
+    parser.add_argument("--apart", action="store_true", help="one contestant after the other")
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     options = conventions.parsed(parser)
     for name, value in (("timesteps", "4" if options.quick else "4,16"),
@@ -111,25 +112,65 @@ def _options():
 
 def _measure(name, steps, batch, options):
     """Seconds by metric and contestant, of counted rounds in which all take their turn."""
-    makers = {peer: lambda peer=peer: _peer(peer, name, steps, options) for peer in options.peers}
-    makers = {"ours": lambda: _ours(name, steps, options), **makers}
-    makers["convolutions"] = lambda: _ours(name, steps, options, floor=True)
-    contestants, times = {}, {"training step": {}, "inference": {}}
-    for contestant, make in makers.items():
-        try:
-            contestants[contestant] = dict(zip(times, make()))
-        except ImportError as error:
-            print(f"{contestant} left out: {error}", flush=True)
-    x, y = _data(batch)
-    for metric, seconds in times.items():
-        seconds.update({contestant: [] for contestant in contestants})
-        for number in range(options.rounds + options.warmups):
-            for contestant, run in contestants.items():
-                started = time.perf_counter()
-                run[metric](x, y)
-                if number >= options.warmups:
-                    seconds[contestant].append(time.perf_counter() - started)
+    contestants = ["ours", *options.peers, "convolutions"]
+    times = {metric: {} for metric in CALLS}
+    for group in [[one] for one in contestants] if options.apart else [contestants]:
+        with contextlib.ExitStack() as processes:
+            asks = {}
+            for contestant in group:
+                alone = _alone(contestant, name, steps, batch, options)
+                ask = processes.enter_context(conventions.process_of(__file__, *alone))
+                if missing := ask("missing"):
+                    print(f"{contestant} left out: {missing}", flush=True)
+                else:
+                    asks[contestant] = ask
+            for metric, seconds in times.items():
+                for number in range(options.rounds + options.warmups):
+                    for contestant, ask in asks.items():
+                        took = ask(metric)
+                        if number >= options.warmups:
+                            seconds.setdefault(contestant, []).append(took)
     return times
+
+
+def _alone(contestant, name, steps, batch, options):
+    """What a contestant's process is started with."""
+    sizes = (f"--models={name}", f"--timesteps={steps}", f"--batches={batch}")
+    shared = ("backend", "run", "layout", "precision")
+    common = [f"--{name}={getattr(options, name)}" for name in shared]
+    common += ["--recompute"] * options.recompute
+    return *sizes, *common, f"--alone={contestant}"
+
+
+def _answer(options):
+    """A contestant in its process: says what a call took, or three training steps' peak memory."""
+    (name,), (steps,), (batch,) = options.models, options.timesteps, options.batches
+    own = options.alone in ("ours", "convolutions")
+    try:
+        if own:
+            train, infer = _ours(name, steps, options, floor=options.alone == "convolutions")
+        else:
+            train, infer = _peer(options.alone, name, steps, options)
+    except ImportError as error:
+        missing = str(error)
+        conventions.answer(lambda _: missing)
+        return
+    calls = dict(zip(CALLS, (train, infer)))
+    x, y = _data(batch)
+
+    def reply(question):
+        if question == "missing":
+            return None
+        if question == "peak":
+            with conventions.peak_memory(options.backend if own else "torch") as peak:
+                for _ in range(3):
+                    train(x, y)
+            return peak[0]
+        started = time.perf_counter()
+        calls[question](x, y)
+        return time.perf_counter() - started
+
+    conventions.answer(reply)
 
 
 def _data(batch):
@@ -146,7 +187,7 @@ def _rows(case, metric, times, options):
         ratio = statistics.median(a / b for a, b in zip(times["ours"], seconds))
         middle = statistics.median(seconds)
         print(
-            f"{case:<24}{metric[:9]:<12}{contestant:<14}{middle:>9.3f}{min(seconds):>9.3f}"
+            f"{case:<26}{metric:<12}{contestant:<14}{middle:>9.3f}{min(seconds):>9.3f}"
             f"{max(seconds):>9.3f}{ratio:>11.2f}",
             flush=True,
         )
@@ -156,43 +197,23 @@ def _rows(case, metric, times, options):
                 _row(case, options, f"seconds of {metric}", ours, middle, contestant, ratio)
             )
     outside = 1 - statistics.median(b / a for a, b in zip(times["ours"], times["convolutions"]))
-    print(f"{case:<24}{metric[:9]:<12}outside convolution: {100 * outside:.0f} %", flush=True)
+    print(f"{case:<26}{metric:<12}outside convolution: {100 * outside:.0f} %", flush=True)
     name = f"share of {metric} outside convolution"
     return [*rows, _row(case, options, name, outside, 1.0, "all of it", outside)]
 
 
 def _peaks(case, name, steps, batch, options):
-    """Megabytes by contestant, ours first."""
-    sizes = (f"--models={name}", f"--timesteps={steps}", f"--batches={batch}")
-    shared = ("backend", "run", "layout", "precision")
-    common = [f"--{name}={getattr(options, name)}" for name in shared]
-    common += ["--recompute"] * options.recompute
+    """Megabytes by contestant, ours first, that three training steps add to a new process."""
     peaks = {}
     for contestant in ("ours", *options.peers):
-        command = [sys.executable, __file__, *sizes, *common, f"--alone={contestant}"]
-        found = subprocess.run(command, capture_output=True, text=True)
-        if found.returncode:
-            print(f"{contestant} left out: {found.stderr.strip().splitlines()[-1]}", flush=True)
-            if contestant == "ours":
-                return {}
-            continue
-        peaks[contestant] = json.loads(found.stdout.splitlines()[-1])
-        print(f"{case:<24}{'MB':<12}{contestant:<14}{peaks[contestant]:>9.0f}", flush=True)
+        alone = _alone(contestant, name, steps, batch, options)
+        with conventions.process_of(__file__, *alone) as ask:
+            if missing := ask("missing"):
+                print(f"{contestant} left out: {missing}", flush=True)
+                continue
+            peaks[contestant] = ask("peak")
+        print(f"{case:<26}{'MB':<12}{contestant:<14}{peaks[contestant]:>9.0f}", flush=True)
     return peaks
-
-
-def _peak_memory(options):
-    """Megabytes that three training steps add to a process which holds the network already."""
-    (name,), (steps,), (batch,) = options.models, options.timesteps, options.batches
-    if options.alone == "ours":
-        framework, (train, _) = options.backend, _ours(name, steps, options)
-    else:
-        framework, (train, _) = "torch", _peer(options.alone, name, steps, options)
-    x, y = _data(batch)
-    with conventions.peak_memory(framework) as peak:
-        for _ in range(3):
-            train(x, y)
-    return peak[0]
 
 
 def _row(case, options, metric, ours, peer, name, ratio):
