@@ -46,6 +46,8 @@ def main():
             for contestant, seconds in times.items():
                 key = (f"{name}, batch {batch}", f"seconds of {metric}", contestant)
                 costs.setdefault(key, {})[steps] = statistics.median(seconds)
+        # A larger case may be killed for memory.
+        conventions.save(rows, options)
         if options.memory:
             peaks = _peaks(case, name, steps, batch, options)
             for contestant, peak in peaks.items():
