@@ -68,7 +68,7 @@ def _speeds(case, model, images, labels, ask, options):
         print(ROW.format(case, name or "-", f"{median:.4g}", spread, *shown), flush=True)
         title = f"{options.model}, {case}"
         found.append(
-            conventions.row(options, title, "images per second", median, peer, name, ratio)
+            conventions.row(options.backend, title, "images per second", median, peer, name, ratio)
         )
     return found
 
@@ -99,14 +99,16 @@ def _suite(options):
     times = [f"{value:.4g}" for value in (ours, peer, ours / peer)]
     print(ROW.format("reliable", "PGD-50", times[0], correct, *times[1:]))
     title = f"{model.name}, reliable suite on {len(images)} images"
-    rows = [conventions.row(options, title, "seconds", ours, peer, "PGD-50", ours / peer)]
+    rows = [conventions.row(options.backend, title, "seconds", ours, peer, "PGD-50", ours / peer)]
     for part in found["attacks"]:
         seconds = part["seconds"]
         seen = f"{part['broken']} of {part['attacked']} broken"
         print(f"  {part['attack']:<24}{seconds:>10.4g}{seen:>22}{seconds / peer:>18.3g}")
         title = f"{model.name}, reliable suite, {part['attack']}"
         rows.append(
-            conventions.row(options, title, "seconds", seconds, peer, "PGD-50", seconds / peer)
+            conventions.row(
+                options.backend, title, "seconds", seconds, peer, "PGD-50", seconds / peer
+            )
         )
     return rows
 

@@ -8,12 +8,14 @@ import pathlib
 import subprocess
 import sys
 
+BACKENDS = ("torch", "tensorflow", "jax")
+
 
 def parser(description, quick, rounds="counted rounds"):
     """Options of all benchmarks; `quick` and `rounds` say what those two mean."""
     options = argparse.ArgumentParser(description=description.splitlines()[0])
     chosen = os.environ.get("KERAS_BACKEND", "torch")
-    options.add_argument("--backend", default=chosen, choices=("torch", "tensorflow", "jax"))
+    options.add_argument("--backend", default=chosen, choices=BACKENDS)
     options.add_argument("--rounds", type=int, default=5, help=rounds)
     options.add_argument("--quick", action="store_true", help=quick)
     options.add_argument("--json", help="file for the rows")
@@ -47,11 +49,11 @@ RUNS = {
 }
 
 
-def row(options, case, metric, ours, peer, peer_name, ratio):
-    """One comparison; `ratio` is ours over the peer's."""
+def row(backend, case, metric, ours, peer, peer_name, ratio):
+    """One comparison; `ratio` is ours on that backend over the peer's."""
     return {
         "case": case,
-        "backend": options.backend,
+        "backend": backend,
         "metric": metric,
         "ours": ours,
         "peer": peer,
@@ -65,6 +67,10 @@ def save(rows, options):
     if options.json:
         with open(options.json, "w") as file:
             json.dump(rows, file, indent=2)
+
+
+class Ended(SystemExit):
+    """A process that was asked has ended without an answer."""
 
 
 # What an answer begins with, among whatever libraries print.
@@ -94,8 +100,8 @@ def process_of(script, *arguments):
         for line in process.stdout:
             if line.startswith(ANSWER):
                 return json.loads(line[len(ANSWER) :])
-        raise SystemExit(
-            f"The process of {arguments[-1]} has ended with status {process.wait()}; -9 says that "
+        raise Ended(
+            f"the process of {arguments[-1]} has ended with status {process.wait()}; -9 says that "
             "memory was short."
         )
 

@@ -62,7 +62,9 @@ def main():
             if step > 0:
                 ratio = ours / step
                 peer = "training step"
-                rows.append(conventions.row(options, case, "peak MB", ours, step, peer, ratio))
+                rows.append(
+                    conventions.row(options.backend, case, "peak MB", ours, step, peer, ratio)
+                )
     for row in rows:
         print(f"{row['backend']} {row['metric']}: {row['ratio']:.3f} of {row['peer_name']}")
     conventions.save(rows, options)
@@ -82,7 +84,7 @@ def _options():
     for name in ("--weights", "--found"):
         parser.add_argument(name, help=argparse.SUPPRESS)
     options = conventions.parsed(parser)
-    conventions.listed(parser, options, "also", ("torch", "tensorflow", "jax"))
+    conventions.listed(parser, options, "also", conventions.BACKENDS)
     if options.products and options.also:
         parser.error("--products times one backend: leave --also out.")
     options.model = options.model or ("vgg5" if options.quick else "vgg11")
@@ -108,10 +110,10 @@ def _compared(found, case, options):
     for mine in ours:
         for peer in (one for one in found if one["name"] != "ours"):
             times = [statistics.median(one["seconds"]) for one in (mine, peer)]
-            row = conventions.row(
-                options, case, "seconds", *times, peer["name"], times[0] / times[1]
+            ratio = times[0] / times[1]
+            rows.append(
+                conventions.row(mine["backend"], case, "seconds", *times, peer["name"], ratio)
             )
-            rows.append({**row, "backend": mine["backend"]})
     return rows
 
 
@@ -224,7 +226,7 @@ def _costs(options, case, model, x, y):
         apart = np.linalg.norm(image - own) / np.linalg.norm(own)
         print(f"distance of {name}'s product from ours: {apart:.1e}")
     return [
-        conventions.row(options, case, "seconds per product", ours, peer, name, ours / peer)
+        conventions.row(options.backend, case, "seconds per product", ours, peer, name, ours / peer)
         for name, peer in found.items()
     ]
 

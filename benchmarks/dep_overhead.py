@@ -57,7 +57,7 @@ def _options():
 
 
 def _row(options, case, metric, ours, plain, ratio):
-    return conventions.row(options, case, metric, ours, plain, "SGD step", ratio)
+    return conventions.row(options.backend, case, metric, ours, plain, "SGD step", ratio)
 
 
 def _measure(name, options):

@@ -1,17 +1,19 @@
 """What a training step and an inference of spiking networks take, beside other libraries.
 
-Each case takes steps in turn, each contestant in a process of its own: ours on one backend, the
-same network out of SpikingJelly's multi-step neurons, snnTorch's and Norse's, and "convolutions",
-ours with every neuron and normalisation taken out, which is the floor. The peers are torch modules
-that differ in their neurons alone; time is folded into the batch for convolutions, and the first
-convolution sees each image once, for all of them. "ours / it" is the median of the rounds' ratios,
-below 1 where ours takes less; the share of a step outside convolution follows, 1 less the median of
-theirs over ours. Where there are several T, what one more step of T costs by least squares follows,
-and the largest T's cost per step over the smallest's, 1 where costs are proportional to T and less
-where a part of them is fixed. `--memory` gives each one's peak; `--recompute` trades time for it.
-`--apart` ends each contestant before the next begins, where memory does not hold all of them.
+Each case takes steps in turn, each contestant in a process of its own: ours on one backend, or on
+those of `--also` too, the same network out of SpikingJelly's multi-step neurons, snnTorch's and
+Norse's, and "convolutions", ours with every neuron and normalisation taken out, which is a
+backend's floor. The peers are torch modules that differ in their neurons alone; time is folded
+into the batch for convolutions, and the first convolution sees each image once, for all of them.
+"jax / it" is the median of the rounds' ratios of ours on JAX, below 1 where ours takes less; the
+share of a step outside convolution follows, 1 less the median of theirs over ours. Where there are
+several T, what one more step of T costs by least squares follows, and the largest T's cost per
+step over the smallest's, 1 where costs are proportional to T and less where a part of them is
+fixed. `--memory` gives each one's peak; `--recompute` trades time for it. `--apart` ends each
+contestant before the next begins, where memory does not hold all of them; whom memory ends
+nevertheless is left out of that case.
 
-  python benchmarks/snn_step.py --backend=torch --json=snn_step.json
+  python benchmarks/snn_step.py --backend=torch --also=tensorflow,jax --json=snn_step.json
   python benchmarks/snn_step.py --backend=jax --models=vgg11 --quick
   python benchmarks/snn_step.py --models=vgg11 --timesteps=16,64 --batches=8 --memory --recompute
 """
@@ -21,6 +23,7 @@ import contextlib
 import itertools
 import statistics
 import time
+import typing
 
 import conventions
 from snn_peers import CLASSES
@@ -31,33 +34,39 @@ from snn_peers import TAU
 CALLS = ("training", "inference")
 
 
+class Contestant(typing.NamedTuple):
+    """Who takes a step, and the framework that computes it."""
+
+    name: str
+    backend: str
+
+    def __str__(self):
+        return f"{self.name}, {self.backend}"
+
+
 def main():
     options = _options()
     if options.alone:
         _answer(options)
         return
     rows, costs = [], {}
-    print(f"{'case':<26}{'seconds of':<12}{'contestant':<14}{'median':>9}{'least':>9}{'most':>9}"
-          f"{'ours / it':>11}")  # fmt: skip
+    heads = "".join(f"{f'{backend} / it':>17}" for backend in options.backends)
+    print(f"{'case':<26}{'seconds of':<12}{'contestant':<26}{'median':>9}{'least':>9}{'most':>9}"
+          f"{heads}")  # fmt: skip
     for name, steps, batch in itertools.product(options.models, options.timesteps, options.batches):
         case = f"{name}, T {steps}, batch {batch}"
-        for metric, times in _measure(name, steps, batch, options).items():
-            rows += _rows(case, metric, times, options)
-            for contestant, seconds in times.items():
-                key = (f"{name}, batch {batch}", f"seconds of {metric}", contestant)
-                costs.setdefault(key, {})[steps] = statistics.median(seconds)
-        # A larger case may be killed for memory.
-        conventions.save(rows, options)
+        found = _measure(name, steps, batch, options)
+        for metric, times in found.items():
+            rows += _shown(case, metric, times, options)
         if options.memory:
-            peaks = _peaks(case, name, steps, batch, options)
-            for contestant, peak in peaks.items():
-                key = (f"{name}, batch {batch}", "peak MB", contestant)
-                costs.setdefault(key, {})[steps] = peak
-                if contestant != "ours":
-                    ratio = peaks["ours"] / peak
-                    rows.append(
-                        _row(case, options, "peak MB", peaks["ours"], peak, contestant, ratio)
-                    )
+            found["peak MB"] = _peaks(case, name, steps, batch, options)
+            rows += _compared(case, options, "peak MB", found["peak MB"])
+        for metric, values in found.items():
+            for contestant, taken in values.items():
+                key = (f"{name}, batch {batch}", metric, contestant)
+                costs.setdefault(key, {})[steps] = statistics.median(taken)
+        # A later case may be interrupted.
+        conventions.save(rows, options)
     if len(set(options.timesteps)) > 1:
         rows += _slopes(costs, options)
     conventions.save(rows, options)
@@ -68,21 +77,19 @@ def _slopes(costs, options):
     rows, found = [], {}
     least, most = min(options.timesteps), max(options.timesteps)
     sizes = f"T {most} / {least}"
-    print(f"{'case':<26}{'per step of T':<27}{'contestant':<14}{'slope':>9}{sizes:>12}")
+    print(f"{'case':<26}{'per step of T':<20}{'contestant':<26}{'slope':>9}{sizes:>12}")
     for (case, metric, contestant), by_steps in costs.items():
         if set(options.timesteps) == set(by_steps):
             slope = statistics.linear_regression(*zip(*by_steps.items())).slope
             growth = by_steps[most] / most / (by_steps[least] / least)
-            found[case, metric, contestant] = slope, growth
-            print(f"{case:<26}{metric:<27}{contestant:<14}{slope:>9.4f}{growth:>12.2f}")
-    for (case, metric, contestant), theirs in found.items():
-        ours = found.get((case, metric, "ours"))
-        if contestant == "ours" or ours is None:
-            continue
-        names = (f"{metric} per step of T", f"{metric} over T, {most} over {least}")
-        for name, own, other in zip(names, ours, theirs):
-            if other > 0:
-                rows.append(_row(case, options, name, own, other, contestant, own / other))
+            for name, value in ((f"{metric} per step of T", slope),
+                                (f"{metric} over T, {most} over {least}", growth)):  # fmt: skip
+                # A small network's memory may not grow at all.
+                if value > 0:
+                    found.setdefault((case, name), {})[contestant] = [value]
+            print(f"{case:<26}{metric:<20}{contestant!s:<26}{slope:>9.4f}{growth:>12.2f}")
+    for (case, name), values in found.items():
+        rows += _compared(case, options, name, values)
     return rows
 
 
@@ -92,6 +99,7 @@ def _options():
     parser.add_argument("--timesteps", help="a list; default 4,16, quick 4")
     parser.add_argument("--batches", help="a list; default 32,128, quick 8")
     parser.add_argument("--peers", default=",".join(NEURONS), help="a list")
+    parser.add_argument("--also", default="", help="other backends to run ours on, a list")
     parser.add_argument("--warmups", type=int, default=2, help="uncounted rounds ahead")
     parser.add_argument("--run", default="auto", choices=conventions.RUNS, help="as Keras' compile")
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
@@ -107,14 +115,19 @@ def _options():
                         ("batches", "8" if options.quick else "32,128")):  # fmt: skip
         numbers = (getattr(options, name) or value).split(",")
         setattr(options, name, [int(number) for number in numbers])
-    for name, known in (("models", NETWORKS), ("peers", NEURONS)):
+    for name, known in (("models", NETWORKS), ("peers", NEURONS), ("also", conventions.BACKENDS)):
         conventions.listed(parser, options, name, known)
+    options.backends = list(dict.fromkeys((options.backend, *options.also)))
     return options
 
 
 def _measure(name, steps, batch, options):
     """Seconds by metric and contestant, of counted rounds in which all take their turn."""
-    contestants = ["ours", *options.peers, "convolutions"]
+    contestants = [
+        *(Contestant("ours", backend) for backend in options.backends),
+        *(Contestant(peer, "torch") for peer in options.peers),
+        *(Contestant("convolutions", backend) for backend in options.backends),
+    ]
     times = {metric: {} for metric in CALLS}
     for group in [[one] for one in contestants] if options.apart else [contestants]:
         with contextlib.ExitStack() as processes:
@@ -128,8 +141,14 @@ def _measure(name, steps, batch, options):
                     asks[contestant] = ask
             for metric, seconds in times.items():
                 for number in range(options.rounds + options.warmups):
-                    for contestant, ask in asks.items():
-                        took = ask(metric)
+                    for contestant, ask in list(asks.items()):
+                        try:
+                            took = ask(metric)
+                        except conventions.Ended as error:
+                            print(f"{contestant} left out of {metric}: {error}", flush=True)
+                            seconds.pop(contestant, None)
+                            del asks[contestant]
+                            continue
                         if number >= options.warmups:
                             seconds.setdefault(contestant, []).append(took)
     return times
@@ -138,18 +157,16 @@ def _measure(name, steps, batch, options):
 def _alone(contestant, name, steps, batch, options):
     """What a contestant's process is started with."""
     sizes = (f"--models={name}", f"--timesteps={steps}", f"--batches={batch}")
-    shared = ("backend", "run", "layout", "precision")
-    common = [f"--{name}={getattr(options, name)}" for name in shared]
+    common = [f"--{name}={getattr(options, name)}" for name in ("run", "layout", "precision")]
     common += ["--recompute"] * options.recompute
-    return *sizes, *common, f"--alone={contestant}"
+    return *sizes, *common, f"--backend={contestant.backend}", f"--alone={contestant.name}"
 
 
 def _answer(options):
     """A contestant in its process: says what a call took, or three training steps' peak memory."""
     (name,), (steps,), (batch,) = options.models, options.timesteps, options.batches
-    own = options.alone in ("ours", "convolutions")
     try:
-        if own:
+        if options.alone in ("ours", "convolutions"):
             train, infer = _ours(name, steps, options, floor=options.alone == "convolutions")
         else:
             train, infer = _peer(options.alone, name, steps, options)
@@ -164,7 +181,7 @@ def _answer(options):
         if question == "missing":
             return None
         if question == "peak":
-            with conventions.peak_memory(options.backend if own else "torch") as peak:
+            with conventions.peak_memory(options.backend) as peak:
                 for _ in range(3):
                     train(x, y)
             return peak[0]
@@ -183,44 +200,64 @@ def _data(batch):
     return x, draw.integers(0, CLASSES, batch).astype("int32")
 
 
-def _rows(case, metric, times, options):
-    rows = []
+def _shown(case, metric, times, options):
+    """Prints what each contestant took; rows of it, and of the share outside convolution."""
+    mine = [one for one in times if one.name == "ours"]
     for contestant, seconds in times.items():
-        ratio = statistics.median(a / b for a, b in zip(times["ours"], seconds))
-        middle = statistics.median(seconds)
-        print(
-            f"{case:<26}{metric:<12}{contestant:<14}{middle:>9.3f}{min(seconds):>9.3f}"
-            f"{max(seconds):>9.3f}{ratio:>11.2f}",
-            flush=True,
-        )
-        if contestant != "ours":
-            ours = statistics.median(times["ours"])
-            rows.append(
-                _row(case, options, f"seconds of {metric}", ours, middle, contestant, ratio)
-            )
-    outside = 1 - statistics.median(b / a for a, b in zip(times["ours"], times["convolutions"]))
-    print(f"{case:<26}{metric:<12}outside convolution: {100 * outside:.0f} %", flush=True)
-    name = f"share of {metric} outside convolution"
-    return [*rows, _row(case, options, name, outside, 1.0, "all of it", outside)]
+        ratios = {one.backend: f"{_ratio(times, one, contestant):.2f}" for one in mine}
+        cells = "".join(f"{ratios.get(backend, '-'):>17}" for backend in options.backends)
+        print(f"{case:<26}{metric:<12}{contestant!s:<26}{statistics.median(seconds):>9.3f}"
+              f"{min(seconds):>9.3f}{max(seconds):>9.3f}{cells}", flush=True)  # fmt: skip
+    rows = _compared(case, options, f"seconds of {metric}", times)
+    for one in mine:
+        floor = Contestant("convolutions", one.backend)
+        if floor in times:
+            outside = 1 - statistics.median(b / a for a, b in zip(times[one], times[floor]))
+            print(f"{case:<26}{metric:<12}{one!s:<26}outside convolution: {100 * outside:.0f} %",
+                  flush=True)  # fmt: skip
+            name = f"share of {metric} outside convolution"
+            rows.append(_row(one, case, options, name, outside, 1.0, "all of it", outside))
+    return rows
+
+
+def _compared(case, options, metric, values):
+    """Rows of ours on each backend against every other contestant, of values by round."""
+    return [
+        _row(one, case, options, metric, statistics.median(values[one]),
+             statistics.median(values[other]), str(other), _ratio(values, one, other))
+        for one in values if one.name == "ours"
+        for other in values if other != one
+    ]  # fmt: skip
+
+
+def _ratio(values, one, other):
+    return statistics.median(a / b for a, b in zip(values[one], values[other]))
 
 
 def _peaks(case, name, steps, batch, options):
-    """Megabytes by contestant, ours first, that three training steps add to a new process."""
+    """Megabytes by contestant, in a list, that three training steps add to a new process."""
     peaks = {}
-    for contestant in ("ours", *options.peers):
+    for contestant in (
+        *(Contestant("ours", backend) for backend in options.backends),
+        *(Contestant(peer, "torch") for peer in options.peers),
+    ):
         alone = _alone(contestant, name, steps, batch, options)
         with conventions.process_of(__file__, *alone) as ask:
             if missing := ask("missing"):
                 print(f"{contestant} left out: {missing}", flush=True)
                 continue
-            peaks[contestant] = ask("peak")
-        print(f"{case:<26}{'MB':<12}{contestant:<14}{peaks[contestant]:>9.0f}", flush=True)
+            try:
+                peaks[contestant] = [ask("peak")]
+            except conventions.Ended as error:
+                print(f"{contestant} left out of peaks: {error}", flush=True)
+                continue
+        print(f"{case:<26}{'MB':<12}{contestant!s:<26}{peaks[contestant][0]:>9.0f}", flush=True)
     return peaks
 
 
-def _row(case, options, metric, ours, peer, name, ratio):
+def _row(one, case, options, metric, ours, peer, name, ratio):
     case = f"{case}, {options.precision}, run {options.run}, channels {options.layout}"
-    return conventions.row(options, case, metric, ours, peer, name, ratio)
+    return conventions.row(one.backend, case, metric, ours, peer, name, ratio)
 
 
 def _ours(name, steps, options, floor=False):
