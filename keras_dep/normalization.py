@@ -16,9 +16,9 @@ class _BatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         if mask is not None or self.synchronized or self.renorm:
             return super().call(inputs, training=training, mask=mask)
+        x, axis = ops.cast(inputs, self.compute_dtype), self.axis % len(inputs.shape)
         # Statistics of half-precision activations leave their range.
-        dtype = keras.backend.result_type(inputs.dtype, "float32")
-        x, axis = ops.cast(inputs, dtype), self.axis % len(inputs.shape)
+        dtype = keras.backend.result_type(x.dtype, "float32")
         gamma = ops.cast(self.gamma, dtype) if self.scale else None
         beta = ops.cast(self.beta, dtype) if self.center else None
         if not training or not self.trainable:
@@ -51,6 +51,7 @@ class _BatchNormalization(keras.layers.BatchNormalization):
 def _normalized(steps, gamma, beta, axis, epsilon):
     """Each step by its own statistics, and those; `axis` is the channels', counted in a step."""
     axes = [place for place in range(1, len(steps.shape)) if place != axis + 1]
+    steps = ops.cast(steps, keras.backend.result_type(steps.dtype, "float32"))
     mean, variance = ops.moments(steps, axes=axes, keepdims=True)
     broadcast = [1] * len(steps.shape)
     channels = broadcast[axis + 1] = steps.shape[axis + 1]

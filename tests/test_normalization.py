@@ -53,6 +53,31 @@ def test_merged_is_keras_own(options):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.parametrize("options", [dict(), dict(scale=False), dict(center=False),
+                                     dict(scale=False, center=False)], ids=str)  # fmt: skip
+@pytest.mark.parametrize("axis", [-1, 1])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_keeps_statistics_in_full(policy, axis, options):
+    draw = np.random.default_rng(0)
+    shape = (T * BATCH, 4, 6, 4)
+    x = ops.cast(draw.normal(100.0, 2.0, shape).astype("float32"), policy.removeprefix("mixed_"))
+    exact = ops.convert_to_numpy(ops.cast(x, "float32"))
+    options = {"axis": axis, "momentum": 0.9, "epsilon": 1e-5, **options}
+    ours = StepwiseBatchNormalization(T, dtype=policy, **options)
+    full = StepwiseBatchNormalization(T, dtype="float32", **options)
+    for training in (True, False):
+        found, expected = ours(x, training=training), full(exact, training=training)
+        assert keras.backend.standardize_dtype(found.dtype) == policy.removeprefix("mixed_")
+        found, expected = (
+            ops.convert_to_numpy(ops.cast(ops.stop_gradient(y), "float32"))
+            for y in (found, expected)
+        )
+        # Half a unit in the last of bfloat16's places.
+        np.testing.assert_allclose(found, expected, rtol=2**-8, atol=1e-4)
+    for one, other in zip(ours.get_weights(), full.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
 @pytest.mark.parametrize("timesteps", [1, T])
 def test_statistics_of_one_entry_and_of_none(timesteps):
     layer = StepwiseBatchNormalization(timesteps)

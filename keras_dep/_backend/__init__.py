@@ -35,12 +35,14 @@ in `whole_program`:
 - `average_pool(inputs, pool_size, strides, padding, data_format)`: what `keras.ops` gives;
 - `batch_normalizer(program)`: the function `program(steps, gamma, beta, axis, epsilon)` of tensors
   `(T, batch, ...)`, which normalises each step by its own statistics and returns the outputs and
-  the statistics `(T, channels)`, or the framework's kernel for it;
+  the statistics `(T, channels)`, or the framework's kernel for it; parameters and statistics are in
+  float32 at least, and outputs of half-precision steps may be;
 - `double_precision()`: a context within which Keras keeps float64 as the type of a result;
 - `without(vector, basis)`: a flat vector less its projection on each of some unit vectors, in turn;
   `combination(weights, basis)`: their sum weighted by Python numbers. Both touch no argument, and
   no number leaves the device;
-- `normalize(inputs, mean, variance, gamma, beta, axis, epsilon)`: by given statistics;
+- `normalize(inputs, mean, variance, gamma, beta, axis, epsilon)`: by given statistics, of the same
+  types;
 - `branches_freely(tensor)`: whether a branch on a value computed from `tensor` costs no waiting
   for its device;
 - `either(condition, first, second, variables)`: runs one of two functions without results, which

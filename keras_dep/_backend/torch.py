@@ -278,6 +278,10 @@ def batch_normalizer(program):
     def normalize(steps, gamma, beta, axis, epsilon):
         if not steps.numel():
             return program(steps, gamma, beta, axis, epsilon)
+        if gamma is None:
+            # Statistics take the parameters' precision, and otherwise the inputs'.
+            dtype = torch.promote_types(steps.dtype, torch.float32)
+            gamma = steps.new_ones(steps.shape[axis + 1], dtype=dtype)
         found = [
             torch.native_batch_norm(
                 step.movedim(axis, 1), gamma, beta, None, None, True, 0.0, epsilon

@@ -35,6 +35,8 @@ def batch_normalizer(program):
 
 
 def normalize(inputs, mean, variance, gamma, beta, axis, epsilon):
+    # TensorFlow multiplies in the inputs' precision.
+    inputs = keras.ops.cast(inputs, mean.dtype)
     return keras.ops.batch_normalization(inputs, mean, variance, axis, beta, gamma, epsilon)
 
 
