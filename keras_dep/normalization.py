@@ -16,9 +16,10 @@ class _BatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         if mask is not None or self.synchronized or self.renorm:
             return super().call(inputs, training=training, mask=mask)
-        x, axis = ops.cast(inputs, self.compute_dtype), self.axis % len(inputs.shape)
-        # Statistics of half-precision activations leave their range.
-        dtype = keras.backend.result_type(x.dtype, "float32")
+        # Statistics of half-precision activations leave their range; a kernel may take those as is.
+        dtype = keras.backend.result_type(inputs.dtype, "float32")
+        half = keras.backend.standardize_dtype(inputs.dtype) in ("float16", "bfloat16")
+        x, axis = inputs if half else ops.cast(inputs, dtype), self.axis % len(inputs.shape)
         gamma = ops.cast(self.gamma, dtype) if self.scale else None
         beta = ops.cast(self.beta, dtype) if self.center else None
         if not training or not self.trainable:
