@@ -142,12 +142,14 @@ class LIF(keras.layers.Layer):
     estimator = None
 
     def call(self, inputs):
-        currents = self._currents(inputs)
         if self.estimator is not None:
-            spikes = self.estimator(self, currents)
+            spikes = self.estimator(self, self._currents(inputs))
         else:
+            # Half precision stays so until its step: the gradient may need currents again.
+            typed = keras.backend.is_float_dtype(inputs.dtype)
+            currents = timewise.unfold(inputs, self.timesteps) if typed else self._currents(inputs)
             program = keras.remat(self._program()) if self.recompute else self._program()
-            spikes = program(currents, *self._learnt(currents.dtype))
+            spikes = program(currents, *self._learnt(self._membrane_dtype))
         return ops.cast(timewise.fold(spikes), self.compute_dtype)
 
     def distances(self, inputs):
@@ -175,21 +177,28 @@ class LIF(keras.layers.Layer):
         fixed = (1.0 - 1.0 / self.tau, self.threshold)
         return (*learnt, *fixed[len(learnt) :])
 
+    @property
+    def _membrane_dtype(self):
+        return "float64" if self.compute_dtype == "float64" else "float32"
+
     def _currents(self, inputs):
-        dtype = "float64" if self.compute_dtype == "float64" else "float32"
-        return timewise.unfold(ops.cast(inputs, dtype), self.timesteps)
+        return timewise.unfold(ops.cast(inputs, self._membrane_dtype), self.timesteps)
 
     def _program(self):
-        """The function from currents `(T, batch, ...)` and learnt constants to spikes."""
+        """The function from currents `(T, batch, ...)` and learnt constants to spikes of a type."""
         # As they are now: derivatives may be asked for when a substitute's block has ended.
         timesteps, surrogate, width = self.timesteps, self.surrogate, self.width
+        dtype = self._membrane_dtype
         derivative = surrogates.derivative(surrogate, width)
 
         def fire(distance):
             return surrogates.spike(distance, surrogate, width)
 
         def program(currents, *learnt):
-            return self._over_steps(currents, fire, self._constants(learnt), "spikes")
+            spikes = self._over_steps(
+                ops.cast(currents, dtype), fire, self._constants(learnt), "spikes"
+            )
+            return ops.cast(spikes, currents.dtype)
 
         # A subclass may charge or reset otherwise.
         own = type(self)._step is LIF._step and type(self)._kept is LIF._kept
@@ -202,11 +211,13 @@ class LIF(keras.layers.Layer):
             return (*learnt, *fixed[len(learnt) :])
 
         def forward(currents, *learnt):
-            spikes, potentials, kept = adjoint.forward(currents, *constants(learnt), soft)
-            return spikes, potentials + kept[:-1] if learnt else potentials
+            spikes, potentials, kept = adjoint.forward(currents, *constants(learnt), soft, dtype)
+            # The first potentials are the first currents.
+            return spikes, potentials[1:] + kept[:-1] if learnt else potentials[1:]
 
         def backward(gradient, saved, currents, *learnt):
-            potentials, kept = saved[:timesteps], saved[timesteps:]
+            potentials = (ops.cast(currents[0], dtype), *saved[: timesteps - 1])
+            kept = saved[timesteps - 1 :]
             decay, threshold = constants(learnt)
             # A gradient times a decay of exactly 0 carries nothing.
             carried = through_time and (bool(learnt) or decay > 0)
@@ -214,7 +225,7 @@ class LIF(keras.layers.Layer):
             found = adjoint.backward(
                 gradient, potentials, decay, threshold, soft, derivative, attached, carried, terms
             )
-            gradients = [found]
+            gradients = [ops.stack([ops.cast(result, currents.dtype) for result in found])]
             if learnt:
                 products = (result * before for result, before in zip(found[1:], kept))
                 gradients.append(_summed(products, decay))

@@ -35,7 +35,7 @@ def test_equals_forward_differentiation(variant, tau, threshold):
         carried=not variant["detach_membrane"],
     )
     wanted = np.einsum("tbu,tkbu->kbu", weights, jacobian)
-    np.testing.assert_allclose(ops.convert_to_numpy(found), wanted, atol=2e-5)
+    np.testing.assert_allclose(ops.convert_to_numpy(ops.stack(found)), wanted, atol=2e-5)
 
 
 @pytest.fixture

@@ -90,3 +90,37 @@ def test_a_membrane_does_not_stop_where_its_type_would(policy):
     expected = np.cumsum(typed.astype("float64")) >= 1
     assert 50 < np.argmax(expected) < 99
     assert np.argmax(found) == np.argmax(expected) and found.sum() == 1
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_counts_are_not_rounded_to_the_type_of_the_outputs(policy):
+    """299 in half precision is 300, which would pass this threshold."""
+    layer = LIF(1, threshold=299.5, dtype=policy)
+    spikes = layer(ops.convert_to_tensor([[299], [300]], dtype="int32"))
+    assert keras.backend.standardize_dtype(spikes.dtype) == layer.compute_dtype
+    found = ops.convert_to_numpy(ops.cast(ops.stop_gradient(spikes), "float32"))
+    assert found.ravel().tolist() == [0, 1]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="torch alone tells what it keeps")
+@pytest.mark.parametrize("kind", [LIF, PLIF])
+@pytest.mark.parametrize("recompute", [False, True])
+def test_currents_wait_for_the_gradient_in_half_precision(kind, recompute):
+    import torch
+
+    sizes = dict.fromkeys((torch.bfloat16, torch.float32), 0)
+
+    def note(tensor):
+        sizes[tensor.dtype] += tensor.numel()
+        return tensor
+
+    layer = kind(T, recompute=recompute, dtype="mixed_bfloat16")
+    x = torch.rand(T * BATCH, UNITS, dtype=torch.bfloat16, requires_grad=True)
+    layer.build(x.shape)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+        layer(x)
+    assert sizes[torch.bfloat16] == x.numel()
+    # Potentials but the first; the membranes behind all but the last for the learnt constant.
+    steps = 0 if recompute else T - 1 if kind is LIF else 2 * (T - 1)
+    learnt = sizes[torch.float32] - steps * BATCH * UNITS
+    assert learnt == 0 if kind is LIF else 0 < learnt <= 2
