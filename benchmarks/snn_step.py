@@ -9,9 +9,9 @@ into the batch for convolutions, and the first convolution sees each image once,
 share of a step outside convolution follows, 1 less the median of theirs over ours. Where there are
 several T, what one more step of T costs by least squares follows, and the largest T's cost per
 step over the smallest's, 1 where costs are proportional to T and less where a part of them is
-fixed. `--memory` gives each one's peak; `--recompute` trades time for it. `--apart` ends each
-contestant before the next begins, where memory does not hold all of them; whom memory ends
-nevertheless is left out of that case.
+fixed. `--memory` gives each one's peak, with `--rounds=0` that alone; `--recompute` trades time for
+it. `--apart` ends each contestant before the next begins, where memory does not hold all of them;
+whom memory ends nevertheless is left out of that case.
 
   python benchmarks/snn_step.py --backend=torch --also=tensorflow,jax --json=snn_step.json
   python benchmarks/snn_step.py --backend=jax --models=vgg11 --quick
@@ -94,7 +94,7 @@ def _slopes(costs, options):
 
 
 def _options():
-    parser = conventions.parser(__doc__, "T 4 and batch 8 alone", "counted steps of each")
+    parser = conventions.parser(__doc__, "T 4 and batch 8 alone", "counted steps; 0: no times")
     parser.add_argument("--models", default="vgg11,resnet18", help="a list with commas between")
     parser.add_argument("--timesteps", help="a list; default 4,16, quick 4")
     parser.add_argument("--batches", help="a list; default 32,128, quick 8")
@@ -129,29 +129,44 @@ def _measure(name, steps, batch, options):
         *(Contestant("convolutions", backend) for backend in options.backends),
     ]
     times = {metric: {} for metric in CALLS}
+    if not options.rounds:
+        return times
     for group in [[one] for one in contestants] if options.apart else [contestants]:
-        with contextlib.ExitStack() as processes:
-            asks = {}
-            for contestant in group:
-                alone = _alone(contestant, name, steps, batch, options)
-                ask = processes.enter_context(conventions.process_of(__file__, *alone))
-                if missing := ask("missing"):
-                    print(f"{contestant} left out: {missing}", flush=True)
-                else:
-                    asks[contestant] = ask
+        with _asked(group, name, steps, batch, options) as answers:
             for metric, seconds in times.items():
-                for number in range(options.rounds + options.warmups):
-                    for contestant, ask in list(asks.items()):
-                        try:
-                            took = ask(metric)
-                        except conventions.Ended as error:
-                            print(f"{contestant} left out of {metric}: {error}", flush=True)
-                            seconds.pop(contestant, None)
-                            del asks[contestant]
-                            continue
-                        if number >= options.warmups:
-                            seconds.setdefault(contestant, []).append(took)
+                for _ in range(options.warmups):
+                    answers(metric)
+                rounds = [answers(metric) for _ in range(options.rounds)]
+                # Whom memory has ended is not in the last one.
+                for one in rounds[-1]:
+                    seconds[one] = [took[one] for took in rounds]
     return times
+
+
+@contextlib.contextmanager
+def _asked(contestants, name, steps, batch, options):
+    """Yields `answers(question)`, by contestant, of each in its process as long as that lives."""
+    with contextlib.ExitStack() as processes:
+        asks = {}
+        for contestant in contestants:
+            alone = _alone(contestant, name, steps, batch, options)
+            asks[contestant] = processes.enter_context(conventions.process_of(__file__, *alone))
+
+        def answers(question):
+            found = {}
+            for contestant, ask in list(asks.items()):
+                try:
+                    found[contestant] = ask(question)
+                except conventions.Ended as error:
+                    print(f"{contestant} left out of {question}: {error}", flush=True)
+                    del asks[contestant]
+            return found
+
+        for contestant, missing in answers("missing").items():
+            if missing:
+                print(f"{contestant} left out: {missing}", flush=True)
+                del asks[contestant]
+        yield answers
 
 
 def _alone(contestant, name, steps, batch, options):
@@ -241,17 +256,10 @@ def _peaks(case, name, steps, batch, options):
         *(Contestant("ours", backend) for backend in options.backends),
         *(Contestant(peer, "torch") for peer in options.peers),
     ):
-        alone = _alone(contestant, name, steps, batch, options)
-        with conventions.process_of(__file__, *alone) as ask:
-            if missing := ask("missing"):
-                print(f"{contestant} left out: {missing}", flush=True)
-                continue
-            try:
-                peaks[contestant] = [ask("peak")]
-            except conventions.Ended as error:
-                print(f"{contestant} left out of peaks: {error}", flush=True)
-                continue
-        print(f"{case:<26}{'MB':<12}{contestant!s:<26}{peaks[contestant][0]:>9.0f}", flush=True)
+        with _asked([contestant], name, steps, batch, options) as answers:
+            for peak in answers("peak").values():
+                print(f"{case:<26}{'MB':<12}{contestant!s:<26}{peak:>9.0f}", flush=True)
+                peaks[contestant] = [peak]
     return peaks
 
 
