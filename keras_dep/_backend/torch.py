@@ -227,21 +227,23 @@ def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format)
 class _Rearranged(torch.autograd.Function):
     """A kernel `(height, width, inputs, outputs)` as torch's, its gradient as Keras', or back.
 
-    Of all orders of axes torch copies transposed matrices and whole rows fastest.
+    Either lies in memory channels last, so that both are transposed matrices. Tap by tap, what is
+    read and what is written stay in caches.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(kernel, back):
-        if not back:
-            *window, inputs, outputs = kernel.shape
-            rows = kernel.reshape(-1, outputs).t().contiguous()
-            return rows.reshape(outputs, *window, inputs).permute(0, 3, 1, 2)
-        outputs, inputs, *window = kernel.shape
-        rows = kernel.reshape(outputs, -1).t().contiguous()
-        rows = rows.reshape(inputs, -1, outputs).transpose(0, 1).contiguous()
-        return rows.reshape(*window, inputs, outputs)
+        if back:
+            outputs, inputs, *window = kernel.shape
+            rows = kernel.permute(0, 2, 3, 1).reshape(outputs, -1, inputs)
+            taps = torch.cat([tap.t() for tap in rows.unbind(1)])
+            return taps.reshape(*window, inputs, outputs)
+        *window, inputs, outputs = kernel.shape
+        taps = kernel.reshape(-1, inputs, outputs)
+        rows = torch.cat([tap.t() for tap in taps.unbind()], 1)
+        return rows.reshape(outputs, *window, inputs).permute(0, 3, 1, 2)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
