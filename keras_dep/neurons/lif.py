@@ -185,7 +185,7 @@ class LIF(keras.layers.Layer):
         return timewise.unfold(ops.cast(inputs, self._membrane_dtype), self.timesteps)
 
     def _program(self):
-        """The function from currents `(T, batch, ...)` and learnt constants to spikes of a type."""
+        """The function of currents `(T, batch, ...)` and learnt constants, to spikes like them."""
         # As they are now: derivatives may be asked for when a substitute's block has ended.
         timesteps, surrogate, width = self.timesteps, self.surrogate, self.width
         dtype = self._membrane_dtype
