@@ -162,7 +162,7 @@ def _asked(contestants, name, steps, batch, options):
                     del asks[contestant]
             return found
 
-        for contestant, missing in answers("missing").items():
+        for contestant, missing in answers("start").items():
             if missing:
                 print(f"{contestant} left out: {missing}", flush=True)
                 del asks[contestant]
@@ -193,7 +193,7 @@ def _answer(options):
     x, y = _data(batch)
 
     def reply(question):
-        if question == "missing":
+        if question == "start":
             return None
         if question == "peak":
             with conventions.peak_memory(options.backend) as peak:
