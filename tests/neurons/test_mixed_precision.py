@@ -94,9 +94,9 @@ def test_a_membrane_does_not_stop_where_its_type_would(policy):
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_counts_are_not_rounded_to_the_type_of_the_outputs(policy):
-    """299 in half precision is 300, which would pass this threshold."""
-    layer = LIF(1, threshold=299.5, dtype=policy)
-    spikes = layer(ops.convert_to_tensor([[299], [300]], dtype="int32"))
+    """Either type rounds 2051 and 2052 to one number, on either side of the threshold."""
+    layer = LIF(1, threshold=2051.5, dtype=policy)
+    spikes = layer(ops.convert_to_tensor([[2051], [2052]], dtype="int32"))
     assert keras.backend.standardize_dtype(spikes.dtype) == layer.compute_dtype
     found = ops.convert_to_numpy(ops.cast(ops.stop_gradient(spikes), "float32"))
     assert found.ravel().tolist() == [0, 1]
