@@ -4,7 +4,8 @@ Each case takes steps in turn, each contestant in a process of its own: ours on 
 those of `--also` too, the same network out of SpikingJelly's multi-step neurons, snnTorch's and
 Norse's, and "convolutions", ours with every neuron and normalisation taken out, which is a
 backend's floor. The peers are torch modules that differ in their neurons alone; time is folded
-into the batch for convolutions, and the first convolution sees each image once, for all of them.
+into the batch for convolutions, the first convolution sees each image once, and kernels lie in
+memory as `--layout` says, for all of them.
 "jax / it" is the median of the rounds' ratios of ours on JAX, below 1 where ours takes less; the
 share of a step outside convolution follows, 1 less the median of theirs over ours. Where there are
 several T, what one more step of T costs by least squares follows, and the largest T's cost per
@@ -52,12 +53,12 @@ def main():
     rows, costs = [], {}
     heads = "".join(f"{f'{backend} / it':>17}" for backend in options.backends)
     print(f"{'case':<26}{'seconds of':<12}{'contestant':<26}{'median':>9}{'least':>9}{'most':>9}"
-          f"{heads}")  # fmt: skip
+          f"{'images / s':>12}{heads}")  # fmt: skip
     for name, steps, batch in itertools.product(options.models, options.timesteps, options.batches):
         case = f"{name}, T {steps}, batch {batch}"
         found = _measure(name, steps, batch, options)
         for metric, times in found.items():
-            rows += _shown(case, metric, times, options)
+            rows += _shown(case, batch, metric, times, options)
         if options.memory:
             found["peak MB"] = _peaks(case, name, steps, batch, options)
             rows += _compared(case, options, "peak MB", found["peak MB"])
@@ -215,14 +216,15 @@ def _data(batch):
     return x, draw.integers(0, CLASSES, batch).astype("int32")
 
 
-def _shown(case, metric, times, options):
+def _shown(case, batch, metric, times, options):
     """Prints what each contestant took; rows of it, and of the share outside convolution."""
     mine = [one for one in times if one.name == "ours"]
     for contestant, seconds in times.items():
         ratios = {one.backend: f"{_ratio(times, one, contestant):.2f}" for one in mine}
         cells = "".join(f"{ratios.get(backend, '-'):>17}" for backend in options.backends)
-        print(f"{case:<26}{metric:<12}{contestant!s:<26}{statistics.median(seconds):>9.3f}"
-              f"{min(seconds):>9.3f}{max(seconds):>9.3f}{cells}", flush=True)  # fmt: skip
+        median = statistics.median(seconds)
+        print(f"{case:<26}{metric:<12}{contestant!s:<26}{median:>9.4f}{min(seconds):>9.4f}"
+              f"{max(seconds):>9.4f}{batch / median:>12.1f}{cells}", flush=True)  # fmt: skip
     rows = _compared(case, options, f"seconds of {metric}", times)
     for one in mine:
         floor = Contestant("convolutions", one.backend)
@@ -319,6 +321,9 @@ def _peer(peer, name, steps, options):
     torch.manual_seed(0)
     neuron, reset = NEURONS[peer]()
     model = NETWORKS[name](steps, neuron).to(device)
+    if options.layout == "last":
+        # In torch an order of memory, by which a peer's step on a CPU is the shorter one.
+        model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
     half = torch.autocast(device, torch.bfloat16, enabled=options.precision != "float32")
 
