@@ -8,21 +8,24 @@ Currents and spikes may be of half precision; what lies between is not.
 from keras import ops
 
 
-def forward(currents, decay, threshold, soft, dtype="float32"):
-    """Spikes of currents `(T, ...)`; of each step the potentials ahead of the reset, and behind.
+def forward(currents, decay, threshold, soft, dtype="float32", kept=None):
+    """Spikes of currents `(T, ...)`, and of each step the potentials ahead of the reset.
 
-    Spikes are of the currents' type, potentials of `dtype`.
+    Spikes are of the currents' type, potentials of `dtype`. `kept` is a list that receives the
+    membranes behind the reset that later steps begin with, or `None`.
     """
-    spikes, potentials, kept = [], [], []
+    spikes, potentials, fired = [], [], None
     for current in ops.unstack(currents):
         potential = ops.cast(current, dtype)
-        if kept:
-            potential = decay * kept[-1] + potential
+        if potentials:
+            membrane = _reset(potentials[-1], fired, threshold, soft)
+            potential = decay * membrane + potential
+            if kept is not None:
+                kept.append(membrane)
         fired = ops.cast(potential >= threshold, dtype)
         spikes.append(ops.cast(fired, currents.dtype))
         potentials.append(potential)
-        kept.append(_reset(potential, fired, threshold, soft))
-    return ops.stack(spikes), tuple(potentials), tuple(kept)
+    return ops.stack(spikes), tuple(potentials)
 
 
 def _reset(potential, fired, threshold, soft):
@@ -36,7 +39,7 @@ def _reset(potential, fired, threshold, soft):
 def backward(
     gradient, potentials, decay, threshold, soft, derivative, attached, carried=True, terms=None
 ):
-    """Gradient in the currents for one in the spikes.
+    """Yields the gradient in each step's currents for one in the spikes, the last step's first.
 
     Args:
         gradient: tensor `(T, ...)`, of any type.
@@ -50,10 +53,10 @@ def backward(
         terms: a list that receives what each step takes from the gradient in the threshold, or
             `None`.
 
-    Returns:
-        List of `T` tensors of the potentials' type.
+    Yields:
+        `T` tensors of the potentials' type.
     """
-    results, later = [], None
+    later = None
     for direct, potential in zip(reversed(ops.unstack(gradient)), reversed(potentials)):
         direct = ops.cast(direct, potential.dtype)
         if later is not None and attached:
@@ -66,7 +69,6 @@ def backward(
             terms.append(fired)
             if later is not None and soft:
                 terms.append(ops.where(potential >= threshold, later, 0.0))
-        results.append(result)
+        yield result
         if carried:
             later = decay * result
-    return results[::-1]

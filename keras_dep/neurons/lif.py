@@ -211,9 +211,12 @@ class LIF(keras.layers.Layer):
             return (*learnt, *fixed[len(learnt) :])
 
         def forward(currents, *learnt):
-            spikes, potentials, kept = adjoint.forward(currents, *constants(learnt), soft, dtype)
+            kept = []
+            spikes, potentials = adjoint.forward(
+                currents, *constants(learnt), soft, dtype, kept if learnt else None
+            )
             # The first potentials are the first currents.
-            return spikes, potentials[1:] + kept[:-1] if learnt else potentials[1:]
+            return spikes, (*potentials[1:], *kept)
 
         def backward(gradient, saved, currents, *learnt):
             potentials = (ops.cast(currents[0], dtype), *saved[: timesteps - 1])
@@ -225,9 +228,13 @@ class LIF(keras.layers.Layer):
             found = adjoint.backward(
                 gradient, potentials, decay, threshold, soft, derivative, attached, carried, terms
             )
-            gradients = [ops.stack([ops.cast(result, currents.dtype) for result in found])]
             if learnt:
-                products = (result * before for result, before in zip(found[1:], kept))
+                found = list(found)
+            # Of half precision, each is rounded before the next is made.
+            steps = [ops.cast(result, currents.dtype) for result in found]
+            gradients = [ops.stack(steps[::-1])]
+            if learnt:
+                products = (result * before for result, before in zip(found[-2::-1], kept))
                 gradients.append(_summed(products, decay))
             if terms:
                 gradients.append(-_summed(terms, threshold))
