@@ -130,7 +130,8 @@ class _WithDerivative(torch.autograd.Function):
     def forward(ctx, program, forward, backward, *tensors):
         ctx.fused = _fuses(tensors[0])
         if ctx.fused:
-            outputs, kept = _fused(_forward)(forward, *_detached(tensors)), ()
+            outputs = _fused(_forward)(forward, *_arranged(tensors, len(tensors) > 1))
+            outputs, kept = outputs.reshape(tensors[0].shape), ()
         else:
             outputs, kept = forward(*tensors)
         ctx.save_for_backward(*tensors, *kept)
@@ -151,8 +152,9 @@ class _WithDerivative(torch.autograd.Function):
             results = iter(torch.autograd.grad(outputs, sources, gradient, **options))
             found = [next(results) if want else None for want in wanted]
         elif ctx.fused:
-            given = _detached((gradient, *tensors))
+            given = _arranged((gradient, *tensors), len(tensors) > 1)
             found = _fused(_backward)(ctx.forward, ctx.derivative, *given)
+            found = [found[0].reshape(gradient.shape), *found[1:]]
         else:
             found = ctx.derivative(gradient, kept, *tensors)
         return None, None, None, *found
@@ -190,9 +192,13 @@ def _backward(forward, backward, gradient, *tensors):
     return backward(gradient, forward(*tensors)[1], *tensors)
 
 
-def _detached(tensors):
-    """Whether a gradient is wanted would be another program."""
-    return [tensor.detach() for tensor in tensors]
+def _arranged(tensors, constants):
+    """What one program serves whatever the sizes: sizes that happen to be equal make it another.
+
+    Only constants that are broadcast need the axes behind the steps. Whether a gradient is wanted
+    would be another program too, and what a tensor is a view of; `data` tells neither.
+    """
+    return [tensor.data if constants else tensor.flatten(1).data for tensor in tensors]
 
 
 def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format):
