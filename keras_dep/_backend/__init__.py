@@ -26,7 +26,8 @@ in `whole_program`:
   `forward(*tensors) -> (outputs, kept)`, `kept` a tuple of tensors, with
   `backward(gradient, kept, *tensors) -> gradients` for its first derivative where the framework
   runs each operation by itself, as one kernel each where that takes a GPU less; the first of the
-  tensors is `(T, ...)`. Further derivatives are the program's own;
+  tensors is `(T, ...)`, and what lies behind `T` is independent, so that alone it may come as
+  `(T, n)`. Further derivatives are the program's own;
 - `over_steps(step, start, inputs)`: the outputs `(T, ...)` of `step(carry, x) -> (carry, output)`
   for each `x` of the inputs `(T, ...)` in turn; a loop where many steps one after the other compile
   or run more slowly, differentiable as often as the step;

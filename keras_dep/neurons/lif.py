@@ -228,9 +228,9 @@ class LIF(keras.layers.Layer):
             found = adjoint.backward(
                 gradient, potentials, decay, threshold, soft, derivative, attached, carried, terms
             )
+            # Unless constants need them in full, each is rounded before the next is made.
             if learnt:
                 found = list(found)
-            # Of half precision, each is rounded before the next is made.
             steps = [ops.cast(result, currents.dtype) for result in found]
             gradients = [ops.stack(steps[::-1])]
             if learnt:
