@@ -1,0 +1,1 @@
+"""What the package shares and does not export."""
