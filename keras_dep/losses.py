@@ -1,9 +1,13 @@
 """Losses and accuracy for networks that answer once per time step."""
 
+import math
+
 import keras
 from keras import ops
 
+from keras_dep import _backend
 from keras_dep._export import export
+from keras_dep._internal import validation
 
 
 def mean_logits(outputs):
@@ -16,20 +20,95 @@ def mean_logits(outputs):
         Tensor of shape `(batch, classes)`.
 
     Raises:
-        ValueError: any other rank.
+        ValueError: any other rank, or a single class: one output may be a logit or a probability,
+            which have different thresholds. Give a binary network two logits.
 
     Example:
 
     >>> mean_logits(ops.ones((8, 4, 10))).shape
     (8, 10)
     """
-    rank = len(outputs.shape)
-    if rank not in (2, 3):
+    check_logits(outputs.shape)
+    return ops.mean(outputs, axis=1) if len(outputs.shape) == 3 else outputs
+
+
+def check_logits(shape):
+    """Raises `ValueError` unless a shape is that of logits of two classes or more."""
+    shape = tuple(shape)
+    if len(shape) not in (2, 3):
         raise ValueError(
             "Logits must be (batch, classes) or (batch, time, classes); received shape="
-            f"{tuple(outputs.shape)}; end the model in a readout of one of these."
+            f"{shape}; end the model in a readout of one of these."
         )
-    return ops.mean(outputs, axis=1) if rank == 3 else outputs
+    if shape[-1] is not None and shape[-1] < 2:
+        raise ValueError(
+            f"Logits must be of at least two classes; received shape={shape}; end a binary model "
+            "in two logits, such as keras.ops.concatenate([keras.ops.zeros_like(z), z], axis=-1) "
+            "of the single logit z."
+        )
+
+
+def predicted_classes(outputs):
+    """Index of the largest mean logit, int32 `(batch,)`; -1 where a mean logit is not finite.
+
+    Example:
+
+    >>> ops.convert_to_numpy(predicted_classes(ops.array([[0.0, 1], [float("nan"), 1]]))).tolist()
+    [1, -1]
+    """
+    logits = mean_logits(outputs)
+    largest = ops.cast(ops.argmax(logits, axis=-1), "int32")
+    return ops.where(ops.all(ops.isfinite(logits), axis=-1), largest, -ops.ones_like(largest))
+
+
+def class_indices(labels, classes):
+    """Labels as int32 tensor `(batch,)`, also within a compiled program.
+
+    Args:
+        labels: whole numbers `(batch,)` or `(batch, 1)`, or one-hot rows `(batch, classes)`, a
+            tensor or array of any numeric type.
+        classes: number of classes, at least 2.
+
+    Returns:
+        Tensor, with -1 where a label is no class and its value could not be read.
+
+    Raises:
+        ValueError: another shape; where values can be read, also a label that is no class.
+
+    Example:
+
+    >>> ops.convert_to_numpy(class_indices(ops.array([[2], [0]]), 3)).tolist()
+    [2, 0]
+    """
+    labels = ops.convert_to_tensor(labels)
+    if _backend.readable(labels):
+        return ops.convert_to_tensor(validation.class_labels(labels, classes))
+    columns = tuple(labels.shape[1:])
+    if columns == (classes,):
+        largest = ops.cast(ops.argmax(labels, axis=-1), "int32")
+        one_hot = ops.cast(ops.one_hot(largest, classes), labels.dtype)
+        return ops.where(ops.all(labels == one_hot, axis=-1), largest, -ops.ones_like(largest))
+    # A size that a graph does not know is taken for a column.
+    if columns not in ((), (1,), (None,)):
+        raise ValueError(
+            "labels must be whole numbers (n,) or (n, 1), or one-hot rows (n, classes), of "
+            f"{classes} classes; received shape {tuple(labels.shape)}."
+        )
+    labels = ops.reshape(labels, (-1,))
+    whole = ops.cast(labels, "int32")
+    known = ops.logical_and(whole >= 0, whole < classes)
+    known = ops.logical_and(known, ops.cast(whole, labels.dtype) == labels)
+    return ops.where(known, whole, -ops.ones_like(whole))
+
+
+def cross_entropy(classes, logits):
+    """Cross-entropy of logits `(..., classes)` at class indices `(...)`; NaN at an index of -1."""
+    known = classes >= 0
+    entropy = ops.sparse_categorical_crossentropy(
+        ops.where(known, classes, ops.zeros_like(classes)), logits, from_logits=True
+    )
+    # A factor, so that the gradient is NaN too.
+    return entropy * ops.where(known, ops.ones_like(entropy), math.nan)
 
 
 class _SpikingLoss(keras.losses.Loss):
@@ -45,7 +124,8 @@ class _SpikingLoss(keras.losses.Loss):
         self.mse_target = mse_target
 
     def call(self, y_true, y_pred):
-        loss = self._cross_entropy(y_true, y_pred)
+        check_logits(y_pred.shape)
+        loss = self._cross_entropy(class_indices(y_true, y_pred.shape[-1]), y_pred)
         if self.mse_weight:
             squares = ops.square(y_pred - self.mse_target)
             distance = ops.mean(squares, axis=tuple(range(1, len(y_pred.shape))))
@@ -71,11 +151,14 @@ class MeanLogitCrossentropy(_SpikingLoss):
         **kwargs: `reduction` and `dtype`, as in `keras.losses.Loss`.
 
     Call arguments:
-        y_true: integer labels `(batch,)`.
+        y_true: labels `(batch,)` or `(batch, 1)`, whole numbers, or one-hot rows
+            `(batch, classes)`. The loss of a label that is no class is NaN where its value cannot
+            be read, within a compiled step.
         y_pred: logits `(batch, time, classes)` or `(batch, classes)`.
 
     Raises:
-        ValueError: `mse_weight` outside [0, 1].
+        ValueError: `mse_weight` outside [0, 1]; at the call, logits or labels of another shape, and
+            labels that are no class.
 
     Example:
 
@@ -84,8 +167,8 @@ class MeanLogitCrossentropy(_SpikingLoss):
     2.3026
     """
 
-    def _cross_entropy(self, y_true, y_pred):
-        return _sparse_cross_entropy(y_true, mean_logits(y_pred))
+    def _cross_entropy(self, classes, y_pred):
+        return cross_entropy(classes, mean_logits(y_pred))
 
 
 @export
@@ -102,11 +185,14 @@ class TemporalEfficientTraining(_SpikingLoss):
         **kwargs: `reduction` and `dtype`, as in `keras.losses.Loss`.
 
     Call arguments:
-        y_true: integer labels `(batch,)`.
+        y_true: labels `(batch,)` or `(batch, 1)`, whole numbers, or one-hot rows
+            `(batch, classes)`. The loss of a label that is no class is NaN where its value cannot
+            be read, within a compiled step.
         y_pred: logits `(batch, time, classes)` or `(batch, classes)` (one step).
 
     Raises:
-        ValueError: `mse_weight` outside [0, 1].
+        ValueError: `mse_weight` outside [0, 1]; at the call, logits or labels of another shape, and
+            labels that are no class.
 
     Source: Deng et al., ICLR 2022.
 
@@ -117,19 +203,18 @@ class TemporalEfficientTraining(_SpikingLoss):
     2.2375
     """
 
-    def _cross_entropy(self, y_true, y_pred):
-        mean_logits(y_pred)  # refuses the same ranks
+    def _cross_entropy(self, classes, y_pred):
         if len(y_pred.shape) == 2:
-            return _sparse_cross_entropy(y_true, y_pred)
-        y_true = ops.reshape(y_true, (-1, 1))
-        return ops.mean(
-            _sparse_cross_entropy(ops.repeat(y_true, y_pred.shape[1], axis=1), y_pred), axis=1
-        )
+            return cross_entropy(classes, y_pred)
+        classes = ops.repeat(ops.expand_dims(classes, 1), y_pred.shape[1], axis=1)
+        return ops.mean(cross_entropy(classes, y_pred), axis=1)
 
 
 @export
 class MeanLogitAccuracy(keras.metrics.SparseCategoricalAccuracy):
     """Share of samples whose time-averaged logits are largest at the label.
+
+    An answer that is not finite is wrong. Labels are those of `MeanLogitCrossentropy`.
 
     Args:
         name: defaults to `"accuracy"`.
@@ -147,14 +232,11 @@ class MeanLogitAccuracy(keras.metrics.SparseCategoricalAccuracy):
         super().__init__(name=name, dtype=dtype)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        super().update_state(y_true, mean_logits(y_pred), sample_weight)
+        y_pred = ops.convert_to_tensor(y_pred)
+        check_logits(y_pred.shape)
+        matches = predicted_classes(y_pred) == class_indices(y_true, y_pred.shape[-1])
+        # Keras' own comparison takes NaN for class 0.
+        keras.metrics.Mean.update_state(self, matches, sample_weight)
 
     def get_config(self):
         return {"name": self.name, "dtype": self.dtype}
-
-
-def _sparse_cross_entropy(labels, logits):
-    labels = ops.cast(labels, "int32")
-    if len(labels.shape) == len(logits.shape):
-        labels = ops.squeeze(labels, axis=-1)
-    return ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)

@@ -6,6 +6,8 @@ import math
 import numpy as np
 from keras import ops
 
+from keras_dep._internal import validation
+
 NORMS = ("Linf", "L2")
 # Radii that most results are reported at, of 32 x 32 pixels.
 USUAL_RADII = {"Linf": 8 / 255, "L2": 0.5}
@@ -56,11 +58,8 @@ class Threat:
                 f"epsilon must lie in [0, 1] (pixels are in [0, 1]); received {self.epsilon}; "
                 "write 8 of 255 grey levels as 8/255."
             )
-        if self.steps < 1 or self.restarts < 1:
-            raise ValueError(
-                "steps and restarts must be at least 1; received "
-                f"steps={self.steps}, restarts={self.restarts}."
-            )
+        for name in ("steps", "restarts"):
+            validation.whole_number(name, getattr(self, name))
         if self.restarts > 1 and not self.random_start:
             raise ValueError(
                 f"restarts={self.restarts} repeats the same search without random_start=True; "

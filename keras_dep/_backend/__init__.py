@@ -46,6 +46,8 @@ in `whole_program`:
   types;
 - `branches_freely(tensor)`: whether a branch on a value computed from `tensor` costs no waiting
   for its device;
+- `readable(tensor)`: whether its values can be read at once: it belongs to no program that is being
+  compiled, and nothing waits for its device;
 - `either(condition, first, second, variables)`: runs one of two functions without results, which
   assign to some of `variables`; a `ValueError` where the replicas of a strategy cannot;
 - `on_reduced(transform, gradients)`: `transform` of the gradients as reduced over all replicas, in
@@ -88,6 +90,7 @@ double_precision = getattr(_framework, "double_precision", types.doubles_kept)
 without = _kernel("without")
 combination = _kernel("combination")
 branches_freely = _kernel("branches_freely")
+readable = _framework.readable
 either = _framework.either
 on_reduced = _framework.on_reduced
 TransformedStep = _framework.TransformedStep

@@ -140,6 +140,10 @@ def _convolution(strides, padding, dilation_rate, data_format):
     return convolution
 
 
+def readable(tensor):
+    return not isinstance(tensor, jax.core.Tracer)
+
+
 def either(condition, first, second, variables):
     def outcome(function):
         def run():

@@ -138,6 +138,10 @@ def over_steps(step, start, inputs):
     return found.stack()
 
 
+def readable(tensor):
+    return not tf.is_symbolic_tensor(tensor)
+
+
 def either(condition, first, second, variables):
     # Replicas that meet to update a weight cannot do so inside a branch.
     distribute = tf.distribute

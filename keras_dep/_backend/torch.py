@@ -333,6 +333,11 @@ def branches_freely(tensor):
     return not tensor.is_cuda
 
 
+def readable(tensor):
+    # On a GPU who reads a value waits for it.
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 def either(condition, first, second, variables):
     keras.ops.cond(condition, first, second)
 

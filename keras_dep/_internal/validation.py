@@ -28,7 +28,7 @@ def images_and_labels(images, labels, classes=None, bounds=(0.0, 1.0)):
     counts = len(_array("images", images)), len(_array("labels", labels))
     if not counts[0] or counts[0] != counts[1]:
         raise ValueError(
-            "images and labels must be at least one image and one label each; received "
+            "Images and labels must be at least one image and one label each; received "
             f"{counts[0]} images and {counts[1]} labels."
         )
     return checked_images(images, bounds), class_labels(labels, classes)
@@ -94,20 +94,22 @@ def checked_images(images, bounds=(0.0, 1.0)):
     given = _array("images", images)
     if given.dtype.kind not in "biuf" or given.ndim < 2 or not given.size:
         raise ValueError(
-            "images must be numbers (n, ...), at least one image; received "
+            "Images must be numbers (n, ...), at least one image; received "
             f"{given.dtype} {given.shape}."
         )
     given = np.ascontiguousarray(given, "float32")
     least, most = given.min(), given.max()
+    limits = "be finite" if bounds is None else "lie in [{:g}, {:g}]".format(*bounds)
     if not (np.isfinite(least) and np.isfinite(most)):
         count = int((~np.isfinite(given)).reshape(len(given), -1).any(axis=1).sum())
         raise ValueError(
-            f"images must be finite; received others in {count} of {len(given)} images."
+            f"Images must {limits}; received values that are not finite in {count} of {len(given)} "
+            "images."
         )
     if bounds is not None and not (bounds[0] <= least and most <= bounds[1]):
         raise ValueError(
-            f"images must lie in [{bounds[0]:g}, {bounds[1]:g}]; received values from {least:.4g} "
-            f"to {most:.4g}; scale them, and put normalisation inside the model."
+            f"Images must {limits}; received values from {least:.4g} to {most:.4g}; scale them, "
+            "and put normalisation inside the model."
         )
     return given
 
@@ -129,8 +131,10 @@ def whole_number(name, value, least=1):
         number = operator.index(value) if is_number else None
     except TypeError:
         number = None
-    if number is None or number < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}; received {value!r}.")
+    if number is None:
+        raise ValueError(f"{name} must be a whole number, at least {least}; received {value!r}.")
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}; received {number}.")
     return number
 
 

@@ -1,10 +1,12 @@
 """Attacks that choose their own step lengths: what APGD and SA-PGD share."""
 
+import math
+
 import numpy as np
 from keras import ops
 
 from keras_dep.attacks import gradient
-from keras_dep.losses import mean_logits
+from keras_dep.losses import predicted_classes
 from keras_dep.threat import Threat
 
 
@@ -41,7 +43,10 @@ class AdaptiveAttack(gradient.GradientAttack):
             """`(gradient, loss per image, fooled per image)` at a candidate."""
             slope, outputs = look(candidate, labels)
             slope = ops.where(ops.isfinite(slope), slope, ops.zeros_like(slope))
-            return slope, self.objective(labels, outputs), self._fooled(labels, outputs)
+            loss = self.objective(labels, outputs)
+            # No comparison with NaN holds: a candidate behind it would never be the better one.
+            loss = ops.where(ops.isnan(loss), -math.inf, loss)
+            return slope, loss, self._fooled(labels, outputs)
 
         result = None
         for restart in range(self.threat.restarts):
@@ -53,7 +58,7 @@ class AdaptiveAttack(gradient.GradientAttack):
         return gradient.choose(result.fooled, result.fooling, result.best)
 
     def _fooled(self, labels, outputs):
-        chosen = ops.cast(ops.argmax(mean_logits(outputs), axis=-1), "int32")
+        chosen = predicted_classes(outputs)
         return chosen == labels if self.targeted else chosen != labels
 
 

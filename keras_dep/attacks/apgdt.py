@@ -3,6 +3,8 @@
 import numpy as np
 from keras import ops
 
+from keras_dep import inference
+from keras_dep._internal import validation
 from keras_dep.attacks import objectives
 from keras_dep.attacks.apgd import APGD
 from keras_dep.losses import mean_logits
@@ -46,11 +48,9 @@ class APGDT(APGD):
         for name in ("loss", "targeted"):
             if name in gradient:
                 raise ValueError(f"APGDT decides {name} by itself; received {gradient[name]!r}.")
-        if classes < 1:
-            raise ValueError(f"classes must be at least 1; received {classes}; 9 is usual.")
         super().__init__(epsilon=epsilon, steps=steps, restarts=restarts, norm=norm, **gradient)
         self.loss = "targeted_dlr"
-        self.classes = classes
+        self.classes = validation.whole_number("classes", classes)
 
     def get_config(self):
         return {**super().get_config(), "classes": self.classes}
@@ -59,7 +59,7 @@ class APGDT(APGD):
         return objectives.targeted_logit_ratio(labels, outputs)
 
     def _craft(self, model, images, labels, seed):
-        classes = model.compute_output_shape(tuple(images.shape))[-1]
+        classes = inference.class_count(model, images)
         if classes < 4:
             raise ValueError(f"APGDT needs at least 4 classes; received {classes}; use APGD.")
         scores = mean_logits(ops.convert_to_tensor(model.predict_on_batch(images)))

@@ -9,6 +9,8 @@ import numpy as np
 from keras import ops
 
 from keras_dep import _backend
+from keras_dep import inference
+from keras_dep._internal import validation
 from keras_dep.attacks import estimators
 from keras_dep.attacks import objectives
 from keras_dep.threat import Threat
@@ -65,7 +67,7 @@ class Attack:
 
     def __init__(self, threat: Threat, *, seed=0, targeted=False):
         self.threat = threat
-        self.seed = seed
+        self.seed = validation.checked_seed(seed)
         self.targeted = targeted
 
     def __call__(self, model, x, y, seed=None, spare_errors=False):
@@ -74,8 +76,9 @@ class Attack:
         Args:
             model: a built `keras.Model` from images to logits `(batch, classes)` or
                 `(batch, time, classes)`.
-            x: images in the bounds of the threat, float, array or tensor.
-            y: integer labels `(batch,)`: the true classes, or the wanted ones of a targeted attack.
+            x: images in the bounds of the threat, array or tensor, at least one.
+            y: labels, the true classes or the wanted ones of a targeted attack: whole numbers
+                `(batch,)` or `(batch, 1)`, or one-hot rows `(batch, classes)`.
             seed: replaces the attack's seed for this call, an integer or a list.
             spare_errors: leave images unchanged on which the attacker has nothing left to do, the
                 model being wrong already, or at the target.
@@ -84,13 +87,13 @@ class Attack:
             Images like `x`: a NumPy array for a NumPy array, else a tensor.
 
         Raises:
-            ValueError: images outside the bounds, or labels that do not fit the images.
+            ValueError: images that are not finite or outside the bounds, labels that do not fit the
+                images or the classes of the model, or a model that answers no logits.
         """
-        _check(x, y, self.threat.bounds)
-        images = ops.convert_to_tensor(x, dtype="float32")
-        labels = ops.convert_to_tensor(y, dtype="int32")
+        seed = self.seed if seed is None else validation.checked_seed(seed)
+        images, labels = self._checked(model, x, y, self.threat.bounds)
         with random_states_kept(model):
-            found = self._craft(model, images, labels, self.seed if seed is None else seed)
+            found = self._craft(model, images, labels, seed)
             if spare_errors:
                 found = choose(self._ask(model, images, labels) > 0, images, found)
         return ops.convert_to_numpy(found) if isinstance(x, np.ndarray) else found
@@ -109,7 +112,15 @@ class Attack:
 
     def success(self, labels, outputs):
         """By how much answers are what the attacker wants, per sample: fooled where positive."""
-        return objectives.aimed("margin", self.targeted, labels, outputs)
+        return objectives.success(self.targeted, labels, outputs)
+
+    def _checked(self, model, x, y, bounds):
+        """Images and labels `(batch,)` as tensors."""
+        images, _ = validation.images_and_labels(x, y, bounds=bounds)
+        with random_states_kept(model):
+            classes = inference.class_count(model, images)
+        labels = validation.class_labels(y, classes)
+        return ops.convert_to_tensor(images), ops.convert_to_tensor(labels)
 
     def _closest(self, model, candidates, labels):
         """Per image, the first of the candidates that succeeds, else the one closest to it."""
@@ -173,8 +184,6 @@ class GradientAttack(Attack):
                 f"surrogate or estimator must be given, not both; received {surrogate!r} and "
                 f"{estimator!r}."
             )
-        if samples < 1:
-            raise ValueError(f"samples must be at least 1; received {samples}.")
         self.loss = objectives.check(loss)
         self.surrogate = surrogate
         self.width = width
@@ -182,7 +191,7 @@ class GradientAttack(Attack):
         self._rule = self.estimator or estimators.Estimator()
         if surrogate is not None:
             self._rule = estimators.Surrogate(surrogate, width)
-        self.samples = samples
+        self.samples = validation.whole_number("samples", samples)
 
     def get_config(self):
         threat = self.threat
@@ -200,8 +209,11 @@ class GradientAttack(Attack):
         }
 
     def gradient(self, model, x, y):
-        """Gradient of the objective at images, as it is: zeros and non-finite values included."""
-        images, labels = ops.convert_to_tensor(x, "float32"), ops.convert_to_tensor(y, "int32")
+        """Gradient of the objective at images, as it is: zeros and non-finite values included.
+
+        Arguments as in the call; any finite images.
+        """
+        images, labels = self._checked(model, x, y, bounds=None)
         with random_states_kept(model):
             return ops.convert_to_numpy(self._look(model)(images, labels)[0])
 
@@ -211,7 +223,7 @@ class GradientAttack(Attack):
 
     def _craft(self, model, images, labels, seed):
         if self.loss == "dlr":
-            classes = model.compute_output_shape(tuple(images.shape))[-1]
+            classes = inference.class_count(model, images)
             if classes < 3:
                 raise ValueError(
                     f"loss='dlr' needs at least 3 classes; received {classes}; use 'ce'."
@@ -301,18 +313,6 @@ def _gradient_and_outputs(model, target, estimator, objective):
         ask = functools.partial(estimator.ask, model)
         compiled[family] = _backend.gradient_and_outputs(model, objective, ask)
     return compiled[family]
-
-
-def _check(x, y, bounds):
-    low, high = bounds
-    if len(x) != len(y):
-        raise ValueError(f"x and y must have one length; received {len(x)} and {len(y)}.")
-    least, most = float(ops.min(x)), float(ops.max(x))
-    if not (low <= least and most <= high):
-        raise ValueError(
-            f"Images must lie in [{low:g}, {high:g}]; received values from {least:.4g} to "
-            f"{most:.4g}; scale them, and put normalisation inside the model."
-        )
 
 
 def _random_states(model):

@@ -1,26 +1,30 @@
 """What an attack maximises: a loss per sample, of integer labels and a model's answers."""
 
+import math
+
 from keras import ops
 
+from keras_dep import losses
 from keras_dep.losses import mean_logits
 
 
 def cross_entropy(labels, outputs):
     """Cross-entropy of the mean logits."""
-    return _entropy(labels, mean_logits(outputs))
+    return losses.cross_entropy(labels, mean_logits(outputs))
 
 
 def first_step(labels, outputs):
     """Cross-entropy of the logits of the first time step, which is all that some attacks see."""
-    return _entropy(labels, outputs[:, 0] if len(outputs.shape) == 3 else mean_logits(outputs))
+    first = outputs[:, 0] if len(outputs.shape) == 3 else outputs
+    return losses.cross_entropy(labels, mean_logits(first))
 
 
 def every_step(labels, outputs):
     """Mean over time of each step's cross-entropy."""
     if len(outputs.shape) == 2:
-        return _entropy(labels, outputs)
-    steps = range(outputs.shape[1])
-    return ops.mean(ops.stack([_entropy(labels, outputs[:, step]) for step in steps]), axis=0)
+        return cross_entropy(labels, outputs)
+    steps = [losses.cross_entropy(labels, step) for step in ops.unstack(outputs, axis=1)]
+    return ops.mean(ops.stack(steps), axis=0)
 
 
 def margin(labels, outputs):
@@ -67,9 +71,25 @@ LOSSES = {
 
 
 def aimed(name, targeted, labels, outputs):
-    """The loss of a name per sample, negative where the labels are a class to be reached."""
+    """The loss of a name per sample, negative where the labels are a class to be reached.
+
+    Labels may also be a column or one-hot rows, as in training.
+    """
+    losses.check_logits(outputs.shape)
+    if len(labels.shape) > 1:
+        labels = losses.class_indices(labels, outputs.shape[-1])
     value = LOSSES[name](labels, outputs)
     return -value if targeted else value
+
+
+def success(targeted, labels, outputs):
+    """By how much answers are what the attacker wants: the margin, fooled where positive.
+
+    An answer that is not finite is wrong: it fools, and reaches no class.
+    """
+    value = aimed("margin", targeted, labels, outputs)
+    finite = losses.predicted_classes(outputs) >= 0
+    return ops.where(finite, value, -math.inf if targeted else math.inf)
 
 
 def check(loss):
@@ -77,7 +97,3 @@ def check(loss):
     if loss not in LOSSES:
         raise ValueError(f"loss must be one of {', '.join(LOSSES)}; received {loss!r}.")
     return loss
-
-
-def _entropy(labels, logits):
-    return ops.sparse_categorical_crossentropy(ops.cast(labels, "int32"), logits, from_logits=True)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from keras import ops
 
+from keras_dep._internal import validation
 from keras_dep.attacks.gradient import Attack
 from keras_dep.attacks.gradient import image_draws
 from keras_dep.threat import Threat
@@ -52,11 +53,9 @@ class RandomSearch(Attack):
         norm="Linf",
     ):
         super().__init__(Threat(epsilon=epsilon, norm=norm), seed=seed, targeted=targeted)
-        if draws < 1:
-            raise ValueError(f"draws must be at least 1; received {draws}.")
         if points not in POINTS:
             raise ValueError(f"points must be one of {', '.join(POINTS)}; received {points!r}.")
-        self.draws = draws
+        self.draws = validation.whole_number("draws", draws)
         self.points = points
 
     def get_config(self):

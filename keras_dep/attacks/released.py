@@ -80,7 +80,7 @@ class Released(Attack):
         Returns:
             Tensor `(batch, time, classes)`.
         """
-        images, labels = ops.convert_to_tensor(x, "float32"), ops.convert_to_tensor(y, "int32")
+        images, labels = self._checked(model, x, y, self.threat.bounds)
         with random_states_kept(model):
             found, seen = self._normalized(model, images, labels, self.seed)
             network = self._behind_normalization(model)

@@ -3,6 +3,7 @@
 import numpy as np
 from keras import ops
 
+from keras_dep._internal import validation
 from keras_dep.attacks import objectives
 from keras_dep.attacks.gradient import Attack
 from keras_dep.attacks.gradient import image_draws
@@ -55,12 +56,9 @@ class SPSA(Attack):
     ):
         threat = Threat(epsilon=epsilon, step_size=step_size, steps=steps, norm=norm)
         super().__init__(threat, seed=seed, targeted=targeted)
-        if directions < 1 or not 0 < spacing <= 1:
-            raise ValueError(
-                "directions must be at least 1 and spacing in (0, 1]; received "
-                f"directions={directions}, spacing={spacing}."
-            )
-        self.directions = directions
+        if not 0 < spacing <= 1:
+            raise ValueError(f"spacing must lie in (0, 1]; received {spacing}; 0.01 is usual.")
+        self.directions = validation.whole_number("directions", directions)
         self.spacing = spacing
         self.loss = objectives.check(loss)
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_dep._internal import validation
 from keras_dep.attacks import bumps
 from keras_dep.attacks.gradient import Attack
 from keras_dep.attacks.gradient import image_draws
@@ -52,11 +53,9 @@ class Square(Attack):
         self, *, epsilon=8 / 255, queries=5000, share=0.8, seed=0, targeted=False, norm="Linf"
     ):
         super().__init__(Threat(epsilon=epsilon, norm=norm), seed=seed, targeted=targeted)
-        if queries < 1:
-            raise ValueError(f"queries must be at least 1; received {queries}.")
         if not 0 < share <= 1:
             raise ValueError(f"share must lie in (0, 1]; received {share}; the usual one is 0.8.")
-        self.queries = queries
+        self.queries = validation.whole_number("queries", queries)
         self.share = share
 
     def get_config(self):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_dep import inference
+from keras_dep._internal import validation
 
 
 class CollapseWatch(keras.callbacks.Callback):
@@ -14,25 +15,27 @@ class CollapseWatch(keras.callbacks.Callback):
 
     - the network **collapsed** when it had learnt something, `before >= 2 chance`, and lost at
       least half of that, `after <= chance + (before - chance) / 2`, or when its loss is no longer
-      finite;
+      finite, as it is where an answer is not;
     - it **recovered** when a later epoch ends at `chance + 0.9 (before - chance)` or above.
 
     Give it to `PoisonInjection(watch=...)`, and list both among the callbacks of `fit`.
 
     Args:
-        images: float images in [0, 1], `(n, ...)`, held out of training.
-        labels: integer labels `(n,)`.
+        images: images in [0, 1], `(n, ...)`, held out of training.
+        labels: whole numbers `(n,)` or `(n, 1)`, or one-hot rows `(n, classes)`.
         chance: accuracy of guessing; default 1 over the number of distinct labels.
         writer: a `keras_dep.summaries.EventWriter`, or `None`.
-        batch_size: images per call of the model.
+        batch_size: images per call of the model, at least 1.
 
     Attributes:
         events: list of dictionaries, one per poisoned batch: `epoch`, `place`, `before`, `after`
-            (accuracies), `loss_before`, `loss_after`, `collapsed`, `recovered_epoch` (`None` while
-            it has not).
+            (accuracies), `loss_before`, `loss_after`, `non_finite_answers` (the number of images
+            answered with something that is not finite behind the batch, each of them wrong),
+            `collapsed`, `recovered_epoch` (`None` while it has not).
 
     Raises:
-        ValueError: no images, or labels that do not fit them.
+        ValueError: images that are none, not finite or outside [0, 1], or labels that do not fit
+            them; when it measures, labels that are no class of the model.
 
     Example:
 
@@ -43,16 +46,10 @@ class CollapseWatch(keras.callbacks.Callback):
 
     def __init__(self, images, labels, chance=None, writer=None, batch_size=128):
         super().__init__()
-        if not len(images) or len(images) != len(labels):
-            raise ValueError(
-                "CollapseWatch needs at least one image and one label each; received "
-                f"{len(images)} images and {len(labels)} labels."
-            )
-        self.images = images
-        self.labels = np.asarray(labels)
+        self.images, self.labels = validation.images_and_labels(images, labels)
         self.chance = 1 / len(np.unique(self.labels)) if chance is None else chance
         self.writer = writer
-        self.batch_size = batch_size
+        self.batch_size = validation.whole_number("batch_size", batch_size)
         self.events = []
         self._before = None
 
@@ -72,7 +69,8 @@ class CollapseWatch(keras.callbacks.Callback):
 
     def after(self, model, epoch, place):
         """Measures behind a poisoned batch and judges it."""
-        (before, loss_before), (after, loss_after) = self._before, self._measure(model)
+        before, loss_before, _ = self._before
+        after, loss_after, non_finite_answers = self._measure(model)
         lost_half = after <= self.chance + (before - self.chance) / 2
         collapsed = not np.isfinite(loss_after) or (before >= 2 * self.chance and lost_half)
         self.events.append(
@@ -83,6 +81,7 @@ class CollapseWatch(keras.callbacks.Callback):
                 "after": after,
                 "loss_before": loss_before,
                 "loss_after": loss_after,
+                "non_finite_answers": non_finite_answers,
                 "collapsed": bool(collapsed),
                 "recovered_epoch": None,
             }
@@ -93,13 +92,14 @@ class CollapseWatch(keras.callbacks.Callback):
             self.writer.scalar("poison/accuracy_after", after, step)
             self.writer.scalar("poison/loss_before", loss_before, step)
             self.writer.scalar("poison/loss_after", loss_after, step)
+            self.writer.scalar("poison/non_finite_answers", non_finite_answers, step)
             self.writer.scalar("poison/collapsed", float(collapsed), step)
 
     def on_epoch_end(self, epoch, logs=None):
         waiting = [e for e in self.events if e["collapsed"] and e["recovered_epoch"] is None]
         if not waiting:
             return
-        accuracy, _ = self._measure(self.model)
+        accuracy = self._measure(self.model).accuracy
         for event in waiting:
             if accuracy >= self.chance + 0.9 * (event["before"] - self.chance):
                 event["recovered_epoch"] = epoch
@@ -111,4 +111,4 @@ class CollapseWatch(keras.callbacks.Callback):
         self.events = [dict(event) for event in state["events"]]
 
     def _measure(self, model):
-        return inference.accuracy_and_loss(model, self.images, self.labels, self.batch_size)
+        return inference.score(model, self.images, self.labels, self.batch_size)

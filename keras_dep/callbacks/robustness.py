@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_dep import attacks
 from keras_dep import inference
+from keras_dep._internal import validation
 from keras_dep.attacks.gradient import random_states_kept
 
 
@@ -19,19 +20,23 @@ class RobustnessLog(keras.callbacks.Callback):
     report is that of `keras_dep.evaluate`.
 
     Args:
-        images: float images in [0, 1], `(n, ...)`, held out of training.
-        labels: integer labels `(n,)`.
+        images: images in [0, 1], `(n, ...)`, held out of training.
+        labels: whole numbers `(n,)` or `(n, 1)`, or one-hot rows `(n, classes)`.
         attack: any `attack(model, x, y) -> x_adv`; default `keras_dep.PGD()`.
         every: epochs from one measurement to the next, at least 1.
         writer: a `keras_dep.summaries.EventWriter`, or `None`.
         network: the model to attack where it is not the one in `fit`.
-        batch_size: images at a time.
+        batch_size: images at a time, at least 1.
 
     Attributes:
-        history: list of dictionaries `epoch`, `accuracy`, `seconds`.
+        history: list of dictionaries `epoch`, `accuracy`, `non_finite_answers` (the number of
+            attacked images answered with something that is not finite, each of them wrong) and
+            `seconds`.
 
     Raises:
-        ValueError: `every` below 1, no images, or labels that do not fit them.
+        ValueError: `every` or `batch_size` below 1, images that are none, not finite or outside
+            [0, 1], or labels that do not fit them; when it measures, labels that are no class of
+            the model.
 
     Example:
 
@@ -44,20 +49,12 @@ class RobustnessLog(keras.callbacks.Callback):
         self, images, labels, attack=None, every=1, writer=None, network=None, batch_size=128
     ):
         super().__init__()
-        if type(every) is not int or every < 1:
-            raise ValueError(f"every must be a number of epochs, at least 1; received {every!r}.")
-        if not len(images) or len(images) != len(labels):
-            raise ValueError(
-                "RobustnessLog needs at least one image and one label each; received "
-                f"{len(images)} images and {len(labels)} labels."
-            )
-        self.images = np.asarray(images, "float32")
-        self.labels = np.asarray(labels)
+        self.images, self.labels = validation.images_and_labels(images, labels)
         self.attack = attack or attacks.PGD()
-        self.every = every
+        self.every = validation.whole_number("every", every)
         self.writer = writer
         self.network = network
-        self.batch_size = batch_size
+        self.batch_size = validation.whole_number("batch_size", batch_size)
         self.history = []
 
     def on_epoch_end(self, epoch, logs=None):
@@ -69,21 +66,23 @@ class RobustnessLog(keras.callbacks.Callback):
             logs["robust_accuracy"] = record["accuracy"]
         if self.writer is not None:
             step = int(self.model.optimizer.iterations)
-            self.writer.scalar("robustness/accuracy", record["accuracy"], step)
-            self.writer.scalar("robustness/seconds", record["seconds"], step)
+            for name in ("accuracy", "non_finite_answers", "seconds"):
+                self.writer.scalar(f"robustness/{name}", record[name], step)
 
     def measure(self):
-        """Attacks now; returns a dictionary of `accuracy` and `seconds`."""
+        """Attacks now; returns a dictionary as in `history`, without the epoch."""
         model, started, size = self.network or self.model, time.perf_counter(), self.batch_size
         crafted = [
             self.attack(model, self.images[i : i + size], self.labels[i : i + size])
             for i in range(0, len(self.images), size)
         ]
         with random_states_kept(model):
-            accuracy, _ = inference.accuracy_and_loss(
-                model, np.concatenate(crafted), self.labels, size
-            )
-        return {"accuracy": accuracy, "seconds": time.perf_counter() - started}
+            found = inference.score(model, np.concatenate(crafted), self.labels, size)
+        return {
+            "accuracy": found.accuracy,
+            "non_finite_answers": found.non_finite_answers,
+            "seconds": time.perf_counter() - started,
+        }
 
     def get_state(self):
         return {"history": self.history}

@@ -131,7 +131,7 @@ def test_bad_input():
         ValueError, match="loss must be one of ce, first_step, tet, margin, dlr; received 'cw'"
     ):
         APGD(loss="cw")
-    with pytest.raises(ValueError, match="steps and restarts must be at least 1"):
+    with pytest.raises(ValueError, match="steps must be at least 1; received 0"):
         SAPGD(steps=0)
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2)])
     with pytest.raises(ValueError, match="needs at least 3 classes; received 2; use 'ce'"):

@@ -195,6 +195,7 @@ def test_events_can_be_read_back(tmp_path):
         "poison/accuracy_after": 0.2,
         "poison/loss_before": entropy(90),
         "poison/loss_after": entropy(20),
+        "poison/non_finite_answers": 0.0,
         "poison/collapsed": 1.0,
     }
     assert set(scalars) == set(expected)

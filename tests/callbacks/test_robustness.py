@@ -55,7 +55,7 @@ def test_a_checkpoint_can_follow_it(tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (dict(every=0), "every must be a number of epochs, at least 1; received 0"),
+        (dict(every=0), "every must be at least 1; received 0"),
         (dict(labels=np.zeros(2)), "one image and one label each; received 40 images and 2"),
     ],
 )
