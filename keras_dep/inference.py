@@ -2,6 +2,7 @@
 
 import typing
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -26,7 +27,6 @@ def logits(model, images, batch_size=128):
 
     Example:
 
-    >>> import keras
     >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     >>> logits(model, np.zeros((5, 3), "float32")).shape
     (5, 2)
@@ -54,7 +54,6 @@ def class_count(model, images):
 
     Example:
 
-    >>> import keras
     >>> class_count(keras.Sequential([keras.layers.Dense(2)]), np.zeros((5, 3), "float32"))
     2
     """
@@ -67,6 +66,23 @@ def class_count(model, images):
             shape = getattr(outputs, "shape", None)
     _check_answer(model, shape, outputs)
     return int(shape[-1])
+
+
+def data_formats(model):
+    """The distinct data formats of a model's layers, in their order: where its channels are.
+
+    Example:
+
+    >>> data_formats(keras.Sequential([keras.layers.MaxPooling2D(data_format="channels_first")]))
+    ['channels_first']
+    """
+    formats = {
+        getattr(layer, "data_format", None): layer
+        for layer in model._flatten_layers()
+        # It takes that of the process, and none matters to it but for its order.
+        if not isinstance(layer, keras.layers.Flatten)
+    }
+    return [each for each in formats if each is not None]
 
 
 def judged(scores, labels):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_dep import inference
 from keras_dep._internal import validation
 from keras_dep.attacks import bumps
 from keras_dep.attacks.gradient import Attack
@@ -32,8 +33,9 @@ class Square(Attack):
         norm: `"Linf"` or `"L2"`.
 
     Call arguments:
-        x: images `(batch, height, width, channels)`, or as Keras' data format says, or frames of
-            such `(batch, time, ...)`, whose squares lie in one place and differ in sign.
+        x: images `(batch, height, width, channels)`, or as the data format of the model's first
+            layer that has one says, or Keras' own, or frames of such `(batch, time, ...)`, whose
+            squares lie in one place and differ in sign.
 
     Raises:
         ValueError: an argument outside its limits, or images without rows and columns.
@@ -67,7 +69,7 @@ class Square(Attack):
                 "Square needs images with rows, columns and channels; received shape "
                 f"{tuple(images.shape)}; use RandomSearch."
             )
-        as_map, as_given = layouts(images.shape)
+        as_map, as_given = layouts(images.shape, *inference.data_formats(model)[:1])
         clean = as_map(ops.convert_to_numpy(images))
         draws = image_draws(clean, seed)
 
@@ -113,9 +115,9 @@ class Square(Attack):
         return min(max(round(math.sqrt(share * shape[0] * shape[1])), 1), *shape)
 
 
-def layouts(shape):
+def layouts(shape, data_format=None):
     """Functions from images or frames of a shape to `(batch, rows, columns, rest)` and back."""
-    first = keras.config.image_data_format() == "channels_first"
+    first = (data_format or keras.config.image_data_format()) == "channels_first"
     frames = tuple(shape[1:-3])
 
     def as_map(pixels):

@@ -46,8 +46,8 @@ def checklist(
 
     Args:
         model: a `keras.Model` from images in [0, 1] to logits.
-        images: float array `(n, ...)` in [0, 1].
-        labels: integer array `(n,)`.
+        images: array `(n, ...)` in [0, 1].
+        labels: whole numbers `(n,)` or `(n, 1)`, or one-hot rows `(n, classes)`.
         epsilon: radius of the L-infinity ball in pixel units.
         substitutes: independently trained models to transfer from; two or more give row 2 its full
             weight.
@@ -66,17 +66,20 @@ def checklist(
     Returns:
         List of rows, dictionaries of `number`, `sign`, `measured` (a dictionary), `criterion`,
         `evidence` and `passed`, which is `None` where the sign cannot be measured on this model.
+        Where attacks do not reach all spikes, `measured` says why as `left_out`, and the row is not
+        passed. An answer that is not finite is an error; row 7 counts and fails them.
         Each piece of evidence holds a count and what it is `of`, their 95 % Wilson `interval`, the
         `limit` of their share, and the `p_value` of an excess. Accuracies count images that were
         right to begin with; shares are of all images unless said otherwise.
 
     Raises:
-        ValueError: data that do not fit, an unknown row, a significance outside its limits, or a
-            file of another checklist.
+        ValueError: images that are none, not finite or outside [0, 1], labels that do not fit them
+            or the model's classes, an unknown row, an argument outside its limits, or a file of
+            another checklist.
 
     Source: Athalye et al., ICML 2018, signs 1 to 5; the others are particular to spiking networks.
     """
-    images, labels = measure.check_data(images, labels)
+    images, labels = measure.check_data(model, images, labels, batch_size)
     rows = tuple(SIGNS) if rows is None else check_rows(rows)
     if not 0 < significance < 1:
         raise ValueError(f"significance must lie in (0, 1); received {significance}; try 0.01.")
@@ -98,7 +101,7 @@ def checklist(
     bar = keras.utils.Progbar(len(rows), verbose=verbose, unit_name="row")
     for done, number in enumerate(rows, 1):
         if number not in known:
-            known[number] = {"number": number, **SIGNS[number](bench)}
+            known[number] = durable.strict({"number": number, **SIGNS[number](bench)})
         # The verdict alone depends on the significance.
         known[number]["passed"] = is_passed(known[number], significance)
         record["rows"] = [known[each] for each in sorted(known)]
@@ -136,15 +139,14 @@ def _saved(file, wanted):
         found, _ = record["protocol"], record["rows"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is not a checklist; choose another file.") from error
-    wanted = json.loads(json.dumps(wanted))
+    wanted = durable.strict(wanted)
     provenance.refuse_other(file, "a checklist", found, wanted, "choose another file")
     return record
 
 
 def _save(file, record):
     if file is not None:
-        with durable.whole_file(file) as unfinished, open(unfinished, "w") as opened:
-            json.dump(record, opened, indent=1)
+        durable.write_json(file, record)
 
 
 def check_rows(rows):
@@ -165,7 +167,9 @@ def checklist_table(rows):
         measured = ", ".join(f"{name} {_brief(value)}" for name, value in row["measured"].items())
         evidence = "; ".join(map(_evidence, row["evidence"]))
         cells = (row["number"], row["sign"], measured, evidence, row["criterion"])
-        lines.append(f"| {' | '.join(map(str, cells))} | {verdict[row['passed']]} |")
+        left_out = row["passed"] is None and "left_out" in row["measured"]
+        passed = "**left out**" if left_out else verdict[row["passed"]]
+        lines.append(f"| {' | '.join(map(str, cells))} | {passed} |")
     return "\n".join(lines) + "\n"
 
 
@@ -178,4 +182,6 @@ def _evidence(found):
 
 
 def _brief(value):
+    if value is None:
+        return "not finite"
     return f"{value:.4g}" if isinstance(value, float) else value

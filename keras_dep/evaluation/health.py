@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from keras_dep import precision
 from keras_dep.attacks import FGSM
+from keras_dep.evaluation import measure
+from keras_dep.evaluation import protocol
 
 
 def gradient_health(model, images, labels, attack=None, batch_size=128):
@@ -13,15 +16,21 @@ def gradient_health(model, images, labels, attack=None, batch_size=128):
 
     Args:
         model: a `keras.Model` from images to logits.
-        images: float32 array `(n, ...)` in [0, 1], `n >= 1`.
-        labels: integer array `(n,)`.
+        images: array `(n, ...)` in [0, 1], `n >= 1`.
+        labels: whole numbers `(n,)` or `(n, 1)`, or one-hot rows `(n, classes)`.
         attack: a gradient attack whose loss and surrogate are used; default `FGSM()`.
-        batch_size: images at a time.
+        batch_size: images at a time, at least 1.
 
     Returns:
         Dictionary of `zero_pixels`, the share of gradient entries that are exactly zero;
         `zero_images`, the share of images without any other; `non_finite_images`, the number of
-        images with an entry that is not finite.
+        images with an entry that is not finite. Of a model that computes in half precision, whose
+        rounding may be what makes entries zero, also `zero_pixels_in_float32` and
+        `zero_images_in_float32` of its copy in float32, `None` where Keras cannot copy it.
+
+    Raises:
+        ValueError: images that are none, not finite or outside [0, 1], labels that do not fit them
+            or the model's classes, a batch size below 1.
 
     Example:
 
@@ -30,7 +39,26 @@ def gradient_health(model, images, labels, attack=None, batch_size=128):
     >>> gradient_health(model, np.full((6, 4), 0.5, "float32"), np.zeros(6, "int32"))["zero_images"]
     0.0
     """
+    images, labels = measure.check_data(model, images, labels, batch_size)
     attack = attack or FGSM()
+    found = _state(model, images, labels, attack, batch_size)
+    if protocol.is_half(model):
+        copy = float32_copy(model)
+        exact = {} if copy is None else _state(copy, images, labels, attack, batch_size)
+        names = ("zero_pixels", "zero_images")
+        found |= {f"{name}_in_float32": exact.get(name) for name in names}
+    return found
+
+
+def float32_copy(model):
+    """A copy of a model that computes in float32, or `None` where Keras cannot copy it."""
+    try:
+        return precision.with_dtype(model, "float32")
+    except ValueError:
+        return None
+
+
+def _state(model, images, labels, attack, batch_size):
     zeros, silent, broken = 0, 0, 0
     for start in range(0, len(images), batch_size):
         chosen = slice(start, start + batch_size)

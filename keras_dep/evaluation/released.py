@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_dep import attacks
+from keras_dep import inference
 from keras_dep.evaluation import measure
 from keras_dep.losses import mean_logits
 
@@ -34,8 +35,8 @@ def released_protocol(
 
     Args:
         model: a `keras.Model` that normalises its pixels and repeats its image at every step.
-        images: float array `(n, ...)` in [0, 1].
-        labels: integer array `(n,)`.
+        images: array `(n, ...)` in [0, 1].
+        labels: whole numbers `(n,)` or `(n, 1)`, or one-hot rows `(n, classes)`.
         epsilon: radius, of pixels as described, of normalised images as released.
         step_size: length of a step of PGD, likewise.
         steps: steps of PGD.
@@ -44,12 +45,13 @@ def released_protocol(
 
     Returns:
         List of rows, dictionaries of `protocol`, `attack`, `accuracy`, `interval`, `correct`,
-        `images`, and of the `mean_change` and the `largest_change` of a pixel.
+        `images`, `non_finite_answers` (images answered with something that is not finite, which are
+        errors), and of the `mean_change` and the `largest_change` of a pixel.
 
     Raises:
         ValueError: data or a model that do not fit.
     """
-    images, labels = measure.check_data(images, labels)
+    images, labels = measure.check_data(model, images, labels, batch_size)
     ball = {"epsilon": epsilon, "seed": seed}
     described = {
         "fgsm": attacks.FGSM(**ball),
@@ -77,20 +79,23 @@ def released_protocol(
 
 
 def _measured(model, attack, images, labels, batch_size):
-    correct, changes = 0, []
+    correct, non_finite, changes = 0, 0, []
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
         x, y = images[part], labels[part]
         crafted = attack(model, x, y)
         if getattr(attack, "stale_state", False):
             scores = keras.ops.convert_to_numpy(mean_logits(attack.answers(model, x, y)))
-            correct += int((scores.argmax(axis=1) == y).sum())
+            right, finite = inference.judged(scores, y)
         else:
-            correct += int(measure.right(model, crafted, y, batch_size).sum())
+            right, finite = measure.judged(model, crafted, y, batch_size)
+        correct += int(right.sum())
+        non_finite += int((~finite).sum())
         changes.append(np.abs(crafted - x).reshape(-1))
     changes = np.concatenate(changes)
     return {
         **measure.proportion(correct, len(images)),
+        "non_finite_answers": non_finite,
         "mean_change": float(changes.mean()),
         "largest_change": float(changes.max()),
     }

@@ -29,6 +29,8 @@ def markdown(record):
         f"| **worst case per image** | **{_percent(worst)}** | {_interval(worst)} | | "
         f"{worst['correct']} |"
     )
+    answers = [("none", clean), *((row["attack"], row) for row in record["attacks"])]
+    non_finite = {name: each["non_finite_answers"] for name, each in answers}
     health = record["gradients"]
     lines += [
         "",
@@ -37,6 +39,7 @@ def markdown(record):
         f"Input gradient: {100 * health['zero_pixels']:.2f} % of its entries are zero, "
         f"{100 * health['zero_images']:.2f} % of the images have no other, and "
         f"{health['non_finite_images']} have one that is not finite.",
+        *_remarks(record, {name: count for name, count in non_finite.items() if count}),
         "",
         "| protocol | |",
         "|---|---|",
@@ -54,6 +57,24 @@ def markdown(record):
         settings = ", ".join(f"{k} {_brief(v)}" for k, v in config.items() if v is not None)
         lines.append(f"| {name} | {settings} |")
     return "\n".join(lines) + "\n"
+
+
+def _remarks(record, non_finite):
+    """What a reader must know ahead of any number."""
+    health, lines = record["gradients"], []
+    if health.get("zero_pixels_in_float32") is not None:
+        lines.append(
+            f"The model computes in half precision; of a float32 copy's input gradient "
+            f"{100 * health['zero_pixels_in_float32']:.2f} % of the entries are zero, and "
+            f"{100 * health['zero_images_in_float32']:.2f} % of the images have no other."
+        )
+    if non_finite:
+        found = ", ".join(f"{name} {count}" for name, count in non_finite.items())
+        lines.append(f"Answers that are not finite, which are errors, per attack: {found}.")
+    for each in record["left_out"]:
+        names = ", ".join(each["attacks"])
+        lines.append(f"**Not called reliable**: {each['reason']}. Left out: {names}.")
+    return lines
 
 
 def released_markdown(rows):

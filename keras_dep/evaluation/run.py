@@ -8,8 +8,11 @@ import keras
 import numpy as np
 
 from keras_dep import durable
+from keras_dep import inference
 from keras_dep import provenance
+from keras_dep._internal import validation
 from keras_dep.attacks.gradient import random_states_kept
+from keras_dep.evaluation import coverage
 from keras_dep.evaluation import measure
 from keras_dep.evaluation import protocol
 from keras_dep.evaluation import suites
@@ -41,12 +44,17 @@ def evaluate(
     Images that the model gets wrong as they are count as errors and are not attacked. With
     `early_exit` an attack sees only images that every attack before it left standing: the worst
     case is the same and comes much sooner, but only an attack that saw every image has an accuracy
-    of its own. Noise that no ball holds is reported and does not count.
+    of its own. Noise that no ball holds is reported and does not count. An answer that is not
+    finite is an error, and is counted by itself too.
+
+    The reliable suite derives spikes by other rules than the model's own. It knows those of layers
+    derived from `keras_dep.LIF`; where others may fire, in a wrapped or a custom layer, the result
+    says which attacks that leaves out and why, and is not called reliable.
 
     Args:
         model: a built `keras.Model` from images in [0, 1] to logits.
-        images: float array `(n, ...)` in [0, 1].
-        labels: integer array `(n,)`.
+        images: array `(n, ...)` in [0, 1].
+        labels: whole numbers `(n,)` or `(n, 1)`, or one-hot rows `(n, classes)`.
         suite: `"quick"`, `"paper"` or `"reliable"`, see `suites.build`; or a dictionary from names
             to attacks.
         norm: ball of a named suite, `"Linf"` or `"L2"`.
@@ -65,11 +73,14 @@ def evaluate(
     Returns:
         Dictionary, as in the file: `protocol`, `clean`, `worst_case`, `attacks` (a list of rows),
         `gradients` (see `gradient_health`) and `broken_by`, per image the attack that broke it
-        first, `"clean"`, or `None`.
+        first, `"clean"`, or `None`; `left_out`, a list of `attacks` and the `reason`, and
+        `reliable`, whether the reliable suite was made in full. `clean` and each row have
+        `non_finite_answers`, images answered with something that is not finite.
 
     Raises:
-        ValueError: data that do not fit, an unknown suite, a targeted attack, what `suites.build`
-            refuses, or a file of another evaluation.
+        ValueError: images that are none, not finite or outside [0, 1], labels that do not fit them
+            or the model's classes, a model without logits, an unknown suite, a targeted attack,
+            what `suites.build` refuses, or a file of another evaluation.
 
     Example:
 
@@ -79,22 +90,24 @@ def evaluate(
     >>> found["worst_case"]["accuracy"] <= found["attacks"][0]["accuracy"]
     True
     """
-    images, labels = measure.check_data(images, labels)
+    seed = validation.checked_seed(seed)
+    images, labels = measure.check_data(model, images, labels, batch_size)
     early_exit = suite == "reliable" if early_exit is None else early_exit
-    before = measure.right(model, images, labels, batch_size)
-    attacks, named = suite, isinstance(suite, str)
+    attacks, named, left_out = suite, isinstance(suite, str), []
     if named:
         attacks = suites.build(
             suite,
             norm=norm,
             epsilon=epsilon,
             seed=seed,
-            classes=model.compute_output_shape(images[:1].shape)[-1],
+            classes=inference.class_count(model, images[:1]),
             spiking=bool(spiking_layers(model)),
+            estimators=not coverage.layers_without_estimator(model),
             samples=SAMPLES_OF_RANDOM_MODELS if is_random(model, images[:1]) else 1,
             substitutes=substitutes,
             **derivative,
         )
+        left_out = suites.left_out(suite, model)
     elif derivative:
         raise ValueError(
             f"{', '.join(derivative)} is for a named suite; received one of attacks; set it there."
@@ -102,6 +115,7 @@ def evaluate(
     for name, attack in attacks.items():
         if getattr(attack, "targeted", False):
             raise ValueError(f"attack {name!r} is targeted; an evaluation takes untargeted ones.")
+    before, finite = measure.judged(model, images, labels, batch_size)
     record = {
         "protocol": {
             **protocol.describe(model),
@@ -118,11 +132,19 @@ def evaluate(
             **(facts or {}),
         },
         "finished": False,
-        "clean": measure.proportion(int(before.sum()), len(images)),
+        "reliable": suite == "reliable" and not left_out,
+        "left_out": left_out,
+        "clean": {
+            **measure.proportion(int(before.sum()), len(images)),
+            "non_finite_answers": int((~finite).sum()),
+        },
         "broken_by": [None if each else "clean" for each in before],
         "attacks": [],
     }
     record = _saved(file, record) or record
+    if verbose:
+        for each in left_out:
+            print(f"left out {', '.join(each['attacks'])}: {each['reason']}", flush=True)
     if not record["finished"]:
         run = _Run(model, images, labels, record, batch_size, file, verbose)
         for name, attack in attacks.items():
@@ -160,10 +182,11 @@ class _Run:
         batches = measure.under_attack(
             self.model, attack, self.images[remaining], self.labels[remaining], self.batch_size
         )
-        for still, change in batches:
+        for still, finite, change in batches:
             chosen = targets[row["attacked"] : row["attacked"] + len(still)]
             row["broken"] += int((~still).sum())
             row["attacked"] += len(still)
+            row["non_finite_answers"] += int((~finite).sum())
             row["largest_change"] = max(row["largest_change"], float(change.max()))
             row["seconds"] += time.perf_counter() - started
             started = time.perf_counter()
@@ -197,6 +220,7 @@ class _Run:
             "targets": targets,
             "attacked": 0,
             "broken": 0,
+            "non_finite_answers": 0,
             "largest_change": 0.0,
             "seconds": 0.0,
         }
@@ -213,8 +237,7 @@ class _Run:
 
     def _save(self):
         if self.file is not None:
-            with durable.whole_file(self.file) as unfinished, open(unfinished, "w") as file:
-                json.dump(self.record, file, indent=1)
+            durable.write_json(self.file, self.record)
 
 
 def _saved(file, wanted):
@@ -227,7 +250,7 @@ def _saved(file, wanted):
         found = record["protocol"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is not an evaluation; choose another file.") from error
-    wanted = json.loads(json.dumps(wanted["protocol"]))
+    wanted = durable.strict(wanted["protocol"])
     provenance.refuse_other(file, "an evaluation", found, wanted, "choose another file")
     return record
 

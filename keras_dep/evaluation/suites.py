@@ -2,6 +2,8 @@
 
 from keras_dep import attacks
 from keras_dep import surrogates
+from keras_dep.evaluation import coverage
+from keras_dep.substitution import spiking_layers
 from keras_dep.threat import USUAL_RADII
 from keras_dep.threat import Threat
 
@@ -19,6 +21,7 @@ def build(
     seed=0,
     classes=10,
     spiking=True,
+    estimators=True,
     samples=1,
     substitutes=(),
     **derivative,
@@ -43,7 +46,8 @@ def build(
         epsilon: its radius, see `keras_dep.threat.Threat`; default: 8/255, for `"L2"` 0.5.
         seed: seed of every attack.
         classes: number of classes; the logit ratio needs three.
-        spiking: whether the model has spikes to be derived by other rules.
+        spiking: whether the model has spikes to be derived by other surrogates.
+        estimators: whether they may also be derived by an estimator.
         samples: gradients to average, for models that draw at random.
         substitutes: models to transfer from.
         **derivative: `estimator`, `surrogate`, `width` of the white-box attacks of `quick` and
@@ -71,7 +75,9 @@ def build(
     ball = {"norm": norm, "epsilon": radius(norm, epsilon)}
     shared = {**ball, "seed": seed, "samples": samples}
     if suite == "reliable":
-        return _reliable(ball, shared, classes, spiking, substitutes)
+        through = _through_surrogates(shared) if spiking else {}
+        through |= _through_estimators(shared) if spiking and estimators else {}
+        return _reliable(ball, shared, classes, through, substitutes)
     white = {**shared, **chosen}
     if suite == "paper":
         return _paper(white)
@@ -80,6 +86,34 @@ def build(
         "apgd-ce-20": attacks.APGD(steps=20, **white),
         f"{_edge(norm)}-20": attacks.RandomSearch(draws=20, seed=seed, **ball),
     }
+
+
+def left_out(suite, model):
+    """What a model's layers keep the reliable suite from, and why.
+
+    Args:
+        suite: name of the suite.
+        model: the `keras.Model` that it is for.
+
+    Returns:
+        List of dictionaries of `attacks`, names of attacks that are not made, or made through other
+        layers only, and the `reason`; empty where none is.
+
+    Example:
+
+    >>> left_out("paper", None)
+    []
+    """
+    reason = coverage.blind_spot(model) if suite == "reliable" else None
+    if reason is None:
+        return []
+    shared = {"norm": "Linf", "epsilon": 0.0}
+    names = [*_through_estimators(shared)]
+    if coverage.unknown_layers(model):
+        names = [*_through_surrogates(shared), *names]
+        if spiking_layers(model):
+            reason += "; these reach the other layers alone"
+    return [{"attacks": names, "reason": reason}]
 
 
 def radius(norm, epsilon=None):
@@ -111,19 +145,24 @@ def _paper(white):
     return {"fgsm": attacks.FGSM(**white), "pgd-7": attacks.PGD(step_size=step, **white)}
 
 
-def _reliable(ball, shared, classes, spiking, substitutes):
+def _through_surrogates(shared):
+    names = surrogates.names()
+    return {f"apgd-{name}-100": attacks.APGD(surrogate=name, **shared) for name in names}
+
+
+def _through_estimators(shared):
+    found = {f"apgd-{name}-100": attacks.APGD(estimator=name, **shared) for name in ESTIMATORS}
+    flat = shared["norm"] == "Linf"
+    name, search = ("sapgd", attacks.SAPGD) if flat else ("apgd", attacks.APGD)
+    for degree in VANISHING:
+        rule = attacks.ASSG(vanishing=degree)
+        found[f"{name}-assg-{degree}-100"] = search(estimator=rule, **shared)
+    return found
+
+
+def _reliable(ball, shared, classes, through, substitutes):
     epsilon, seed, flat = ball["epsilon"], shared["seed"], ball["norm"] == "Linf"
     losses = ("ce", "dlr", "tet") if classes > 2 else ("ce", "tet")
-    through = {}
-    if spiking:
-        for name in surrogates.names():
-            through[f"apgd-{name}-100"] = attacks.APGD(surrogate=name, **shared)
-        for name in ESTIMATORS:
-            through[f"apgd-{name}-100"] = attacks.APGD(estimator=name, **shared)
-        name, search = ("sapgd", attacks.SAPGD) if flat else ("apgd", attacks.APGD)
-        for degree in VANISHING:
-            rule = attacks.ASSG(vanishing=degree)
-            through[f"{name}-assg-{degree}-100"] = search(estimator=rule, **shared)
     towards = {"apgdt-100": attacks.APGDT(**shared)} if classes > 3 else {}
     transfer = {}
     if substitutes:

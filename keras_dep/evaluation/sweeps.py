@@ -32,8 +32,8 @@ def epsilon_sweep(
 
     Args:
         model: a `keras.Model` from images in [0, 1] to logits.
-        images: float32 array `(n, ...)`.
-        labels: integer array `(n,)`.
+        images: array `(n, ...)` in [0, 1].
+        labels: whole numbers `(n,)` or `(n, 1)`, or one-hot rows `(n, classes)`.
         norm: `"Linf"` or `"L2"`.
         epsilons: radii in pixel units; default: those of `EPSILONS`.
         steps: steps of PGD.
@@ -44,8 +44,11 @@ def epsilon_sweep(
             `keras_dep.attacks.gradient.GradientAttack`.
 
     Returns:
-        List of rows, dictionaries of `attack`, `norm`, `epsilon`, `accuracy`, `interval`, `correct`
-        and `images`.
+        List of rows, dictionaries of `attack`, `norm`, `epsilon`, and what
+        `keras_dep.evaluation.robust_accuracy` gives.
+
+    Raises:
+        ValueError: data or arguments that `robust_accuracy` or an attack refuses.
 
     Example:
 
@@ -122,7 +125,7 @@ def _transferred(chosen, substitutes):
 
 
 def _rows(model, images, labels, norm, points, batch_size):
-    images, labels = measure.check_data(images, labels)
+    images, labels = measure.check_data(model, images, labels, batch_size)
     return [
         {
             "attack": name,

@@ -369,7 +369,10 @@ def test_a_dropped_model_is_not_kept_alive():
     [
         (lambda x, y: (x * 255, y), r"Images must lie in \[0, 1\]; received values from .* scale"),
         (lambda x, y: (x - 0.5, y), r"Images must lie in \[0, 1\]; received values from -0\."),
-        (lambda x, y: (np.where(x > 0.9, np.nan, x), y), r"Images must lie in \[0, 1\]; .*not finite"),
+        (
+            lambda x, y: (np.where(x > 0.9, np.nan, x), y),
+            r"Images must lie in \[0, 1\]; .*not finite",
+        ),
         (lambda x, y: (x, y[:-1]), "one label each; received 32 images and 31 labels"),
         (lambda x, y: (x[:5], y), "one label each; received 5 images and 32 labels"),
     ],

@@ -67,7 +67,7 @@ def test_an_honest_network_is_cleared(candidate, trained, data):
     assert failed(rows) == set(), checklist_table(rows)
     by_number = {row["number"]: row for row in rows}
     assert list(by_number) == list(SIGNS)
-    assert [number for number, row in by_number.items() if row["passed"] is None] == [11]
+    assert [number for number, row in by_number.items() if row["passed"] is None] == [11, 16]
     assert by_number[3]["measured"]["at_0"] == by_number[3]["measured"]["clean"] > 0.9
     assert by_number[2]["measured"]["transfer_1"] > by_number[2]["measured"]["white_box"]
     assert by_number[4]["measured"] == {"from noise": 1.0, "from another class": 1.0}
@@ -76,7 +76,7 @@ def test_an_honest_network_is_cleared(candidate, trained, data):
     along = by_number[13]["measured"]
     assert along["gradient_1"] > along["gradient_0.5"] > along["clean"] > along["random_1"] - 0.1
     text = checklist_table(rows)
-    assert text.count("| yes |") == len(SIGNS) - 1 and text.count("not applicable") == 1
+    assert text.count("| yes |") == len(SIGNS) - 2 and text.count("not applicable") == 2
 
 
 @pytest.mark.parametrize("seed", SEEDS[1:])

@@ -21,4 +21,5 @@ SIGNS = {
     13: gradient.landscape,
     14: search.twin,
     15: gradient.label_leak,
+    16: gradient.rounding,
 }

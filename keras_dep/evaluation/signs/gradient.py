@@ -7,8 +7,11 @@ from keras_dep import inference
 from keras_dep.attacks.gradient import image_draws
 from keras_dep.attacks.gradient import random_states_kept
 from keras_dep.evaluation import measure
+from keras_dep.evaluation import protocol
+from keras_dep.evaluation.health import float32_copy
 from keras_dep.evaluation.health import gradient_health
 from keras_dep.evaluation.signs.row import beyond
+from keras_dep.evaluation.signs.row import inapplicable
 from keras_dep.evaluation.signs.row import outdone
 from keras_dep.evaluation.signs.row import row
 
@@ -19,16 +22,19 @@ PLACES = (0.25, 0.5, 0.75, 1.0)
 def health(bench):
     found = gradient_health(bench.model, bench.images, bench.labels, batch_size=bench.batch_size)
     cosines = _cosines(bench)
+    unanswered = int(bench.non_finite(attacks.FGSM(**bench.common)).sum())
     return row(
         "gradients vanish or mislead",
-        "< 1 % of the images without a gradient, < 50 % zero entries, none not finite, and for "
-        "< 25 % of the images no agreement with differences of the loss over epsilon",
-        {**found, "mean_cosine": float(cosines.mean())},
+        "< 1 % of the images without a gradient, < 50 % zero entries, none not finite, no answer "
+        "not finite, also under FGSM, and for < 25 % of the images no agreement with differences "
+        "of the loss over epsilon",
+        {**found, "non_finite_answers": unanswered, "mean_cosine": float(cosines.mean())},
         [
             beyond("no gradient", round(found["zero_images"] * len(cosines)), len(cosines), 0.01),
-            beyond("no agreement", (cosines <= 0).sum(), len(cosines), 0.25),
+            # No comparison with NaN holds.
+            beyond("no agreement", (~(cosines > 0)).sum(), len(cosines), 0.25),
         ],
-        facts=[found["zero_pixels"] < 0.5, not found["non_finite_images"]],
+        facts=[found["zero_pixels"] < 0.5, not found["non_finite_images"], not unanswered],
     )
 
 
@@ -42,7 +48,7 @@ def landscape(bench):
             moved = (bench.images + place * bench.epsilon * direction).clip(0, 1)
             along[name, place] = _losses(bench, moved)
     found, chance = along["gradient", PLACES[-1]], along["random", PLACES[-1]]
-    lower = found <= np.maximum(clean, chance)
+    lower = ~(found > np.maximum(clean, chance))
     return row(
         "the loss does not rise along the gradient",
         "for < 25 % of the images no higher at epsilon along its sign than at the image and along "
@@ -52,6 +58,27 @@ def landscape(bench):
             **{f"{name}_{place:g}": float(each.mean()) for (name, place), each in along.items()},
         },
         [beyond("no higher", lower.sum(), len(lower), 0.25)],
+    )
+
+
+def rounding(bench):
+    """What a copy of the model in float32 shows of a gradient that half precision rounds away."""
+    sign = "rounding to half precision hides the gradient"
+    criterion = (
+        "what is made on a float32 copy breaks < 1 % that the gradient attacks leave standing"
+    )
+    if not protocol.is_half(bench.model):
+        return inapplicable(sign, criterion, precision="single")
+    copy = float32_copy(bench.model)
+    if copy is None:
+        return inapplicable(sign, criterion, left_out="Keras cannot copy the model layer by layer")
+    white = bench.white()
+    crafted = bench.left(attacks.Transfer(bench.search(restarts=bench.restarts), copy), bench.right)
+    return row(
+        sign,
+        criterion,
+        {"white_box": float(white.mean()), "float32_copy": float(crafted.mean())},
+        [beyond("copy alone", (white & ~crafted).sum(), len(white), 0.01)],
     )
 
 
@@ -71,7 +98,7 @@ def _right_everywhere(bench):
     batches = measure.under_attack(
         bench.model, attack, bench.images, bench.labels, bench.batch_size
     )
-    return np.concatenate([still for still, _ in batches])
+    return np.concatenate([still for still, _, _ in batches])
 
 
 def _cosines(bench):

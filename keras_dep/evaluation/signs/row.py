@@ -64,4 +64,6 @@ def is_passed(found, level):
         return None
     # Who looks in several places finds something in one of them.
     share = level / max(len(found["evidence"]), 1)
-    return found["facts"] and all(each["p_value"] >= share for each in found["evidence"])
+    passed = found["facts"] and all(each["p_value"] >= share for each in found["evidence"])
+    # What was left out might have failed it.
+    return None if passed and "left_out" in found["measured"] else passed

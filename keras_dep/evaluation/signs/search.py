@@ -5,6 +5,7 @@ import numpy as np
 from keras_dep import attacks
 from keras_dep import surrogates
 from keras_dep.attacks.estimators import ESTIMATORS
+from keras_dep.evaluation import coverage
 from keras_dep.evaluation.run import is_random
 from keras_dep.evaluation.signs.row import beyond
 from keras_dep.evaluation.signs.row import inapplicable
@@ -76,7 +77,7 @@ def twin(bench):
     sign = "the twin without spikes breaks more"
     criterion = "what is made on it breaks < 1 % that the gradient attacks leave standing"
     if not _neurons(bench.model):
-        return inapplicable(sign, criterion, neurons="none of ours")
+        return _without_neurons(bench, sign, criterion)
     white = bench.white()
     # Its gradient alone leads; the network is asked only in the end, as in a transfer.
     crafted = bench.standing(
@@ -87,7 +88,7 @@ def twin(bench):
     return row(
         sign,
         criterion,
-        {"white_box": float(white.mean()), "twin": float(crafted.mean())},
+        {"white_box": float(white.mean()), "twin": float(crafted.mean()), **_blind_spot(bench)},
         [beyond("twin alone", (white & ~crafted).sum(), len(white), 0.01)],
     )
 
@@ -113,11 +114,22 @@ def samples(bench):
 def _other_derivatives(bench, sign, argument, names, layers):
     criterion = "all of them break < 2 % more than PGD with as many starts"
     if not layers(bench.model):
-        return inapplicable(sign, criterion, neurons="none of ours")
+        return _without_neurons(bench, sign, criterion)
     found = {name: bench.pgd(**{argument: name}) for name in names}
     # As many searches on either side.
     trained = bench.pgd(restarts=max(bench.restarts, len(found)))
-    return _compared(sign, criterion, "trained", trained, found)
+    found = _compared(sign, criterion, "trained", trained, found)
+    found["measured"] |= _blind_spot(bench)
+    return found
+
+
+def _without_neurons(bench, sign, criterion):
+    return inapplicable(sign, criterion, **(_blind_spot(bench) or {"neurons": "none"}))
+
+
+def _blind_spot(bench):
+    reason = coverage.blind_spot(bench.model)
+    return {} if reason is None else {"left_out": reason}
 
 
 def _neurons(model):

@@ -1,0 +1,74 @@
+"""Which layers of a model no attack here can derive otherwise than they derive themselves."""
+
+import keras
+
+from keras_dep.substitution import spiking_layers
+
+# Who wrote `call` says nothing of what these compute: they run code of others.
+WRAPPERS = (
+    keras.layers.FlaxLayer,
+    keras.layers.JaxLayer,
+    keras.layers.Lambda,
+    keras.layers.TFSMLayer,
+    keras.layers.TorchModuleWrapper,
+)
+FUNCTIONS = ("activation", "recurrent_activation")
+
+
+def unknown_layers(model):
+    """Layers that may fire without an attack knowing: neither of Keras, nor spiking as ours do.
+
+    Known are layers whose `call` is of Keras or of this package, with activations of theirs, and
+    layers that hold a `surrogate` and its `width`, as `keras_dep.LIF` does.
+
+    Returns:
+        Sorted list of their types' names, each once.
+
+    Example:
+
+    >>> unknown_layers(keras.Sequential([keras.layers.Dense(2), keras.layers.Lambda(abs)]))
+    ['Lambda']
+    """
+    spiking = {id(layer) for layer in spiking_layers(model)}
+    found = set()
+    for layer in model._flatten_layers():
+        if id(layer) in spiking:
+            continue
+        if isinstance(layer, WRAPPERS) or not _of_keras_or_ours(type(layer).call):
+            found.add(type(layer).__name__)
+        for name in FUNCTIONS:
+            function = getattr(layer, name, None)
+            if callable(function) and not _of_keras_or_ours(function):
+                function = getattr(function, "__name__", type(function).__name__)
+                found.add(f"{type(layer).__name__} with {name} {function}")
+    return sorted(found)
+
+
+def layers_without_estimator(model):
+    """Sorted type names of the spiking layers that take no rule but a surrogate."""
+    layers = spiking_layers(model)
+    return sorted({type(each).__name__ for each in layers if not hasattr(each, "estimator")})
+
+
+def blind_spot(model):
+    """Why attacks on the spikes of a model do not reach all of them, as one clause, or `None`.
+
+    Example:
+
+    >>> blind_spot(keras.Sequential([keras.layers.Dense(2)])) is None
+    True
+    """
+    unknown, plain = unknown_layers(model), layers_without_estimator(model)
+    if unknown:
+        return (
+            f"{', '.join(unknown)} may hold spikes, which only layers derived from keras_dep.LIF "
+            "let an attack derive by another rule"
+        )
+    if plain:
+        return f"{', '.join(plain)} takes no rule for its spikes but a surrogate"
+    return None
+
+
+def _of_keras_or_ours(function):
+    module = getattr(function, "__module__", None) or type(function).__module__
+    return module.partition(".")[0] in ("keras", "keras_dep")
