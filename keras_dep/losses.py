@@ -83,12 +83,14 @@ def class_indices(labels, classes):
     labels = ops.convert_to_tensor(labels)
     if _backend.readable(labels):
         return ops.convert_to_tensor(validation.class_labels(labels, classes))
-    columns = tuple(labels.shape[1:])
+    # What a graph does not know, a rank or a size, is taken for that of a column.
+    columns = (None,) if getattr(labels.shape, "rank", 1) is None else tuple(labels.shape[1:])
     if columns == (classes,):
         largest = ops.cast(ops.argmax(labels, axis=-1), "int32")
         one_hot = ops.cast(ops.one_hot(largest, classes), labels.dtype)
-        return ops.where(ops.all(labels == one_hot, axis=-1), largest, -ops.ones_like(largest))
-    # A size that a graph does not know is taken for a column.
+        return ops.where(
+            ops.all(ops.equal(labels, one_hot), axis=-1), largest, -ops.ones_like(largest)
+        )
     if columns not in ((), (1,), (None,)):
         raise ValueError(
             "labels must be whole numbers (n,) or (n, 1), or one-hot rows (n, classes), of "
@@ -97,7 +99,7 @@ def class_indices(labels, classes):
     labels = ops.reshape(labels, (-1,))
     whole = ops.cast(labels, "int32")
     known = ops.logical_and(whole >= 0, whole < classes)
-    known = ops.logical_and(known, ops.cast(whole, labels.dtype) == labels)
+    known = ops.logical_and(known, ops.equal(ops.cast(whole, labels.dtype), labels))
     return ops.where(known, whole, -ops.ones_like(whole))
 
 
@@ -234,7 +236,8 @@ class MeanLogitAccuracy(keras.metrics.SparseCategoricalAccuracy):
     def update_state(self, y_true, y_pred, sample_weight=None):
         y_pred = ops.convert_to_tensor(y_pred)
         check_logits(y_pred.shape)
-        matches = predicted_classes(y_pred) == class_indices(y_true, y_pred.shape[-1])
+        classes = class_indices(y_true, y_pred.shape[-1])
+        matches = ops.logical_and(ops.equal(predicted_classes(y_pred), classes), classes >= 0)
         # Keras' own comparison takes NaN for class 0.
         keras.metrics.Mean.update_state(self, matches, sample_weight)
 

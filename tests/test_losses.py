@@ -9,6 +9,7 @@ from keras_dep import MeanLogitAccuracy
 from keras_dep import MeanLogitCrossentropy
 from keras_dep import TemporalEfficientTraining
 from keras_dep import mean_logits
+from keras_dep.losses import predicted_classes
 
 BATCH, TIME, CLASSES = 6, 4, 5
 SHAPES = [(BATCH, CLASSES), (BATCH, TIME, CLASSES)]
@@ -181,6 +182,94 @@ def test_bad_rank(shape):
     wanted = r"Logits must be \(batch, classes\) or .* received shape=\(" + str(shape[0])
     with pytest.raises(ValueError, match=wanted):
         mean_logits(np.zeros(shape, "float32"))
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (4, 2, 1)], ids=str)
+def test_one_logit_is_refused_by_name(shape):
+    outputs, labels = ops.zeros(shape), np.zeros(4)
+    for ask in (mean_logits, *(lambda z, loss=loss: loss()(labels, z) for loss in LOSSES)):
+        with pytest.raises(ValueError, match="at least two classes; received .* in two logits"):
+            ask(outputs)
+    with pytest.raises(ValueError, match="at least two classes; received .* in two logits"):
+        MeanLogitAccuracy().update_state(labels, outputs)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_one_hot_labels_are_those_of_their_class(shape):
+    logits, labels = sample(shape)
+    labels[0] = logits[0].reshape(-1, CLASSES).mean(axis=0).argmax()
+    tensor, hot = ops.convert_to_tensor(logits), np.eye(CLASSES)[labels]
+    for loss in LOSSES:
+        assert float(loss()(hot, tensor)) == float(loss()(labels, tensor))
+    metrics = MeanLogitAccuracy(), MeanLogitAccuracy()
+    for metric, given in zip(metrics, (hot, labels)):
+        metric.update_state(given, tensor)
+    assert float(metrics[0].result()) == float(metrics[1].result()) > 0
+
+
+WRONG = {
+    "above": lambda y: y + CLASSES,
+    "below": lambda y: y - CLASSES,
+    "between": lambda y: y + 0.5,
+    "nan": lambda y: y * np.nan,
+    "soft rows": lambda y: np.full((len(y), CLASSES), 1 / CLASSES),
+    "two in a row": lambda y: np.eye(CLASSES)[y] + np.eye(CLASSES)[(y + 1) % CLASSES],
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_labels_that_are_no_class_are_refused_where_they_can_be_read(wrong):
+    logits, labels = sample(SHAPES[1])
+    given = WRONG[wrong](labels)
+    for loss in LOSSES:
+        with pytest.raises(ValueError, match="labels must be whole numbers .* with the"):
+            loss()(given, ops.convert_to_tensor(logits))
+    with pytest.raises(ValueError, match="labels must be whole numbers .* with the"):
+        MeanLogitAccuracy().update_state(given, ops.convert_to_tensor(logits))
+
+
+def test_and_make_a_compiled_loss_nan():
+    """In a compiled step nothing can be raised; what runs eagerly on a CPU raises there too."""
+    x, rows = np.ones((BATCH, 3), "float32"), {}
+    labels = sample(SHAPES[0])[1]
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(CLASSES)])
+    model.compile("sgd", TemporalEfficientTraining(), metrics=[MeanLogitAccuracy()])
+    start = model.get_weights()
+    one_hot = np.eye(CLASSES)[labels]
+    right = {"flat": labels, "column": labels[:, None], "one-hot": one_hot}
+    for name, given in right.items():
+        model.set_weights(start)
+        model.reset_metrics()
+        rows[name] = model.train_on_batch(x, given)
+    assert rows["flat"] == rows["column"] == rows["one-hot"] and np.isfinite(rows["flat"]).all()
+    for wrong in WRONG.values():
+        model.set_weights(start)
+        model.reset_metrics()
+        try:
+            loss, accuracy = model.train_on_batch(x, wrong(labels))
+        except ValueError as error:
+            assert keras.backend.backend() == "torch" and "labels must be whole" in str(error)
+        else:
+            assert keras.backend.backend() != "torch" and np.isnan(loss)
+            # Nor does an answer that is not finite match a label that is no class.
+            assert accuracy == model.train_on_batch(x, wrong(labels))[1] == 0
+
+
+def test_an_answer_that_is_not_finite_is_wrong_and_its_loss_is_not_finite():
+    for value in (np.nan, np.inf):
+        for shape in SHAPES:
+            logits, _ = sample(shape)
+            logits[0] = value
+            tensor, labels = ops.convert_to_tensor(logits), np.zeros(BATCH, "int32")
+            expected = logits.reshape(BATCH, -1, CLASSES).mean(axis=1).argmax(axis=1)
+            expected[0] = -1
+            found = ops.convert_to_numpy(predicted_classes(tensor))
+            np.testing.assert_array_equal(found, expected)
+            metric = MeanLogitAccuracy()
+            metric.update_state(labels, tensor)
+            assert float(metric.result()) == pytest.approx(np.mean(expected == 0))
+            for loss in LOSSES:
+                assert not np.isfinite(float(loss()(labels, tensor)))
 
 
 @pytest.mark.parametrize("loss", LOSSES)

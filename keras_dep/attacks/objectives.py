@@ -2,10 +2,13 @@
 
 import math
 
+import keras
 from keras import ops
 
 from keras_dep import losses
 from keras_dep.losses import mean_logits
+
+HALF = ("float16", "bfloat16")
 
 
 def cross_entropy(labels, outputs):
@@ -51,7 +54,7 @@ def targeted_logit_ratio(labels, outputs):
     `(z_t - z_y) / (largest z - mean of the third and the fourth largest)` for labels `(n, 2)`, the
     true classes `y` and the wanted ones `t`.
     """
-    logits = mean_logits(outputs)
+    logits = mean_logits(single(outputs))
     right, wanted = (
         ops.sum(logits * ops.one_hot(labels[:, column], logits.shape[-1], dtype=logits.dtype), -1)
         for column in (0, 1)
@@ -76,10 +79,20 @@ def aimed(name, targeted, labels, outputs):
     Labels may also be a column or one-hot rows, as in training.
     """
     losses.check_logits(outputs.shape)
+    outputs = single(outputs)
     if len(labels.shape) > 1:
         labels = losses.class_indices(labels, outputs.shape[-1])
     value = LOSSES[name](labels, outputs)
     return -value if targeted else value
+
+
+def single(outputs):
+    """Answers in half precision as float32: a loss is no part of the network that rounds."""
+    return (
+        ops.cast(outputs, "float32")
+        if keras.backend.standardize_dtype(outputs.dtype) in HALF
+        else outputs
+    )
 
 
 def success(targeted, labels, outputs):

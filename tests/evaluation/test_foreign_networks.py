@@ -1,0 +1,227 @@
+"""Networks that are not built of our layers: what no attack reaches is said, whatever it gives."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_dep import LIF
+from keras_dep import DirectEncoding
+from keras_dep import evaluate
+from keras_dep.attacks import FGSM
+from keras_dep.evaluation import checklist
+from keras_dep.evaluation import checklist_table
+from keras_dep.evaluation import coverage
+from keras_dep.evaluation import gradient_health
+from keras_dep.evaluation import report
+from keras_dep.evaluation import suites
+
+SIDE, CLASSES = 3, 3
+DERIVED = {"apgd-triangle-100", "apgd-arctan-100"}
+RULES = {"apgd-hart-100", "apgd-conversion-100", "sapgd-assg-0.85-100"}
+
+
+class Firing(keras.layers.Layer):
+    """Spikes by a rule that only its author knows."""
+
+    def call(self, inputs):
+        return keras.ops.cast(inputs > 0, inputs.dtype) + 0 * inputs
+
+
+class WithSurrogate(Firing):
+    surrogate, width = "triangle", 1.0
+
+
+class OwnCall(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.body = [keras.layers.Flatten(), keras.layers.Dense(CLASSES)]
+
+    def call(self, inputs):
+        for layer in self.body:
+            inputs = layer(inputs)
+        return inputs
+
+
+class OwnName(keras.layers.Dense):
+    """What it computes is Keras'."""
+
+
+def network(*body):
+    inputs = [keras.Input((SIDE, SIDE, 1)), keras.layers.Flatten()]
+    return keras.Sequential([*inputs, *body, keras.layers.Dense(CLASSES)])
+
+
+def shifted(inputs):
+    return inputs - 0.5
+
+
+def data(count=8):
+    draw = np.random.default_rng(0)
+    return draw.random((count, SIDE, SIDE, 1), "float32"), draw.integers(0, CLASSES, count)
+
+
+@pytest.mark.parametrize(
+    "body, unknown",
+    [
+        ([keras.layers.Dense(4, "relu"), keras.layers.LayerNormalization()], []),
+        ([OwnName(4)], []),
+        ([keras.layers.Dense(4), DirectEncoding(1), LIF(1)], []),
+        ([Firing()], ["Firing"]),
+        ([keras.layers.Lambda(shifted)], ["Lambda"]),
+        ([keras.layers.Dense(4, activation=shifted)], ["Dense with activation shifted"]),
+        ([WithSurrogate()], []),
+    ],
+    ids=["plain", "renamed", "ours", "custom", "lambda", "activation", "surrogate"],
+)
+def test_unknown_layers(body, unknown):
+    assert coverage.unknown_layers(network(*body)) == unknown
+    nested = keras.Sequential([keras.Input((SIDE, SIDE, 1)), network(*body)])
+    assert coverage.unknown_layers(nested) == unknown
+
+
+def test_a_wrapped_module_is_unknown():
+    if keras.backend.backend() != "torch":
+        pytest.skip("modules of torch are wrapped on torch alone")
+    import torch
+
+    model = network(keras.layers.TorchModuleWrapper(torch.nn.Linear(9, 4)))
+    assert coverage.unknown_layers(model) == ["TorchModuleWrapper"]
+    assert suites.left_out("reliable", model)[0]["reason"].startswith("TorchModuleWrapper may hold")
+
+
+def test_a_network_with_a_call_of_its_own_is_unknown_and_evaluated():
+    x, y = data()
+    model = OwnCall()
+    model(x)
+    assert coverage.unknown_layers(model) == ["OwnCall"]
+    found = evaluate(model, x, y[:, None], "paper", epsilon=0.1, verbose=0)
+    inputs = keras.Input(x.shape[1:])
+    twin = keras.Model(inputs, model.body[1](model.body[0](inputs)))
+    expected = evaluate(twin, x, y, "paper", epsilon=0.1, verbose=0)
+    assert found["worst_case"] == expected["worst_case"]
+    assert found["protocol"]["unknown_layers"] == ["OwnCall"]
+
+
+def reliable(model, **options):
+    """A reliable evaluation at a radius where little stands: the rest has nothing to attack."""
+    x, _ = data()
+    y = model.predict_on_batch(x)
+    y = (y.mean(axis=1) if y.ndim == 3 else y).argmax(axis=1)
+    return evaluate(model, x, y, "reliable", epsilon=1.0, **options)
+
+
+def test_what_is_left_out_is_said_in_result_table_and_output(capsys, tmp_path):
+    path = tmp_path / "evaluation.json"
+    model = network(Firing())
+    found = reliable(model, file=path, verbose=1)
+    (left,) = found["left_out"]
+    assert not found["reliable"] and left["reason"].startswith("Firing may hold spikes")
+    names = {row["attack"] for row in found["attacks"]}
+    assert DERIVED | RULES <= set(left["attacks"]) and not names & set(left["attacks"])
+    text = report.markdown(found)
+    assert "**Not called reliable**: Firing may hold spikes" in text and "apgd-hart-100" in text
+    assert "left out apgd-" in capsys.readouterr().out
+    assert json.loads(path.read_text())["left_out"] == found["left_out"]
+    assert "unknown" in found["protocol"]["state"]
+
+
+def test_nothing_is_left_out_of_networks_that_are_known():
+    plain = reliable(network(keras.layers.Dense(4, "relu")), verbose=0)
+    assert plain["reliable"] and plain["left_out"] == []
+    assert "Not called reliable" not in report.markdown(plain)
+    ours = network(keras.layers.Dense(4), DirectEncoding(1), LIF(1))
+    assert suites.left_out("reliable", ours) == []
+    for suite in ("quick", "paper"):
+        assert suites.left_out(suite, network(Firing())) == []
+    quick = evaluate(ours, *data(), {"fgsm": FGSM(epsilon=0.1)}, verbose=0)
+    assert not quick["reliable"] and quick["left_out"] == []
+
+
+def test_layers_that_know_surrogates_alone_and_networks_of_both_kinds():
+    (left,) = suites.left_out("reliable", network(WithSurrogate()))
+    assert RULES <= set(left["attacks"]) and not DERIVED & set(left["attacks"])
+    assert left["reason"] == "WithSurrogate takes no rule for its spikes but a surrogate"
+    built = suites.build("reliable", classes=CLASSES, estimators=False)
+    assert set(built) >= DERIVED and not set(built) & RULES
+    both = network(keras.layers.Dense(4), DirectEncoding(1), LIF(1), Firing())
+    (left,) = suites.left_out("reliable", both)
+    assert DERIVED | RULES <= set(left["attacks"])
+    assert left["reason"].endswith("these reach the other layers alone")
+
+
+def test_the_checklist_says_what_it_left_out():
+    x, y = data()
+    few = dict(steps=2, restarts=1, queries=2, draws=2, rows=(8, 10, 14))
+    rows = checklist(network(Firing()), x, y, **few)
+    assert [row["passed"] for row in rows] == [None] * 3
+    assert all(row["measured"]["left_out"].startswith("Firing may") for row in rows)
+    assert checklist_table(rows).count("**left out**") == 3
+    rows = checklist(network(keras.layers.Dense(4, "relu")), x, y, **few)
+    assert [row["measured"] for row in rows] == [{"neurons": "none"}] * 3
+    assert checklist_table(rows).count("not applicable") == 3
+    both = network(keras.layers.Dense(4), DirectEncoding(1), LIF(1), Firing())
+    rows = checklist(both, x, y, **few)
+    assert not any(row["passed"] for row in rows)
+    assert all("left_out" in row["measured"] for row in rows)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "mixed_bfloat16", "float32"])
+def test_the_protocol_is_of_the_model_not_of_the_process(dtype):
+    keras.mixed_precision.set_dtype_policy(dtype)
+    model = keras.Sequential(
+        [
+            keras.Input((2, SIDE, SIDE)),
+            keras.layers.Conv2D(2, 1, data_format="channels_first"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(CLASSES, dtype="float32"),
+        ]
+    )
+    keras.mixed_precision.set_dtype_policy("float32")
+    x = np.random.default_rng(0).random((4, 2, SIDE, SIDE), "float32")
+    found = evaluate(model, x, np.zeros(4, int), {"fgsm": FGSM(epsilon=0.1)}, verbose=0)
+    protocol = found["protocol"]
+    assert protocol["dtype_policy"] == ", ".join(sorted({dtype, "float32"}))
+    kept = {"bfloat16", "float32"} if dtype == "bfloat16" else {"float32"}
+    assert protocol["weight_dtype"] == ", ".join(sorted(kept))
+    assert protocol["data_format"] == "channels_first"
+    half = dtype != "float32"
+    assert ("zero_pixels_in_float32" in found["gradients"]) == half
+    assert ("half precision" in report.markdown(found)) == half
+
+
+def sure(dtype):
+    """Sure of class 0 by 40, which a change of 0.1 of all pixels turns into -20.
+
+    In half precision the other class has probability 0, and the cross-entropy no gradient.
+    """
+    body = [keras.Input((SIDE, SIDE, 1)), keras.layers.Flatten(dtype=dtype)]
+    model = keras.Sequential([*body, keras.layers.Dense(2, dtype=dtype)])
+    kernel = np.zeros((SIDE**2, 2))
+    kernel[:, 1] = -600 / SIDE**2
+    model.set_weights([kernel, np.array([0, 300 - 40])])
+    return model
+
+
+def grey(count=40):
+    draw = np.random.default_rng(0)
+    return draw.uniform(0.4995, 0.5005, (count, SIDE, SIDE, 1)).astype("float32")
+
+
+def test_gradients_that_rounding_hides_are_shown_by_a_copy_in_float32():
+    x, y = grey(), np.zeros(40, int)
+    half, single = (gradient_health(sure(dtype), x, y) for dtype in ("float16", "float32"))
+    assert half["zero_images"] == half["zero_pixels"] == 1 and single["zero_images"] == 0
+    assert half["zero_pixels_in_float32"] == half["zero_images_in_float32"] == 0
+    assert "zero_images_in_float32" not in single
+
+
+def test_the_checklist_compares_half_precision_with_its_copy():
+    x, y = grey(), np.zeros(40, int)
+    few = dict(steps=4, restarts=1, rows=[16], epsilon=0.1)
+    (row,) = checklist(sure("float32"), x, y, **few)
+    assert row["passed"] is None and row["measured"] == {"precision": "single"}
+    (row,) = checklist(sure("float16"), x, y, **few)
+    assert row["measured"]["white_box"] > 0.5 and row["measured"]["float32_copy"] == 0
+    assert row["passed"] is False
