@@ -330,3 +330,74 @@ def test_state_round_trip():
     assert other.injected == poison.injected and len(other.injected) == 2
     other.injected.append({})
     assert len(state["injected"]) == 2
+
+
+WEIGHTS = {0: 0.25, 1: 1.0, 2: 4.0}
+
+
+def weighted_extra(epoch, number):
+    x, y = extra(epoch, number)
+    return x, y, np.linspace(0.5, 2, len(y)).astype("float32")
+
+
+class Weighted(Listed):
+    """Batches of two or three parts."""
+
+    def __getitem__(self, index):
+        return self.batches[index]
+
+
+@pytest.mark.parametrize("name", ["first", "middle", "last"])
+def test_weights_of_classes_reach_extra_batches(name):
+    schedule = SCHEDULES[name]
+    model, reference = build(), build()
+    poison = PoisonInjection(schedule, extra, class_weight=WEIGHTS)
+    # Two fits: the second begins where the first has left.
+    for _ in range(2):
+        model.fit(
+            Weighted(split(*ordinary())), shuffle=False, verbose=0, callbacks=[poison],
+            class_weight=WEIGHTS,
+        )  # fmt: skip
+        batches = Weighted([batch for batch, _ in spliced(schedule, 0)])
+        reference.fit(batches, shuffle=False, verbose=0, class_weight=WEIGHTS)
+    for one, other in zip(model.variables, reference.variables, strict=True):
+        found, expected = ops.convert_to_numpy(one), ops.convert_to_numpy(other)
+        if one.path.startswith("sequential"):
+            assert found.tobytes() == expected.tobytes()
+    assert len(poison.injected) == 2
+
+
+def test_a_source_may_weight_its_samples():
+    schedule, model, reference = SCHEDULES["middle"], build(), build()
+    batches = [(*batch, np.full(len(batch[1]), 0.5, "float32")) for batch in split(*ordinary())]
+    poison = PoisonInjection(schedule, weighted_extra)
+    model.fit(Weighted(batches), shuffle=False, verbose=0, callbacks=[poison])
+    batches.insert(schedule.gaps(0, STEPS)[0], weighted_extra(0, 0))
+    reference.fit(Weighted(batches), shuffle=False, verbose=0)
+    for one, other in zip(model.trainable_variables, reference.trainable_variables, strict=True):
+        assert ops.convert_to_numpy(one).tobytes() == ops.convert_to_numpy(other).tobytes()
+
+
+@pytest.mark.parametrize("mode", ["eager", *COMPILED])
+@pytest.mark.parametrize("position", ["first", "last"])
+def test_weights_on_one_side_alone_are_refused(position, mode):
+    skip_without_compiler(mode)
+    x, y = ordinary()
+    schedule, options = PoisonSchedule(position=position), COMPILED.get(mode, {})
+    cases = [
+        (PoisonInjection(schedule, extra), {"class_weight": WEIGHTS}),
+        (PoisonInjection(schedule, extra), {"sample_weight": np.ones(len(y), "float32")}),
+        (PoisonInjection(schedule, extra, class_weight=WEIGHTS), {}),
+    ]
+    for poison, weights in cases:
+        model = build(**options)
+        with pytest.raises(ValueError, match="pass (fit's class_weight to|it to fit)") as raised:
+            model.fit(
+                x, y, batch_size=BATCH_SIZE, epochs=2, verbose=0, callbacks=[poison], **weights
+            )
+        assert "\n" not in str(raised.value)
+    # Without weights, or with them on both sides, the model is as Keras left it.
+    model = build(**options)
+    poison = PoisonInjection(schedule, extra)
+    model.fit(x, y, batch_size=BATCH_SIZE, verbose=0, callbacks=[poison])
+    assert model.train_function.__name__ != "looked_at" and len(poison.injected) == 1
