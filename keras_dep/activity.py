@@ -6,6 +6,8 @@ import math
 import keras
 from keras import ops
 
+from keras_dep._internal import compilation
+
 # Picojoules of a 32-bit addition, and of a multiplication with it, in 45 nm.
 ACCUMULATE_PJ = 0.9
 MULTIPLY_ACCUMULATE_PJ = 4.6
@@ -153,6 +155,25 @@ class ActivityProbe:
                 f"model must be a functional or sequential model that is built; received "
                 f"{type(model).__name__}."
             )
+        self.model = model
+        self._constants = None
+        self._heed_changes()
+
+    def __call__(self, x):
+        """The `Activity` on inputs `x`, of the model as it is now."""
+        self._heed_changes()
+        found = self._statistics.predict_on_batch(x)
+        return Activity(
+            tuple(
+                _layer_activity(layer, values, len(x)) for layer, values in zip(self._layers, found)
+            )
+        )
+
+    def _heed_changes(self):
+        """Follows what was set on layers, or put in their place, since the last batch."""
+        model, constants = self.model, compilation.constants(self.model)
+        if constants == self._constants:
+            return
         self._layers = [layer for layer in model.layers if _fires(layer) or _weighs(layer)]
         statistics = [
             _NeuronStatistics(layer)(layer.input) if _fires(layer) else _InputShare()(layer.input)
@@ -160,15 +181,7 @@ class ActivityProbe:
         ]
         inputs = model.inputs if len(model.inputs) > 1 else model.inputs[0]
         self._statistics = keras.Model(inputs, statistics)
-
-    def __call__(self, x):
-        """The `Activity` on inputs `x`."""
-        found = self._statistics.predict_on_batch(x)
-        return Activity(
-            tuple(
-                _layer_activity(layer, values, len(x)) for layer, values in zip(self._layers, found)
-            )
-        )
+        self._constants = constants
 
 
 def _fires(layer):

@@ -45,8 +45,9 @@ class ActivityLog(keras.callbacks.Callback):
         self._probe = None
 
     def on_epoch_end(self, epoch, logs=None):
-        if self._probe is None:
-            self._probe = ActivityProbe(self.network or self.model)
+        network = self.network or self.model
+        if self._probe is None or self._probe.model is not network:
+            self._probe = ActivityProbe(network)
         activity = self._probe(self.x)
         self.history.append(activity)
         if logs is not None:
