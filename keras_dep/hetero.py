@@ -11,8 +11,10 @@ from keras import ops
 
 from keras_dep import _backend
 from keras_dep import attacks
+from keras_dep import losses
 from keras_dep._export import export
-from keras_dep.attacks import gradient as gradient_attack
+from keras_dep.attacks import record
+from keras_dep.attacks.looking import looking_in_step
 
 BASES = ("clean", "adversarial")
 
@@ -22,21 +24,28 @@ class PerturbedTraining(_backend.TransformedStep):
     """Trains a network on adversarial versions of the samples marked as such.
 
     Each marked sample is attacked inside the train step, in inference mode, under the weights of
-    that step; a batch without marks costs nothing extra. The network is an attribute: save, attack
-    or measure that.
+    that step; a batch without marks costs nothing extra. It is trained on what
+    `attack(network, image, label)` crafts under these weights, from the same start, bit for bit
+    where a framework rounds inside the step as it does outside (what is compiled as a whole may
+    differ in the last bit of a gradient). The network is an attribute: save, attack or measure
+    that.
 
     Args:
         network: a built `keras.Model` from images to logits.
-        attack: a `keras_dep.attacks` attack without restarts.
+        attack: a gradient attack of `keras_dep.attacks` that searches once, in any of its settings:
+            `FGSM`, `RFGSM`, `BIM`, `PGD`, `MIFGSM`, `APGD` or `SAPGD`, or a class of your own that
+            overrides `GradientAttack.climb` or `objective`. One that asks the network between its
+            moves, as `Square`, or compares searches, cannot run inside a step.
         **kwargs: `name`.
 
     Call arguments:
         inputs: images, which are trained on as they are; or a dictionary of `"image"`
             `(batch, ...)`, `"adversarial"` `(batch,)` with 1 for samples to attack and 0 for
-            others, and `"start"` like the image, the offset that the attack starts from.
+            others, and `"start"` like the image, the offset that the attack starts from, as
+            `attack.offset(image, seed)` gives it.
 
     Raises:
-        ValueError: an attack with restarts.
+        ValueError: an attack that cannot run inside a step, or that does not suit the network.
 
     Example:
 
@@ -48,11 +57,7 @@ class PerturbedTraining(_backend.TransformedStep):
 
     def __init__(self, network, attack, **kwargs):
         super().__init__(**kwargs)
-        if attack.threat.restarts > 1:
-            raise ValueError(
-                f"Training takes one search per batch; received restarts={attack.threat.restarts}; "
-                "use restarts=1."
-            )
+        _check_attack(attack, network)
         self.network = network
         self.attack = attack
         self.built = network.built
@@ -66,43 +71,58 @@ class PerturbedTraining(_backend.TransformedStep):
             return x, y
         # One framework hands arrays through as they are.
         x, y = keras.tree.map_structure(ops.convert_to_tensor, (x, y))
-        images = x["image"]
+        images, attack = x["image"], self.attack
         marked = x["adversarial"] > 0
 
         def craft():
-            return gradient_attack.ascend(
-                lambda candidate, labels: gradient(self.attack.objective, candidate, labels),
-                self.attack.threat.project(images + x["start"], images),
-                images,
-                y,
-                self.attack.threat,
-            )
+            classes = self.network.compute_output_shape(tuple(images.shape))[-1]
+            labels = losses.class_indices(y, classes)
+            start = attack.threat.project(images + x["start"], images)
+            look = looking_in_step(attack, self.network, gradient)
+            return attack.climb(look, start, images, labels)
 
-        crafted = ops.cond(ops.any(marked), craft, lambda: images)
+        some = ops.any(marked)
+        if _backend.readable(some):
+            # An eager step searches as eagerly as the attack.
+            crafted = craft() if bool(some) else images
+        else:
+            crafted = ops.cond(some, craft, lambda: images)
         mask = ops.reshape(marked, (-1,) + (1,) * (len(images.shape) - 1))
         return ops.stop_gradient(ops.where(mask, crafted, images)), y
 
     def get_config(self):
-        threat = self.attack.threat
+        record.check_complete(self.attack)
         return {
             "network": keras.saving.serialize_keras_object(self.network),
-            "attack": {
-                "epsilon": threat.epsilon,
-                "step_size": threat.step_size,
-                "steps": threat.steps,
-                "random_start": threat.random_start,
-                "norm": threat.norm,
-                "seed": self.attack.seed,
-            },
+            "attack": keras.saving.serialize_keras_object(self.attack),
             "name": self.name,
         }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        network = keras.saving.deserialize_keras_object(
-            config["network"], custom_objects=custom_objects
+        network, attack = (
+            keras.saving.deserialize_keras_object(each, custom_objects=custom_objects)
+            if "class_name" in each
+            # Files of old hold the settings of a PGD.
+            else attacks.PGD(**each)
+            for each in (config["network"], config["attack"])
         )
-        return cls(network, attacks.PGD(**config["attack"]), name=config["name"])
+        return cls(network, attack, name=config["name"])
+
+
+def _check_attack(attack, network=None):
+    kind = type(attack).__name__
+    refused = attack.not_within_a_step() if hasattr(attack, "not_within_a_step") else kind
+    if refused:
+        raise ValueError(
+            f"{kind} within training must make one search per batch; received {refused}."
+        )
+    if network is None:
+        return
+    attack.check_layers(network)
+    shape = getattr(network, "output_shape", None)
+    if isinstance(shape, tuple):
+        attack.check_classes(shape[-1])
 
 
 class MarkedBatches(keras.utils.PyDataset):
@@ -116,13 +136,14 @@ class MarkedBatches(keras.utils.PyDataset):
             `None`.
 
     Raises:
-        ValueError: unknown `base`.
+        ValueError: unknown `base`, or an attack that cannot run inside a step.
     """
 
     def __init__(self, batches, base, attack, replaced=None):
         super().__init__()
         if base not in BASES:
             raise ValueError(f"base must be one of {', '.join(BASES)}; received {base!r}.")
+        _check_attack(attack)
         self.batches = batches
         self.base = base
         self.attack = attack
@@ -136,11 +157,11 @@ class MarkedBatches(keras.utils.PyDataset):
         epoch = self.batches.epoch
         odd = self.replaced is not None and index in self.replaced.batches(epoch, len(self))
         adversarial = (self.base == "adversarial") != odd
-        start = np.zeros_like(images)
-        if adversarial and self.attack.threat.random_start:
+        start = None
+        if adversarial:
             # As in the first search of the attack itself.
-            seed = [self.attack.seed, epoch, index, 0]
-            start = gradient_attack.random_offset(self.attack.threat, images, seed)
+            start = self.attack.offset(images, [*np.atleast_1d(self.attack.seed), epoch, index])
+        start = np.zeros_like(images) if start is None else start
         marks = np.full(len(images), adversarial, "float32")
         return {"image": images, "adversarial": marks, "start": start}, labels
 

@@ -6,13 +6,14 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_dep._internal import compilation
 from keras_dep._internal import validation
 from keras_dep.losses import check_logits
 from keras_dep.losses import mean_logits
 
 
 def logits(model, images, batch_size=128):
-    """Time-averaged logits of a model in inference mode.
+    """Time-averaged logits of a model in inference mode, as its layers are now.
 
     Args:
         model: a `keras.Model` that answers `(batch, classes)` or `(batch, time, classes)`.
@@ -32,6 +33,7 @@ def logits(model, images, batch_size=128):
     (5, 2)
     """
     validation.whole_number("batch_size", batch_size)
+    compilation.heed_changes(model)
     images, parts = validation.checked_images(images, bounds=None), []
     for start in range(0, len(images), batch_size):
         outputs = model.predict_on_batch(images[start : start + batch_size])

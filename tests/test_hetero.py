@@ -11,6 +11,7 @@ from keras_dep import FGSM
 from keras_dep import PGD
 from keras_dep import PerturbedTraining
 from keras_dep import PoisonSchedule
+from keras_dep.attacks import MIFGSM
 from keras_dep.batches import Batches
 from keras_dep.hetero import MarkedBatches
 from keras_dep.hetero import PoisonSource
@@ -20,6 +21,8 @@ BACKEND = keras.backend.backend()
 ATTACKS = {
     "fgsm": FGSM(epsilon=0.2),
     "pgd": PGD(epsilon=0.2, step_size=0.1, steps=3, seed=4),
+    "mifgsm": MIFGSM(epsilon=0.2, step_size=0.1, steps=3, decay=0.5),
+    "other loss": FGSM(epsilon=0.2, loss="margin", targeted=True),
     "pgd from the image": PGD(epsilon=0.2, step_size=0.1, steps=3, random_start=False),
 }
 
@@ -113,6 +116,29 @@ def test_unmarked_step_is_the_ordinary_one_bit_for_bit():
     assert_same_bits(model, reference)
 
 
+def test_a_compiled_step_crafts_the_same_but_for_rounding():
+    attack = MIFGSM(epsilon=0.2, step_size=0.1, steps=3, loss="margin")
+    model, (x, y) = perturbed(attack, eager=False), data()
+    reference = compile_model(build_network(), eager=False)
+    for _ in range(2):
+        crafted = attack(reference, x, y)
+        model.train_on_batch(inputs(x, 1), y)
+        reference.train_on_batch(crafted, y)
+    assert_close(model, reference)
+
+
+def test_weights_of_classes_reach_the_crafted_batch():
+    attack, (x, y) = ATTACKS["fgsm"], data()
+    weights_of_classes = {0: 0.2, 1: 1.0, 2: 5.0}
+    model, reference = perturbed(attack), compile_model(build_network())
+    marked = MarkedBatches(Batches(x, y, BATCH_SIZE, seed=3), "adversarial", attack)
+    plain = Batches(x, y, BATCH_SIZE, seed=3)[0]
+    crafted = attack(reference, *plain)
+    model.fit(marked, epochs=1, verbose=0, class_weight=weights_of_classes)
+    reference.train_on_batch(crafted, plain[1], class_weight=weights_of_classes)
+    assert_close(model, reference)
+
+
 @pytest.mark.parametrize("base", ["clean", "adversarial"])
 def test_compiled_fit_equals_crafting_batch_by_batch(base):
     attack = ATTACKS["pgd"]
@@ -201,13 +227,32 @@ def test_starts_are_seeded_by_attack_epoch_and_batch():
     assert not still["start"].any() and still["adversarial"].all()
 
 
-@pytest.mark.parametrize("name", ["fgsm", "pgd"])
+def test_files_of_old_hold_the_settings_of_a_pgd():
+    config = PerturbedTraining(build_network(), ATTACKS["fgsm"]).get_config()
+    old = {"epsilon": 0.2, "step_size": 0.1, "steps": 3, "random_start": True, "norm": "Linf"}
+    loaded = PerturbedTraining.from_config({**config, "attack": {**old, "seed": 4}})
+    assert loaded.attack.get_config() == ATTACKS["pgd"].get_config()
+
+
+def test_an_attack_that_would_not_come_back_is_not_saved():
+    class Softened(PGD):
+        def __init__(self, softness=1.0, **options):
+            super().__init__(**options)
+            self.softness = softness
+
+    model = PerturbedTraining(build_network(), Softened(softness=2.0))
+    with pytest.raises(ValueError, match="Softened.get_config must give all.*loses softness"):
+        model.get_config()
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "mifgsm", "other loss"])
 def test_save_load_and_go_on_exactly(tmp_path, name):
     model, (x, y) = perturbed(ATTACKS[name]), data()
     model.train_on_batch(inputs(x, 1), y)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert isinstance(loaded, PerturbedTraining)
+    assert isinstance(loaded, PerturbedTraining) and type(loaded.attack) is type(model.attack)
+    assert loaded.attack.get_config() == model.attack.get_config()
     assert loaded.attack.threat == model.attack.threat and loaded.attack.seed == model.attack.seed
     assert_same_bits(loaded, model)
     for each in (model, loaded):
@@ -268,10 +313,20 @@ def test_poison_source_scales_bytes():
             lambda: MarkedBatches(batches(), "dirty", FGSM()),
             "base must be one of clean, adversarial; received 'dirty'",
         ),
+        (
+            lambda: PerturbedTraining(build_network(), PGD(estimator="rga")),
+            "an estimator needs spiking layers derived from keras_dep.LIF; received none",
+        ),
+        (
+            lambda: PerturbedTraining(
+                keras.Sequential([keras.Input((4,)), layers.Dense(2)]), PGD(loss="dlr")
+            ),
+            "loss='dlr' needs at least 3 classes; received 2",
+        ),
         (lambda: PoisonSource(*data(), 9), r"batch_size must lie in \[1, 8\].*received 9"),
         (lambda: PoisonSource(*data(), 0), r"batch_size must lie in \[1, 8\].*received 0"),
     ],
-    ids=["restarts", "base", "too many", "none"],
+    ids=["restarts", "base", "layers", "classes", "too many", "none"],
 )
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message) as raised:

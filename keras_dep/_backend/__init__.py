@@ -53,8 +53,10 @@ in `whole_program`:
 - `on_reduced(transform, gradients)`: `transform` of the gradients as reduced over all replicas, in
   the share per replica that a Keras optimizer reduces by itself;
 - `TransformedStep`: a `keras.Model` whose train step passes each batch through
-  `transform_batch(x, y, gradient)` first, inside the compiled step; `gradient(objective, x, y)` is
-  the input gradient there.
+  `transform_batch(x, y, gradient)` first, inside the compiled step; `gradient(both, x, y, extra,
+  replaced)` gives there what a function `both` of `gradient_and_outputs` gives of `(x, y, *extra)`.
+  Meanwhile the variables of the pairs `replaced(read)` hold other values, where `read(variable)` is
+  its own.
 """
 
 import importlib

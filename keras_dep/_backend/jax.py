@@ -14,11 +14,26 @@ from keras_dep._backend import windows
 
 
 def gradient_and_outputs(model, objective, ask):
-    @jax.jit
-    def both(state, x, y, extra):
-        return _gradient_and_outputs(model, objective, ask, state, x, y, extra)
+    return _GradientAndOutputs(model, objective, ask)
 
-    return lambda x, y, *extra: both(_state(model), x, y, extra)
+
+class _GradientAndOutputs:
+    def __init__(self, model, objective, ask):
+        self.model = model
+
+        @jax.jit
+        def both(state, x, y, extra):
+            return _gradient_and_outputs(model, objective, ask, state, x, y, extra)
+
+        self.both = both
+
+    def __call__(self, x, y, *extra):
+        return self.both(_state(self.model), x, y, extra)
+
+    def of_values(self, read, x, y, extra):
+        """With `read(variable)` for the value of each."""
+        trainable, others = self.model.trainable_variables, self.model.non_trainable_variables
+        return self.both(([*map(read, trainable)], [*map(read, others)]), x, y, extra)
 
 
 def loss_gradient(model, loss):
@@ -167,18 +182,22 @@ def on_reduced(transform, gradients):
 class TransformedStep(keras.Model):
     def train_step(self, state, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        variables = [*self.trainable_variables, *self.non_trainable_variables]
+        own = {id(v): value for v, value in zip(variables, [*state[0], *state[1]])}
 
-        def gradient(objective, x, y):
-            def ask(x):
-                return self(x, training=False), ()
-
-            return _gradient_and_outputs(self, objective, ask, state[:2], x, y)[0]
+        def gradient(both, x, y, extra, replaced):
+            others = {id(v): value for v, value in replaced(lambda v: own[id(v)])}
+            values = {**own, **others}
+            # Otherwise XLA rounds across the border, and not as it does by itself.
+            x, y, extra = jax.lax.optimization_barrier((x, y, extra))
+            found = both.of_values(lambda v: values[id(v)], x, y, extra)
+            return jax.lax.optimization_barrier(found)
 
         x, y = self.transform_batch(x, y, gradient)
         return super().train_step(state, (x, y, sample_weight))
 
 
-def _gradient_and_outputs(model, objective, ask, state, x, y, extra=()):
+def _gradient_and_outputs(model, objective, ask, state, x, y, extra):
     variables = [*model.trainable_variables, *model.non_trainable_variables]
     mapping = list(zip(variables, [*state[0], *state[1]]))
 

@@ -19,7 +19,7 @@ def gradient_and_outputs(model, objective, ask):
         return _gradient_and_outputs(objective, ask, x, y, extra)
 
     def call(*arguments):
-        x, y, *extra = tf.nest.map_structure(tf.convert_to_tensor, arguments)
+        x, y, *extra = tf.nest.map_structure(_as_tensor, arguments)
         return both(x, y, extra)
 
     return call
@@ -171,17 +171,33 @@ class TransformedStep(keras.Model):
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
 
-        def gradient(objective, x, y):
-            def ask(x):
-                return self(x, training=False), ()
-
-            return _gradient_and_outputs(objective, ask, x, y)[0]
+        def gradient(both, x, y, extra, replaced):
+            others = replaced(_read)
+            own = [(variable, _read(variable)) for variable, _ in others]
+            _assign(others)
+            found = both(x, y, *extra)
+            _assign(own)
+            return found
 
         x, y = self.transform_batch(x, y, gradient)
         return super().train_step((x, y, sample_weight))
 
 
-def _gradient_and_outputs(objective, ask, x, y, extra=()):
+def _read(variable):
+    # A copy, which stays as it is when the variable moves.
+    return tf.identity(variable.value)
+
+
+def _assign(pairs):
+    for variable, value in pairs:
+        variable.assign(value)
+
+
+def _as_tensor(value):
+    return None if value is None else tf.convert_to_tensor(value)
+
+
+def _gradient_and_outputs(objective, ask, x, y, extra):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
         outputs, beside = ask(x, *extra)

@@ -351,14 +351,26 @@ class TransformedStep(keras.Model):
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
 
-        def gradient(objective, x, y):
-            def ask(x):
-                return self(x, training=False), ()
-
-            return gradient_and_outputs(self, objective, ask)(x, y)[0]
+        def gradient(both, x, y, extra, replaced):
+            others = replaced(_read)
+            own = [(variable, _read(variable)) for variable, _ in others]
+            _assign(others)
+            found = both(x, y, *extra)
+            _assign(own)
+            return found
 
         x, y = self.transform_batch(x, y, gradient)
         return super().train_step((x, y, sample_weight))
+
+
+def _read(variable):
+    # A copy, which stays as it is when the variable moves.
+    return variable.value.clone()
+
+
+def _assign(pairs):
+    for variable, value in pairs:
+        variable.assign(value)
 
 
 def _weights(model):

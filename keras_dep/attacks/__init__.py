@@ -15,6 +15,7 @@ from keras_dep.attacks.mifgsm import MIFGSM
 from keras_dep.attacks.noise import GaussianNoise
 from keras_dep.attacks.pgd import PGD
 from keras_dep.attacks.random_search import RandomSearch
+from keras_dep.attacks.record import from_config
 from keras_dep.attacks.released import Released
 from keras_dep.attacks.rfgsm import RFGSM
 from keras_dep.attacks.sapgd import SAPGD
@@ -31,6 +32,7 @@ __all__ = [
     "channels_first",
     "Conversion",
     "FGSM",
+    "from_config",
     "GaussianNoise",
     "HART",
     "MIFGSM",

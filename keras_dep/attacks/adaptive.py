@@ -38,7 +38,25 @@ class AdaptiveAttack(gradient.GradientAttack):
             **gradient,
         )
 
+    def offset(self, images, seed, restart=0):
+        """On the ball's surface; see `Threat.surface`."""
+        draws = gradient.image_draws(images, [*np.atleast_1d(seed), restart])
+        shape = tuple(images.shape[1:])
+        return np.stack([self.threat.surface(draw, shape) for draw in draws]).astype("float32")
+
+    def climb(self, look, start, images, labels):
+        return self._climbed(look, start, images, labels).chosen()
+
     def _search(self, model, look, images, labels, seed):
+        result = None
+        for restart in range(self.threat.restarts):
+            memory = self._climbed(look, self._start(images, seed, restart), images, labels)
+            result = memory if result is None else result.joined(memory)
+        return result.chosen()
+
+    def _climbed(self, look, start, images, labels):
+        """The memory of one search."""
+
         def examine(candidate):
             """`(gradient, loss per image, fooled per image)` at a candidate."""
             slope, outputs = look(candidate, labels)
@@ -48,14 +66,10 @@ class AdaptiveAttack(gradient.GradientAttack):
             loss = ops.where(ops.isnan(loss), -math.inf, loss)
             return slope, loss, self._fooled(labels, outputs)
 
-        result = None
-        for restart in range(self.threat.restarts):
-            start = surface_start(self.threat, images, [*np.atleast_1d(seed), restart])
-            slope, loss, fooled = examine(start)
-            memory = Memory(start, loss, fooled)
-            self._climb(examine, memory, start, slope, images)
-            result = memory if result is None else result.joined(memory)
-        return gradient.choose(result.fooled, result.fooling, result.best)
+        slope, loss, fooled = examine(start)
+        memory = Memory(start, loss, fooled)
+        self._climb(examine, memory, start, slope, images)
+        return memory
 
     def _fooled(self, labels, outputs):
         chosen = predicted_classes(outputs)
@@ -78,19 +92,15 @@ class Memory:
         self.loss = ops.where(better, loss, self.loss)
         return better
 
+    def chosen(self):
+        """What fooled the network, else what has the largest loss."""
+        return gradient.choose(self.fooled, self.fooling, self.best)
+
     def joined(self, other):
         """With the memory of another search."""
         self.take(other.fooling, self.loss, other.fooled)
         self.take(other.best, other.loss, ops.zeros_like(other.fooled))
         return self
-
-
-def surface_start(threat, images, seed):
-    """A point of the ball's surface per image, cut to the bounds; see `Threat.surface`."""
-    shape = tuple(images.shape[1:])
-    draws = [threat.surface(draw, shape) for draw in gradient.image_draws(images, seed)]
-    offset = ops.convert_to_tensor(np.stack(draws).astype("float32"))
-    return threat.project(images + offset, images)
 
 
 def stages(steps):

@@ -2,12 +2,14 @@
 
 from keras import ops
 
+from keras_dep._export import export
 from keras_dep.attacks.adaptive import AdaptiveAttack
 from keras_dep.attacks.adaptive import stages
 from keras_dep.attacks.gradient import choose
 from keras_dep.threat import NORMS
 
 
+@export
 class APGD(AdaptiveAttack):
     """Steps up the gradient with momentum; each image halves its step and returns to its best point
     where the loss rose in no more than 75 % of a stage's steps, or has stalled.

@@ -4,12 +4,14 @@ import numpy as np
 from keras import ops
 
 from keras_dep import inference
+from keras_dep._export import export
 from keras_dep._internal import validation
 from keras_dep.attacks import objectives
 from keras_dep.attacks.apgd import APGD
 from keras_dep.losses import mean_logits
 
 
+@export
 class APGDT(APGD):
     """`APGD` on the targeted logit ratio, towards each of the likeliest wrong classes in turn.
 
@@ -55,8 +57,16 @@ class APGDT(APGD):
     def get_config(self):
         return {**super().get_config(), "classes": self.classes}
 
+    @classmethod
+    def from_config(cls, config):
+        decided = ("loss", "targeted")
+        return super().from_config({k: v for k, v in config.items() if k not in decided})
+
     def objective(self, labels, outputs):
         return objectives.targeted_logit_ratio(labels, outputs)
+
+    def _maximises(self):
+        return (objectives.targeted_logit_ratio,)
 
     def _craft(self, model, images, labels, seed):
         classes = inference.class_count(model, images)

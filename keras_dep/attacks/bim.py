@@ -1,9 +1,11 @@
 """The basic iterative method."""
 
+from keras_dep._export import export
 from keras_dep.attacks.gradient import GradientAttack
 from keras_dep.threat import Threat
 
 
+@export
 class BIM(GradientAttack):
     """PGD from the image itself.
 

@@ -1,9 +1,11 @@
 """The fast gradient sign method."""
 
+from keras_dep._export import export
 from keras_dep.attacks.gradient import GradientAttack
 from keras_dep.threat import Threat
 
 
+@export
 class FGSM(GradientAttack):
     """One signed gradient step of full length: `clip(x + epsilon * sign(grad), 0, 1)`.
 

@@ -1,33 +1,20 @@
 """What the white-box attacks share: the call, the gradient, and signed gradient ascent."""
 
-import contextlib
-import functools
-import weakref
 import zlib
 
 import numpy as np
 from keras import ops
 
-from keras_dep import _backend
 from keras_dep import inference
+from keras_dep._internal import compilation
 from keras_dep._internal import validation
 from keras_dep.attacks import estimators
 from keras_dep.attacks import objectives
+from keras_dep.attacks import record
+from keras_dep.attacks.looking import defines_last
+from keras_dep.attacks.looking import looking
+from keras_dep.attacks.looking import random_states_kept
 from keras_dep.threat import Threat
-
-# Further apart than one pass through a model can draw.
-DRAWS_PER_LOOK = 4096
-
-
-def ascend(gradient, start, images, labels, threat):
-    """Signed ascent from `start` in the ball; `gradient(x, y)` is that of the summed objective.
-
-    Pure: runs as well inside a compiled train step as outside of one.
-    """
-    candidate = start
-    for _ in range(threat.steps):
-        candidate = threat.ascend(candidate, images, gradient(candidate, labels))
-    return candidate
 
 
 def random_offset(threat, images, seed):
@@ -99,7 +86,7 @@ class Attack:
         return ops.convert_to_numpy(found) if isinstance(x, np.ndarray) else found
 
     def get_config(self):
-        """What decides the attack, as a dictionary of plain values."""
+        """What decides the attack, as a dictionary that JSON keeps; see `from_config`."""
         threat = self.threat
         return {
             "attack": type(self).__name__,
@@ -110,12 +97,26 @@ class Attack:
             "targeted": self.targeted,
         }
 
+    @classmethod
+    def from_config(cls, config):
+        """The attack that `get_config` describes, also as JSON has kept it.
+
+        Raises:
+            ValueError: a dictionary that describes no attack of this class.
+        """
+        return record.rebuilt(cls, config)
+
+    def not_within_a_step(self):
+        """What keeps the attack from running within a train step, as a clause, or `None`."""
+        return "one that asks the model between its moves; use a gradient attack, as PGD"
+
     def success(self, labels, outputs):
         """By how much answers are what the attacker wants, per sample: fooled where positive."""
         return objectives.success(self.targeted, labels, outputs)
 
     def _checked(self, model, x, y, bounds):
-        """Images and labels `(batch,)` as tensors."""
+        """Images and labels `(batch,)` as tensors, for a model as it is now."""
+        compilation.heed_changes(model)
         images, _ = validation.images_and_labels(x, y, bounds=bounds)
         with random_states_kept(model):
             classes = inference.class_count(model, images)
@@ -204,7 +205,7 @@ class GradientAttack(Attack):
             "loss": self.loss,
             "surrogate": self.surrogate,
             "width": self.width,
-            "estimator": None if self.estimator is None else repr(self.estimator),
+            "estimator": None if self.estimator is None else self.estimator.get_config(),
             "samples": self.samples,
         }
 
@@ -221,56 +222,75 @@ class GradientAttack(Attack):
         """What the search maximises, per sample."""
         return objectives.aimed(self.loss, self.targeted, labels, outputs)
 
+    def offset(self, images, seed, restart=0):
+        """Where a search starts, as an offset from the images.
+
+        Args:
+            images: array or tensor `(n, ...)`.
+            seed: an integer or a list of integers.
+            restart: number of the search.
+
+        Returns:
+            float32 array like the images, or `None` for the images themselves.
+        """
+        if not self.threat.random_start:
+            return None
+        return random_offset(self.threat, images, [*np.atleast_1d(seed), restart])
+
+    def climb(self, look, start, images, labels):
+        """One search: the adversarial images that it finds from a start.
+
+        A pure function of tensors, which runs as well within a compiled train step: it branches on
+        no value, and draws nothing.
+
+        Args:
+            look: function `(x, y) -> (gradient, outputs)`.
+            start: images in the ball to start from.
+            images: the images.
+            labels: int32 `(batch,)`.
+        """
+        candidate = start
+        for _ in range(self.threat.steps):
+            candidate = self.threat.ascend(candidate, images, look(candidate, labels)[0])
+        return candidate
+
+    def check_classes(self, classes):
+        """Raises `ValueError` where the loss is of no use with so many classes."""
+        if self.loss == "dlr" and classes < 3:
+            raise ValueError(f"loss='dlr' needs at least 3 classes; received {classes}; use 'ce'.")
+
+    def check_layers(self, model):
+        """Raises `ValueError` where a model's layers take no such derivative of spikes."""
+        self._rule.check(model)
+
+    def not_within_a_step(self):
+        if self.threat.restarts > 1:
+            return f"restarts={self.threat.restarts}; use restarts=1"
+        if not defines_last(type(self), "climb", "__call__", "_craft", "_look", "_search"):
+            return "one that does more than climb; use APGD, or override climb in your class"
+        return None
+
+    def _maximises(self):
+        """What `objective` computes, as a hashable value; whoever overrides that, overrides this,
+        or is compiled by itself."""
+        return objectives.LOSSES[self.loss], self.targeted
+
     def _craft(self, model, images, labels, seed):
         if self.loss == "dlr":
-            classes = inference.class_count(model, images)
-            if classes < 3:
-                raise ValueError(
-                    f"loss='dlr' needs at least 3 classes; received {classes}; use 'ce'."
-                )
+            self.check_classes(inference.class_count(model, images))
         return self._search(model, self._look(model), images, labels, seed)
 
     def _look(self, model):
         """A function `(x, y) -> (gradient, outputs)`, averaged over the samples."""
-        rule = self._rule
-        both = _gradient_and_outputs(model, (self.loss, self.targeted), rule, self.objective)
-        states = _random_states(model)
-        passes, memory = 0, None
-
-        def once(x, y, again=False):
-            nonlocal passes, memory
-            if memory is None:
-                memory = rule.start(model, x)
-            # Only some backends count on by themselves between passes.
-            passes += 1
-            for variable, (seed, count) in states:
-                count = int(count) + passes * DRAWS_PER_LOOK
-                variable.assign(np.array([seed, count], variable.dtype))
-            numbers = rule.again() if again else rule.numbers()
-            slope, _, (memory, outputs) = both(x, y, numbers, memory)
-            return slope, outputs
-
-        def average(x, y):
-            seen = [once(x, y, again=sample > 0) for sample in range(self.samples)]
-            return [sum(parts) / self.samples for parts in zip(*seen)]
-
-        return once if self.samples == 1 else average
+        return looking(self, model)
 
     def _search(self, model, look, images, labels, seed):
         """Adversarial images; `look(x, y)` gives the objective's gradient and the outputs."""
-        threat = self.threat
-
-        def gradient(x, y):
-            return look(x, y)[0]
-
-        if not threat.random_start:
-            return self._ascend(gradient, images, images, labels)
         worst, worst_success = None, None
-        for restart in range(threat.restarts):
-            offset = random_offset(threat, images, [*np.atleast_1d(seed), restart])
-            start = threat.project(images + ops.convert_to_tensor(offset), images)
-            found = self._ascend(gradient, start, images, labels)
-            if threat.restarts == 1:
+        for restart in range(self.threat.restarts):
+            start = self._start(images, seed, restart)
+            found = self.climb(look, start, images, labels)
+            if self.threat.restarts == 1:
                 return found
             success = self._ask(model, found, labels)
             if worst is None:
@@ -281,40 +301,13 @@ class GradientAttack(Attack):
             worst_success = ops.where(better, success, worst_success)
         return worst
 
-    def _ascend(self, gradient, start, images, labels):
-        return ascend(gradient, start, images, labels, self.threat)
-
-
-@contextlib.contextmanager
-def random_states_kept(model):
-    """Behind the block the random generators of a model stand where they stood before it."""
-    states = _random_states(model)
-    try:
-        yield
-    finally:
-        for variable, value in states:
-            variable.assign(value)
+    def _start(self, images, seed, restart):
+        offset = self.offset(images, seed, restart)
+        if offset is None:
+            return images
+        return self.threat.project(images + ops.convert_to_tensor(offset), images)
 
 
 def choose(mask, first, second):
     """Per image, that of `first` where `mask` holds, else that of `second`."""
     return ops.where(ops.reshape(mask, (-1,) + (1,) * (len(first.shape) - 1)), first, second)
-
-
-_COMPILED = weakref.WeakKeyDictionary()
-
-
-def _gradient_and_outputs(model, target, estimator, objective):
-    """Compiled once per model, target of the search and family of gradients, for all attacks."""
-    compiled, family = _COMPILED.setdefault(model, {}), (target, estimator.family())
-    if family not in compiled:
-        # The cache must not keep its own key alive.
-        model = weakref.proxy(model)
-        ask = functools.partial(estimator.ask, model)
-        compiled[family] = _backend.gradient_and_outputs(model, objective, ask)
-    return compiled[family]
-
-
-def _random_states(model):
-    found = [v for v in model.non_trainable_variables if v.path.endswith("seed_generator_state")]
-    return [(variable, ops.convert_to_numpy(variable)) for variable in found]

@@ -2,10 +2,12 @@
 
 from keras import ops
 
+from keras_dep._export import export
 from keras_dep.attacks.gradient import GradientAttack
 from keras_dep.threat import Threat
 
 
+@export
 class MIFGSM(GradientAttack):
     """Steps along the sign of the accumulated gradient, each gradient over its mean size.
 
@@ -53,8 +55,8 @@ class MIFGSM(GradientAttack):
     def get_config(self):
         return {**super().get_config(), "decay": self.decay}
 
-    def _search(self, model, look, images, labels, seed):
-        here, momentum = images, ops.zeros_like(images)
+    def climb(self, look, start, images, labels):
+        here, momentum = start, ops.zeros_like(images)
         axes = tuple(range(1, len(images.shape)))
         for _ in range(self.threat.steps):
             slope = look(here, labels)[0]

@@ -3,11 +3,13 @@
 import numpy as np
 from keras import ops
 
+from keras_dep._export import export
 from keras_dep.attacks.gradient import Attack
 from keras_dep.attacks.gradient import image_draws
 from keras_dep.threat import Threat
 
 
+@export
 class GaussianNoise(Attack):
     """Adds one normal draw per pixel, cut to the pixel range and not to a ball.
 

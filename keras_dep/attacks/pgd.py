@@ -1,9 +1,11 @@
 """Projected gradient descent."""
 
+from keras_dep._export import export
 from keras_dep.attacks.gradient import GradientAttack
 from keras_dep.threat import Threat
 
 
+@export
 class PGD(GradientAttack):
     """Steps up the gradient, each followed by the projection onto ball and pixel range.
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from keras import ops
 
+from keras_dep._export import export
 from keras_dep._internal import validation
 from keras_dep.attacks.gradient import Attack
 from keras_dep.attacks.gradient import image_draws
@@ -13,6 +14,7 @@ from keras_dep.threat import Threat
 POINTS = ("corners", "uniform")
 
 
+@export
 class RandomSearch(Attack):
     """Tries random points of the ball and keeps, per image, the first that succeeds.
 

@@ -6,11 +6,18 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_dep._export import export
+from keras_dep._internal import compilation
+from keras_dep.attacks import record
 from keras_dep.attacks.gradient import Attack
-from keras_dep.attacks.gradient import random_states_kept
+from keras_dep.attacks.looking import random_states_kept
 from keras_dep.attacks.replay import Replay
 
+# Of a record, what is not the wrapped attack's.
+_ITS_OWN = ("crafted_by", "normalized_norm", "normalized_epsilon", "stale_state")
 
+
+@export
 class Released(Attack):
     """An attack on the normalised image and one time step, clamped to the range of pixels.
 
@@ -68,9 +75,17 @@ class Released(Attack):
             "crafted_by": type(self.attack).__name__,
             "norm": None,
             "epsilon": None,
+            "normalized_norm": self.threat.norm,
             "normalized_epsilon": self.threat.epsilon,
             "stale_state": self.stale_state,
         }
+
+    @classmethod
+    def from_config(cls, config):
+        inner = {name: value for name, value in config.items() if name not in _ITS_OWN}
+        inner |= {name: config[f"normalized_{name}"] for name in ("norm", "epsilon")}
+        inner = record.from_config({**inner, "attack": config["crafted_by"]})
+        return cls(inner, stale_state=config["stale_state"])
 
     def answers(self, model, x, y):
         """Logits for the images that this attack makes, from the membranes that it leaves.
@@ -111,10 +126,11 @@ class Released(Attack):
         return found, seen
 
     def _behind_normalization(self, model):
-        if self._behind[0] is not model:
+        now = compilation.constants(model)
+        if self._behind[0] != now:
             mean, std = pixel_statistics(model)
             inputs = keras.Input(model.input_shape[1:])
-            self._behind = model, keras.Model(inputs, model(inputs * std + mean))
+            self._behind = now, keras.Model(inputs, model(inputs * std + mean))
             self._replays = {}
         return self._behind[1]
 

@@ -1,13 +1,14 @@
 """FGSM behind a random sign step."""
 
 import numpy as np
-from keras import ops
 
+from keras_dep._export import export
 from keras_dep.attacks.gradient import GradientAttack
 from keras_dep.attacks.gradient import image_draws
 from keras_dep.threat import Threat
 
 
+@export
 class RFGSM(GradientAttack):
     """Signed gradient steps from `x + step_size * sign(N(0, 1))`, off any masked spot.
 
@@ -38,9 +39,7 @@ class RFGSM(GradientAttack):
         step_size = epsilon / 2 if step_size is None else step_size
         super().__init__(Threat(epsilon=epsilon, step_size=step_size, steps=steps), **gradient)
 
-    def _search(self, model, look, images, labels, seed):
+    def offset(self, images, seed, restart=0):
         shape = tuple(images.shape[1:])
         signs = [np.sign(draw.standard_normal(shape)) for draw in image_draws(images, seed)]
-        offset = (self.threat.step_size * np.stack(signs)).astype("float32")
-        start = self.threat.project(images + ops.convert_to_tensor(offset), images)
-        return self._ascend(lambda x, y: look(x, y)[0], start, images, labels)
+        return (self.threat.step_size * np.stack(signs)).astype("float32")

@@ -2,10 +2,12 @@
 
 from keras import ops
 
+from keras_dep._export import export
 from keras_dep.attacks.adaptive import AdaptiveAttack
 from keras_dep.attacks.adaptive import stages
 
 
+@export
 class SAPGD(AdaptiveAttack):
     """Steps along the accumulated gradient over the root of its accumulated square.
 

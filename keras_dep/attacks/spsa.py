@@ -3,6 +3,7 @@
 import numpy as np
 from keras import ops
 
+from keras_dep._export import export
 from keras_dep._internal import validation
 from keras_dep.attacks import objectives
 from keras_dep.attacks.gradient import Attack
@@ -10,6 +11,7 @@ from keras_dep.attacks.gradient import image_draws
 from keras_dep.threat import Threat
 
 
+@export
 class SPSA(Attack):
     """Ascent along a gradient that is estimated from answers, without a derivative.
 

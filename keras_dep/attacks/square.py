@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_dep import inference
+from keras_dep._export import export
 from keras_dep._internal import validation
 from keras_dep.attacks import bumps
 from keras_dep.attacks.gradient import Attack
@@ -17,6 +18,7 @@ from keras_dep.threat import Threat
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
+@export
 class Square(Attack):
     """Starts from stripes on the ball's corners and repaints ever smaller squares.
 

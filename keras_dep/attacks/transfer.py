@@ -1,8 +1,14 @@
 """Black box by substitute: images made for other models."""
 
+from keras_dep._export import export
+from keras_dep.attacks import record
 from keras_dep.attacks.gradient import Attack
 
+# Of a record, what is not the attack's on the substitutes.
+_ITS_OWN = ("crafted_by", "substitutes")
 
+
+@export
 class Transfer(Attack):
     """Crafts on each substitute and keeps, per image, what comes closest to success on the target.
 
@@ -44,6 +50,18 @@ class Transfer(Attack):
             "crafted_by": type(self.attack).__name__,
             "substitutes": [model.name for model in self.substitutes],
         }
+
+    @classmethod
+    def from_config(cls, config, substitutes=()):
+        """As in `Attack`; the models to transfer from are no part of a record."""
+        names = [model.name for model in substitutes]
+        if names != list(config["substitutes"]):
+            raise ValueError(
+                f"substitutes must be the models {', '.join(config['substitutes'])} of the record; "
+                f"received {', '.join(names) or 'none'}."
+            )
+        inner = {name: value for name, value in config.items() if name not in _ITS_OWN}
+        return cls(record.from_config({**inner, "attack": config["crafted_by"]}), substitutes)
 
     def _craft(self, model, images, labels, seed):
         crafted = (self.attack(each, images, labels, seed=seed) for each in self.substitutes)

@@ -10,6 +10,7 @@ import numpy as np
 from keras_dep import durable
 from keras_dep import inference
 from keras_dep import provenance
+from keras_dep._internal import compilation
 from keras_dep._internal import validation
 from keras_dep.attacks.gradient import random_states_kept
 from keras_dep.evaluation import coverage
@@ -155,6 +156,7 @@ def evaluate(
 
 def is_random(model, images):
     """Whether a model answers differently when asked again."""
+    compilation.heed_changes(model)
     with random_states_kept(model):
         answers = [keras.ops.convert_to_numpy(model.predict_on_batch(images)) for _ in range(2)]
     return not np.array_equal(*answers, equal_nan=True)

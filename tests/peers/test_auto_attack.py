@@ -7,7 +7,6 @@ import pytest
 from keras_dep.attacks import APGD
 from keras_dep.attacks import APGDT
 from keras_dep.attacks import Square
-from keras_dep.attacks.adaptive import surface_start
 from keras_dep.attacks.gradient import image_draws
 from tests.peers.attacked import BumpDraws
 from tests.peers.attacked import SquareDraws
@@ -44,8 +43,8 @@ def started_as(peer, attack, seed, monkeypatch):
     runs = iter(range(100))
 
     def run(x, y):
-        draws = [*seed, next(runs), 0] if isinstance(attack, APGDT) else [*seed, 0]
-        start = surface_start(attack.threat, keras.ops.convert_to_tensor(back(x)), draws)
+        draws = [*seed, next(runs)] if isinstance(attack, APGDT) else seed
+        start = attack._start(keras.ops.convert_to_tensor(back(x)), draws, restart=0)
         start = forth(keras.ops.convert_to_numpy(start))
         loss = losses.get(peer.loss) or peer.dlr_loss_targeted
         first = loss(peer.model(start), y).detach()

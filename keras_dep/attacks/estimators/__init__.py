@@ -1,5 +1,7 @@
 """By what rule an attack derives the spikes of a network, which have no derivative of their own."""
 
+import keras
+
 from keras_dep.attacks.estimators.assg import ASSG
 from keras_dep.attacks.estimators.conversion import Conversion
 from keras_dep.attacks.estimators.estimator import Estimator
@@ -20,19 +22,27 @@ ESTIMATORS = {
 
 
 def named(estimator):
-    """An estimator as it is, or the one of a name with its published settings.
+    """An estimator as it is, the one of a name with its published settings, or of its `get_config`.
 
     Raises:
-        ValueError: neither an `Estimator` nor a name in `ESTIMATORS`.
+        ValueError: neither an `Estimator` nor a name in `ESTIMATORS` nor a dictionary of either.
+
+    Example:
+
+    >>> named(named(RGA(subthreshold=0.1)).get_config())
+    RGA(subthreshold=0.1)
     """
     if isinstance(estimator, Estimator):
         return estimator
-    if estimator not in ESTIMATORS:
+    settings = dict(estimator) if isinstance(estimator, dict) else {"rule": estimator}
+    name = settings.pop("rule", None)
+    kind = ESTIMATORS.get(name) or keras.saving.get_registered_object(name)
+    if not (isinstance(kind, type) and issubclass(kind, Estimator)):
         raise ValueError(
             f"estimator must be one of {', '.join(ESTIMATORS)}, or an object of those of "
-            f"keras_dep.attacks; received {estimator!r}."
+            f"keras_dep.attacks; received {name!r}."
         )
-    return ESTIMATORS[estimator]()
+    return kind(**settings)
 
 
 __all__ = [

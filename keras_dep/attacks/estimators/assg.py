@@ -6,10 +6,12 @@ import math
 from keras import ops
 
 from keras_dep import surrogates
+from keras_dep._export import export
 from keras_dep.attacks.estimators.estimator import LayerRule
 from keras_dep.substitution import estimator_in_place
 
 
+@export
 @dataclasses.dataclass(frozen=True)
 class ASSG(LayerRule):
     """Arctan surrogates as wide as each neuron's potential is far from its threshold.
@@ -42,6 +44,8 @@ class ASSG(LayerRule):
     mean_decay: float = 0.9
     deviation_decay: float = 0.9
 
+    ARGUMENTS = ("vanishing", "relaxation", "mean_decay", "deviation_decay")
+
     def __post_init__(self):
         if not 0 < self.vanishing < 1:
             raise ValueError(
@@ -63,11 +67,12 @@ class ASSG(LayerRule):
         return *self.numbers()[:2], 1.0, 1.0
 
     def start(self, model, images):
-        shapes = []
+        # Within a train step the number of samples may be open.
+        shapes, samples = [], ops.shape(images)[0]
 
         def note(layer, currents):
             steps, _, *rest = currents.shape
-            shapes.append((steps, len(images), *rest))
+            shapes.append((steps, samples, *rest))
             return currents
 
         with estimator_in_place(model, note):

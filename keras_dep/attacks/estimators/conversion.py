@@ -4,9 +4,11 @@ import dataclasses
 
 from keras import ops
 
+from keras_dep._export import export
 from keras_dep.attacks.estimators.estimator import LayerRule
 
 
+@export
 @dataclasses.dataclass(frozen=True)
 class Conversion(LayerRule):
     """The gradient of the same weights with rectified currents in place of spikes.

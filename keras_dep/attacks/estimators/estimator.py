@@ -3,9 +3,12 @@ surrogate."""
 
 import dataclasses
 
+import keras
 from keras import ops
 
 from keras_dep import surrogates
+from keras_dep._export import export
+from keras_dep._internal import compilation
 from keras_dep.substitution import estimator_in_place
 from keras_dep.substitution import surrogate_in_place
 
@@ -18,9 +21,21 @@ class Estimator:
     gradient is compiled for each `family`; the `numbers` are its arguments.
     """
 
+    # Settings that `numbers` hands to what is compiled; all others are compiled in.
+    ARGUMENTS = ()
+
+    def get_config(self):
+        """The settings, and the class as `rule`, as a dictionary that JSON keeps."""
+        rule = keras.saving.get_registered_name(type(self))
+        return {"rule": rule, **dataclasses.asdict(self)}
+
     def family(self):
-        """What distinguishes one compiled gradient from another."""
-        return (type(self).__name__,)
+        """What distinguishes one compiled gradient from another, as a hashable value."""
+        settings = {k: v for k, v in vars(self).items() if k not in self.ARGUMENTS}
+        return type(self), compilation.value(settings)
+
+    def check(self, model):
+        """Raises `ValueError` unless the rule suits a model's layers."""
 
     def numbers(self):
         """The settings that are arguments of the compiled gradient, a tuple of floats."""
@@ -40,6 +55,7 @@ class Estimator:
         return outputs, (memory, outputs)
 
 
+@export
 @dataclasses.dataclass(frozen=True)
 class Surrogate(Estimator):
     """Another surrogate derivative of the membrane potential, in any layer that has one.
@@ -52,11 +68,14 @@ class Surrogate(Estimator):
     name: str
     width: float | None = None
 
+    ARGUMENTS = ("width",)
+
     def __post_init__(self):
         surrogates.check(self.name, 1.0 if self.width is None else self.width)
 
-    def family(self):
-        return (*super().family(), self.name)
+    def check(self, model):
+        with surrogate_in_place(model, self.name, self.width):
+            pass
 
     def numbers(self):
         return (surrogates.usual_width(self.name) if self.width is None else float(self.width),)
@@ -82,6 +101,10 @@ class LayerRule(Estimator):
             `(spikes, memory)`, the latter `None` where nothing is remembered.
         """
         raise NotImplementedError
+
+    def check(self, model):
+        with estimator_in_place(model, None):
+            pass
 
     def ask(self, model, x, numbers, memory):
         kept, before = [], iter(memory)

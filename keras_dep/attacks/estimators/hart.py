@@ -5,11 +5,13 @@ import dataclasses
 from keras import ops
 
 from keras_dep import surrogates
+from keras_dep._export import export
 from keras_dep.attacks.estimators.estimator import LayerRule
 from keras_dep.attacks.estimators.estimator import constant_steps
 from keras_dep.attacks.estimators.estimator import linear
 
 
+@export
 @dataclasses.dataclass(frozen=True)
 class HART(LayerRule):
     """Triangular surrogates, their gradient averaged over time in front of each layer.
@@ -32,6 +34,8 @@ class HART(LayerRule):
     """
 
     width: float = 1.0
+
+    ARGUMENTS = ("width",)
 
     def __post_init__(self):
         surrogates.check("triangle", self.width)

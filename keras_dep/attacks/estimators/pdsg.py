@@ -7,9 +7,11 @@ import keras
 from keras import ops
 
 from keras_dep import surrogates
+from keras_dep._export import export
 from keras_dep.attacks.estimators.estimator import LayerRule
 
 
+@export
 @dataclasses.dataclass(frozen=True)
 class PDSG(LayerRule):
     """Gaussian surrogates with the deviation of the layer's potentials up to each step.
@@ -31,9 +33,6 @@ class PDSG(LayerRule):
     """
 
     per_image: bool = True
-
-    def family(self):
-        return (*super().family(), self.per_image)
 
     def spikes(self, layer, currents, numbers, memory):
         axes = self._axes(len(currents.shape) - 1)

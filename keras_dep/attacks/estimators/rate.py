@@ -4,11 +4,13 @@ import dataclasses
 
 from keras import ops
 
+from keras_dep._export import export
 from keras_dep.attacks.estimators.estimator import LayerRule
 from keras_dep.attacks.estimators.estimator import constant_steps
 from keras_dep.attacks.estimators.estimator import linear
 
 
+@export
 @dataclasses.dataclass(frozen=True)
 class BPTR(LayerRule):
     """Backward pass through rate: 1 for a neuron that fires at all, at every step, else 0.
@@ -27,6 +29,7 @@ class BPTR(LayerRule):
         return linear(fired, currents, ops.cast(active, currents.dtype)), None
 
 
+@export
 @dataclasses.dataclass(frozen=True)
 class RGA(LayerRule):
     """Rate gradient approximation: the slope of a neuron's rate over its mean current `x`.
@@ -50,6 +53,8 @@ class RGA(LayerRule):
     """
 
     subthreshold: float = 0.2
+
+    ARGUMENTS = ("subthreshold",)
 
     def __post_init__(self):
         if not self.subthreshold >= 0:

@@ -111,7 +111,7 @@ class _Elsewhere(attacks.PGD):
     def _search(self, model, look, images, labels, seed):
         start = ops.take(ops.convert_to_tensor(self.starts), labels, axis=0)
         start = self.threat.project(start, images)
-        return self._ascend(lambda x, y: look(x, y)[0], start, images, labels)
+        return self.climb(look, start, images, labels)
 
 
 def _of_other_classes(bench):
