@@ -16,6 +16,7 @@ from keras import ops
 
 from keras_dep import _backend
 from keras_dep import deflation
+from keras_dep import precision
 from keras_dep.deflation import components
 from keras_dep.deflation import projection
 from tests.native import compiled
@@ -285,6 +286,42 @@ def test_keras_layout_equals_the_layout_of_the_released_code():
 def test_depthwise_kernels_count_outputs_in_two_axes():
     kernel = np.random.default_rng(0).standard_normal((3, 3, 12, 2)).astype("float32")
     assert relative_error(deflate(kernel, 2)[0], reference(kernel, 2)[0], kernel) <= 1e-5
+
+
+def test_outputs_may_be_any_axes():
+    kernel = np.random.default_rng(0).standard_normal((3, 4, 5, 6)).astype("float32")
+    chosen = [(-2,), (0,), (0, 2), (1, -1), ()]
+    tensors = [ops.convert_to_tensor(kernel)] * len(chosen)
+    for axes, (rest, *_) in zip(chosen, deflation.deflate_all(tensors, chosen)):
+        outputs = sorted(axis % 4 for axis in axes)
+        order = [axis for axis in range(4) if axis not in outputs] + outputs
+        moved = np.transpose(kernel, order)
+        folded = deflation.matricise(tensors[0], axes)
+        shape = deflation.matrix_shape(kernel.shape, axes)
+        np.testing.assert_array_equal(ops.convert_to_numpy(folded), moved.reshape(shape))
+        expected = np.transpose(reference(moved, len(axes))[0], np.argsort(order))
+        assert relative_error(ops.convert_to_numpy(rest), expected, kernel) <= 1e-5
+
+
+def test_float64_stays_float64():
+    gradient = np.random.default_rng(0).standard_normal((36, 6))
+    with precision.double_precision():
+        rest, _ = deflation.deflate(ops.convert_to_tensor(gradient, dtype="float64"))
+        assert keras.backend.standardize_dtype(rest.dtype) == "float64"
+        rest = ops.convert_to_numpy(rest)
+    u, s, vt = np.linalg.svd(gradient)
+    expected = gradient - s[0] * np.outer(u[:, 0], vt[0])
+    # Below what float32 holds; the bound on the error of the direction is that of all types.
+    assert relative_error(rest, expected, gradient) <= 1e-6
+    np.testing.assert_allclose(rest @ vt[0], 0, atol=1e-5)
+
+
+def test_axes_that_a_gradient_does_not_have_are_refused():
+    for axes in ((3,), (-4,), (1, -2)):
+        with pytest.raises(
+            ValueError, match=r"output_axes must be different axes.*shape=\(3, 4, 5\)"
+        ):
+            deflation.matrix_shape((3, 4, 5), axes)
 
 
 def test_a_vector_is_refused():

@@ -219,7 +219,8 @@ def _lanczos(gram, start, energies, sound):
         best = ops.where(wanted[:, None, None], found, best)
         values = product(weights, product(symmetric, weights), transpose_one=True)[:, 0, 0]
         residuals2 = (length2 * weights[:, end - 1, None] ** 2)[:, 0, 0]
-        accepted2 = TOLERANCE**2 * ops.where(close, CLOSER**2, 1.0) * values * energies
+        strictness = ops.cast(ops.where(close, CLOSER**2, 1.0), values.dtype)
+        accepted2 = TOLERANCE**2 * strictness * values * energies
         wanted = wanted & (residuals2 > accepted2)
         full = end >= width
         state = (

@@ -23,34 +23,33 @@ def matricise(gradient, output_axes=1):
     """Folds a gradient into a matrix with the output axes as columns.
 
     Args:
-        gradient: tensor of rank >= 2 in Keras' layout, outputs last: dense `(in, out)`, convolution
-            `(kh, kw, in, out)`.
-        output_axes: how many trailing axes count outputs: 1 for all but depthwise kernels
-            `(kh, kw, channels, multiplier)`, whose outputs span two.
+        gradient: tensor of rank >= 2, for example a dense kernel `(in, out)` or that of a
+            convolution `(kh, kw, in, out)`.
+        output_axes: how many trailing axes count outputs: 1 for most kernels of Keras, 2 for
+            depthwise ones `(kh, kw, channels, multiplier)`. Or the axes themselves: `(-2,)` for
+            transposed convolutions `(kh, kw, out, in)`, `(0,)` for torch's `(out, in, kh, kw)`.
 
     Returns:
         Tensor of shape `(product of the input axes, product of the output axes)`.
 
     Raises:
-        ValueError: the rank of `gradient` does not exceed `output_axes`.
+        ValueError: the rank of `gradient` does not exceed the number `output_axes`, or axes that it
+            does not have.
 
     Example:
 
     >>> matricise(ops.ones((3, 3, 16, 32))).shape
     (144, 32)
+    >>> matricise(ops.ones((32, 16, 3, 3)), output_axes=(0,)).shape
+    (144, 32)
     """
-    return ops.reshape(gradient, matrix_shape(gradient.shape, output_axes))
+    inputs, outputs = _sides(gradient.shape, output_axes)
+    return _folded(gradient, inputs, outputs)
 
 
 def matrix_shape(shape, output_axes=1):
     """Shape that `matricise` gives to a gradient of the static shape `shape`."""
-    if len(shape) <= output_axes:
-        raise ValueError(
-            f"A gradient needs more than output_axes={output_axes} axes to become a matrix, "
-            f"received shape={tuple(shape)}; leave such tensors as they are."
-        )
-    split = len(shape) - output_axes
-    return math.prod(shape[:split]), math.prod(shape[split:])
+    return tuple(math.prod(shape[axis] for axis in side) for side in _sides(shape, output_axes))
 
 
 def deflate(gradient, output_axes=1):
@@ -66,7 +65,7 @@ def deflate(gradient, output_axes=1):
     there it takes 24 steps unseen, enough for a network's gradients, not for a flat spectrum.
 
     Args:
-        gradient: float tensor of rank >= 2, outputs last; half precision is computed in float32.
+        gradient: float tensor of rank >= 2; half precision is computed in float32.
         output_axes: see `matricise`.
 
     Returns:
@@ -98,24 +97,68 @@ def deflate_all(gradients, output_axes):
 
     Args:
         gradients: list of tensors.
-        output_axes: list of as many numbers, see `matricise`.
+        output_axes: list of as many numbers or tuples of axes, see `matricise`.
 
     Returns:
         List of triples `(deflated, removed, value)`: see `deflate`; `value` is `s_1`.
     """
-    matrices = [
-        ops.cast(matricise(gradient, axes), _working_dtype(gradient))
+    sides = [
+        _contiguous(*_sides(gradient.shape, axes))
         for gradient, axes in zip(gradients, output_axes, strict=True)
+    ]
+    matrices = [
+        ops.cast(_folded(gradient, rows, columns), _working_dtype(gradient))
+        for gradient, (rows, columns) in zip(gradients, sides)
     ]
     results = [None] * len(gradients)
     for group in _groups([(*matrix.shape, matrix.dtype) for matrix in matrices]):
         components = leading_components(*(matrices[index] for index in group))
         for index, (left, right, share, value) in zip(group, components):
             rest = _backend.less_outer(matrices[index], left, right)
-            gradient = gradients[index]
-            deflated = ops.cast(ops.reshape(rest, gradient.shape), gradient.dtype)
-            results[index] = deflated, share, value
+            deflated = _unfolded(rest, gradients[index].shape, *sides[index])
+            results[index] = ops.cast(deflated, gradients[index].dtype), share, value
     return results
+
+
+def _sides(shape, output_axes):
+    """The axes of inputs and those of outputs, each in ascending order."""
+    rank = len(shape)
+    if isinstance(output_axes, int):
+        if not 0 <= output_axes < rank:
+            raise ValueError(
+                f"A gradient needs more than output_axes={output_axes} axes to become a matrix, "
+                f"received shape={tuple(shape)}; leave such tensors as they are."
+            )
+        output_axes = range(rank - output_axes, rank)
+    axes = tuple(axis + rank if axis < 0 else axis for axis in output_axes)
+    if not set(axes) <= set(range(rank)) or len(set(axes)) < len(axes):
+        raise ValueError(
+            f"output_axes must be different axes of the gradient; received {tuple(output_axes)} "
+            f"for shape={tuple(shape)}; for outputs first write output_axes=(0,)."
+        )
+    return tuple(axis for axis in range(rank) if axis not in axes), tuple(sorted(axes))
+
+
+def _contiguous(inputs, outputs):
+    """Rows and columns; outputs are the rows where they lead, as then nothing has to be moved."""
+    leading = outputs == tuple(range(len(outputs)))
+    return (outputs, inputs) if leading else (inputs, outputs)
+
+
+def _folded(gradient, rows, columns):
+    shape = tuple(math.prod(gradient.shape[axis] for axis in side) for side in (rows, columns))
+    order = rows + columns
+    if order != tuple(range(len(order))):
+        gradient = ops.transpose(gradient, order)
+    return ops.reshape(gradient, shape)
+
+
+def _unfolded(matrix, shape, rows, columns):
+    order = rows + columns
+    tensor = ops.reshape(matrix, [shape[axis] for axis in order])
+    if order != tuple(range(len(order))):
+        tensor = ops.transpose(tensor, sorted(range(len(order)), key=order.__getitem__))
+    return tensor
 
 
 def _groups(shapes):
