@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 from keras import ops
 
 from keras_dep._export import export
@@ -19,7 +20,8 @@ class CoupledWeightDecay(GradientTransform):
 
     Args:
         inner_optimizer: the optimizer to wrap, an instance or a string.
-        weight_decay: non-negative factor; it acts on biases and normalisation too.
+        weight_decay: non-negative factor; it acts on biases and normalisation too, unless
+            `exclude_from_weight_decay` names them before the optimizer is built.
         gradient_accumulation_steps: see `GradientTransform`; inside `DEP`, set it there.
         name: optional name.
 
@@ -36,21 +38,30 @@ class CoupledWeightDecay(GradientTransform):
     0.95
     """
 
+    # Its own, not that of the inner optimizer.
+    weight_decay = None
+
     def __init__(self, inner_optimizer, weight_decay, gradient_accumulation_steps=None, name=None):
         if not 0 <= weight_decay < math.inf:
             raise ValueError(
                 f"weight_decay must be a non-negative number; received {weight_decay}."
             )
         super().__init__(inner_optimizer, gradient_accumulation_steps, name=name)
-        self.decay = weight_decay
+        self.weight_decay = weight_decay
 
     def transform(self, gradients, variables):
         # The inner optimizer divides by its loss scale, which the decay has not been through.
-        factor = self.decay * (self.loss_scale_factor or 1.0)
+        factor = self.weight_decay * (self.loss_scale_factor or 1.0)
         return [
-            None if gradient is None else gradient + ops.cast(factor * variable, gradient.dtype)
+            gradient + ops.cast(factor * variable, gradient.dtype)
+            if gradient is not None and self._use_weight_decay(variable)
+            else gradient
             for gradient, variable in zip(gradients, variables)
         ]
 
+    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+        keras.optimizers.Optimizer.exclude_from_weight_decay(self, var_list, var_names)
+        super().exclude_from_weight_decay(var_list, var_names)
+
     def get_config(self):
-        return {**super().get_config(), "weight_decay": self.decay}
+        return {**super().get_config(), "weight_decay": self.weight_decay}
