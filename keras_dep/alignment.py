@@ -106,7 +106,7 @@ def _projection(optimizer, weights):
     """A DEP of its own, so that what a training one recorded stays."""
     options = {}
     if isinstance(optimizer, DEP):
-        names = ("rank_one", "exclude", "depthwise")
+        names = ("rank_one", "exclude", "output_axes")
         options = {name: getattr(optimizer, name) for name in names}
     projection = DEP(keras.optimizers.SGD(0.0), **options)
     with warnings.catch_warnings(action="ignore"):

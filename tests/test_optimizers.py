@@ -321,7 +321,12 @@ def test_save_load_and_go_on_exactly(tmp_path, inner):
 @pytest.mark.parametrize(
     "optimizer",
     [
-        DEP(keras.optimizers.Adam(0.01), rank_one="remove", exclude="head", depthwise="dw"),
+        DEP(
+            keras.optimizers.Adam(0.01),
+            rank_one="remove",
+            exclude="head",
+            output_axes={"own": (0,)},
+        ),
         CoupledWeightDecay(keras.optimizers.SGD(0.1, momentum=0.5), 0.25),
         DEP(CoupledWeightDecay(keras.optimizers.SGD(0.1), 1e-3), gradient_accumulation_steps=3),
     ],

@@ -50,6 +50,8 @@ in `whole_program`:
   compiled, and nothing waits for its device;
 - `either(condition, first, second, variables)`: runs one of two functions without results, which
   assign to some of `variables`; a `ValueError` where the replicas of a strategy cannot;
+- `module_role(module, variable)`: what a variable of a `keras.layers.TorchModuleWrapper` is to the
+  torch module in it: `(what, outputs, layout)`, as in `keras_dep.optimizers.roles.Role`;
 - `on_reduced(transform, gradients)`: `transform` of the gradients as reduced over all replicas, in
   the share per replica that a Keras optimizer reduces by itself;
 - `TransformedStep`: a `keras.Model` whose train step passes each batch through
@@ -94,5 +96,6 @@ combination = _kernel("combination")
 branches_freely = _kernel("branches_freely")
 readable = _framework.readable
 either = _framework.either
+module_role = _kernel("module_role")
 on_reduced = _framework.on_reduced
 TransformedStep = _framework.TransformedStep

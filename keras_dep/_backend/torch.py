@@ -10,6 +10,7 @@ from torch.utils._triton import has_triton
 
 from keras_dep._backend import whole_program
 from keras_dep._backend import windows
+from keras_dep._backend.torch_layout import module_role as module_role
 
 
 def gradient_and_outputs(model, objective, ask):

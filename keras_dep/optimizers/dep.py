@@ -7,11 +7,10 @@ from keras import ops
 
 from keras_dep import deflation
 from keras_dep._export import export
+from keras_dep.optimizers import plan
 from keras_dep.optimizers.transform import GradientTransform
 
 RANK_ONE = ("keep", "remove")
-# The two factors that Keras adds to a layer for low-rank adaptation.
-LOW_RANK_FACTOR = re.compile(r"lora_\w+_[ab]$")
 
 
 @export
@@ -28,10 +27,26 @@ class DEP(GradientTransform):
     theorem. Moments, weight decay and clipping of the inner optimizer act after the projection and
     are not projected themselves; kernel regularisers enter the loss and are.
 
-    Vectors and scalars (biases, normalisation) are never touched, nor are the factors of low-rank
-    adaptation and weights that their gradient overwrites (quantisation). Kernels are folded by all
-    axes but the last. Depthwise kernels `(kh, kw, channels, multiplier)` count outputs in their
-    last two axes and are recognised by their path. Sparse gradients become dense.
+    What a weight is to its layer decides, and the layer's type tells, with that of its bases:
+
+    | layer | inputs x outputs |
+    |---|---|
+    | `Dense`, `Conv1D` to `Conv3D`, `Embedding` | all axes but the last x the last |
+    | `Conv1DTranspose` to `Conv3DTranspose`, `(kh, kw, out, in)` | `(kh kw in) x out` |
+    | depthwise kernels, also of separable layers | `(kh kw) x (channels multiplier)` |
+    | `EinsumDense` | axes that the equation sums over x the others |
+    | queries, keys and values of attention | `d_model x (heads key_dim)` |
+    | outputs of attention | `(heads key_dim) x d_model` |
+    | `SimpleRNN`, `LSTM`, `GRU`, `ConvLSTM` | `in x (gates units)`, `units x (gates units)` |
+    | torch's layers in `TorchModuleWrapper` | second axis if transposed, else first: outputs |
+
+    One weight is one matrix: heads and gates that are stored in one tensor read the same input and
+    are outputs of one linear map, and the paper's code folds such a tensor as one too. Biases,
+    gains, all of normalisation, slopes of `PReLU`, the factors of low-rank adaptation, and weights
+    that their gradient overwrites (quantisation) are never projected, whatever their rank. Of
+    weights that a layer of your own adds only the shape is known: scalars and vectors are left
+    alone, and the last axis counts outputs; `output_axes` and `exclude` say otherwise. `summary()`
+    prints what becomes of each weight. Sparse gradients become dense.
 
     A gradient of rank one would be wiped out, and its weight never learn. That is any matrix with
     one row or column, and the kernel of a softmax head over two classes: its rank is at most the
@@ -59,13 +74,15 @@ class DEP(GradientTransform):
             and applied once; set it here and not in the inner optimizer.
         exclude: what to leave alone: regular expressions searched in `variable.path`, or variables;
             one of them or a sequence.
-        depthwise: regular expression searched in `variable.path`; matching kernels of rank 4 are
-            folded as depthwise.
+        output_axes: for layers of your own: by regular expression searched in `variable.path`, the
+            axes that count outputs, as for `keras_dep.deflation.matricise`; for example
+            `{"mixer/weight": (0,)}` for a kernel that holds outputs first.
         name: optional name.
 
     Raises:
-        ValueError: `inner_optimizer` is no Keras optimizer or accumulates gradients, an unknown
-            `rank_one`, or something to exclude that is neither a regular expression nor a variable.
+        ValueError: `inner_optimizer` is no Keras optimizer, scales the loss or accumulates
+            gradients, an unknown `rank_one`, something to exclude that is neither a regular
+            expression nor a variable, or, when built, `output_axes` that a weight does not have.
 
     Source: arXiv 2505.11134, Eq. 12 to 15 (as Dominant Singular Deflation at ICLR 2026).
 
@@ -89,7 +106,7 @@ class DEP(GradientTransform):
         inner_optimizer,
         rank_one="keep",
         exclude=(),
-        depthwise="depthwise",
+        output_axes=None,
         gradient_accumulation_steps=None,
         name=None,
     ):
@@ -101,24 +118,28 @@ class DEP(GradientTransform):
         self.rank_one = rank_one
         single = isinstance(exclude, str) or hasattr(exclude, "path")
         self.exclude = tuple(map(_path_pattern, [exclude] if single else exclude))
-        self.depthwise = depthwise
+        self.output_axes = {
+            _path_pattern(pattern): axes if isinstance(axes, int) else tuple(axes)
+            for pattern, axes in (output_axes or {}).items()
+        }
 
     def build(self, variables):
         if self.built:
             return
-        weights = [variable for variable in variables if not self._is_excluded(variable)]
-        projected = [v for v in weights if self.rank_one == "remove" or self._least_side(v) > 2]
-        if kept := sorted({v.path for v in weights} - {v.path for v in projected}):
+        entries = plan.plan(variables, self.rank_one, self.exclude, self.output_axes)
+        if kept := sorted(entry.path for entry in entries if entry.is_kept):
             warnings.warn(
                 f"DEP leaves {', '.join(kept)} as they are: with a side of 1 or 2 the gradient may "
                 'have rank one and would be wiped out; rank_one="remove" projects them too.',
                 stacklevel=2,
             )
-        self._output_axes = {self._var_key(v): self._count_output_axes(v) for v in projected}
-        self.projected_paths = tuple(variable.path for variable in projected)
+        # Tuples, as Keras and TensorFlow would wrap what may change.
+        self._keys = tuple(map(self._var_key, variables))
+        self._entries = tuple(entries)
+        self.projected_paths = tuple(entry.path for entry in entries if entry.projected)
         self.removed_energy, self.leading_value = (
             self.add_variable(
-                shape=(len(self._output_axes),),
+                shape=(len(self.projected_paths),),
                 dtype="float32",
                 aggregation="only_first_replica",
                 name=name,
@@ -129,20 +150,24 @@ class DEP(GradientTransform):
 
     def transform(self, gradients, variables):
         gradients = list(gradients)
-        axes = [self._output_axes.get(self._var_key(variable)) for variable in variables]
+        projected = {key: entry for key, entry in zip(self._keys, self._entries) if entry.projected}
+        entries = [projected.get(self._var_key(variable)) for variable in variables]
         chosen = [
             index
             for index, gradient in enumerate(gradients)
-            if gradient is not None and axes[index] is not None
+            if gradient is not None and entries[index] is not None
         ]
         deflated = deflation.deflate_all(
-            [ops.convert_to_tensor(gradients[index]) for index in chosen],
-            [axes[index] for index in chosen],
+            [
+                ops.reshape(ops.convert_to_tensor(gradients[index]), entries[index].layout)
+                for index in chosen
+            ],
+            [entries[index].role.outputs for index in chosen],
         )
         zero = ops.zeros((), "float32")
-        shares, values = (dict.fromkeys(self._output_axes, zero) for _ in range(2))
+        shares, values = (dict.fromkeys(projected, zero) for _ in range(2))
         for index, (rest, share, value) in zip(chosen, deflated):
-            gradients[index] = rest
+            gradients[index] = ops.reshape(rest, entries[index].shape)
             key = self._var_key(variables[index])
             shares[key], values[key] = share, value
         if shares:
@@ -150,27 +175,57 @@ class DEP(GradientTransform):
             self.leading_value.assign(ops.stack(list(values.values())))
         return gradients
 
-    def _is_excluded(self, variable):
-        return (
-            len(variable.shape) < 2
-            or getattr(variable, "overwrite_with_gradient", False)
-            or LOW_RANK_FACTOR.search(variable.path)
-            or any(re.search(pattern, variable.path) for pattern in self.exclude)
-        )
+    def summary(self, print_fn=print):
+        """Prints a table of all weights: shape, whether projected, as which matrix, and why.
 
-    def _least_side(self, variable):
-        return min(deflation.matrix_shape(variable.shape, self._count_output_axes(variable)))
+        Args:
+            print_fn: function of the text.
 
-    def _count_output_axes(self, variable):
-        return 2 if len(variable.shape) == 4 and re.search(self.depthwise, variable.path) else 1
+        Raises:
+            ValueError: the optimizer is not built.
+
+        Example:
+
+        >>> import keras
+        >>> head = keras.layers.Dense(4, name="head")
+        >>> head.build((None, 8))
+        >>> optimizer = DEP("sgd")
+        >>> optimizer.build(head.trainable_variables)
+        >>> optimizer.summary()
+        weight       shape  projected  matrix  why
+        -----------  -----  ---------  ------  ---------------
+        head/kernel  8 x 4  yes        8 x 4   kernel of Dense
+        head/bias    4      no         -       bias of Dense
+        """
+        if not self.built:
+            raise ValueError(
+                "summary() needs a built optimizer, which knows its weights; received an unbuilt "
+                "one; call optimizer.build(model.trainable_variables) first."
+            )
+        print_fn(plan.table(self._entries))
 
     def get_config(self):
         return {
             **super().get_config(),
             "rank_one": self.rank_one,
             "exclude": list(self.exclude),
-            "depthwise": self.depthwise,
+            "output_axes": {
+                pattern: axes if isinstance(axes, int) else list(axes)
+                for pattern, axes in self.output_axes.items()
+            },
         }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        # Version 0.1.0 knew depthwise kernels by a pattern; now the layer's type tells.
+        if (pattern := config.pop("depthwise", "depthwise")) != "depthwise":
+            warnings.warn(
+                f"DEP no longer takes depthwise={pattern!r}: the type of a layer tells; for a "
+                f"layer of your own pass output_axes={{{pattern!r}: (-2, -1)}}.",
+                stacklevel=2,
+            )
+        return super().from_config(config, custom_objects)
 
 
 def _path_pattern(item):
