@@ -40,13 +40,13 @@ class DEP(GradientTransform):
     | `SimpleRNN`, `LSTM`, `GRU`, `ConvLSTM` | `in x (gates units)`, `units x (gates units)` |
     | torch's layers in `TorchModuleWrapper` | second axis if transposed, else first: outputs |
 
-    One weight is one matrix: heads and gates that are stored in one tensor read the same input and
-    are outputs of one linear map, and the paper's code folds such a tensor as one too. Biases,
-    gains, all of normalisation, slopes of `PReLU`, the factors of low-rank adaptation, and weights
-    that their gradient overwrites (quantisation) are never projected, whatever their rank. Of
-    weights that a layer of your own adds only the shape is known: scalars and vectors are left
-    alone, and the last axis counts outputs; `output_axes` and `exclude` say otherwise. `summary()`
-    prints what becomes of each weight. Sparse gradients become dense.
+    One weight is one matrix, for heads and gates too: stored in one tensor, they read the same
+    input and are outputs of one linear map. Biases, gains, all of normalisation, slopes of `PReLU`,
+    the factors of low-rank adaptation, and weights that their gradient overwrites (quantisation)
+    are never projected, whatever their rank. Of weights that a layer of your own adds only the
+    shape is known: scalars and vectors are left alone, and the last axis counts outputs, in torch
+    the first; `output_axes` and `exclude` say otherwise. `summary()` prints what becomes of each
+    weight. Sparse gradients become dense.
 
     A gradient of rank one would be wiped out, and its weight never learn. That is any matrix with
     one row or column, and the kernel of a softmax head over two classes: its rank is at most the
