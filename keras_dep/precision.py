@@ -65,7 +65,7 @@ def with_dtype(model, dtype):
 
     Raises:
         ValueError: another dtype, float64 where Keras rounds it, or a model that Keras cannot
-            rebuild layer by layer.
+            rebuild layer by layer: a subclass, a quantized layer, one that wraps a torch module.
 
     Example:
 
@@ -83,26 +83,72 @@ def with_dtype(model, dtype):
             "within keras_dep.double_precision()."
         )
     try:
-        copy = _rebuilt(model, dtype)
-    except (AttributeError, ValueError) as error:
+        copy = _Copies(dtype).of(model)
+        copy.set_weights(model.get_weights())
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"model must be functional or sequential to be copied in {dtype}; received "
-            f"{model.name!r}; build it under keras.config.set_floatx({dtype!r}) instead."
+            "model must be functional or sequential, of layers that Keras can rebuild, to be "
+            f"copied in {dtype}; received {model.name!r} ({reason}); build it under "
+            f"keras.config.set_floatx({dtype!r}) instead."
         ) from error
-    copy.set_weights(model.get_weights())
     return copy
 
 
-def _rebuilt(layer, dtype):
-    if not isinstance(layer, keras.Model):
-        return type(layer).from_config({**layer.get_config(), "dtype": dtype})
+class _Copies:
+    """Layers and models in another precision, one of each however often it is used."""
 
-    # Inputs that kept their dtype would round what reaches a network, also one within another.
-    def entrance(tensor):
-        is_real = "float" in keras.backend.standardize_dtype(tensor.dtype)
-        kind = dtype if is_real else tensor.dtype
-        return keras.Input(batch_shape=tensor.shape, dtype=kind, name=tensor.name)
+    def __init__(self, dtype):
+        self.dtype = dtype
+        self.made = {}
 
-    entrances = layer.inputs if isinstance(layer, keras.Sequential) else layer.input
-    inputs = keras.tree.map_structure(entrance, entrances)
-    return keras.models.clone_model(layer, inputs, lambda inner: _rebuilt(inner, dtype))
+    def of(self, layer):
+        if id(layer) not in self.made:
+            self.made[id(layer)] = self._rebuilt(layer)
+        return self.made[id(layer)]
+
+    def _rebuilt(self, layer):
+        if isinstance(layer, keras.Model):
+            return self._model(layer)
+        if getattr(getattr(layer, "dtype_policy", None), "quantization_mode", None):
+            raise ValueError(f"layer {layer.name!r} is quantized")
+        if isinstance(layer, keras.layers.Lambda):
+            # Its configuration holds code without what surrounds it.
+            given = {"mask": layer.mask, "arguments": layer.arguments, "name": layer.name}
+            return type(layer)(layer.function, layer._output_shape, dtype=self.dtype, **given)
+        config = self._in_dtype(layer.get_config())
+        if isinstance(layer, keras.layers.Layer):
+            config["dtype"] = self.dtype
+        if isinstance(layer, keras.layers.Wrapper):
+            # The layer within may be one that the network also uses elsewhere.
+            return type(layer)(**{**config, "layer": self.of(layer.layer)})
+        return type(layer).from_config(config)
+
+    def _model(self, model):
+        # Inputs that kept their dtype would round what reaches a network, also one within another.
+        def entrance(tensor):
+            kind = self.dtype if _is_real(tensor.dtype) else tensor.dtype
+            return keras.Input(batch_shape=tensor.shape, dtype=kind, name=tensor.name)
+
+        entrances = model.inputs if isinstance(model, keras.Sequential) else model.input
+        inputs = keras.tree.map_structure(entrance, entrances)
+        return keras.models.clone_model(model, inputs, self.of)
+
+    def _in_dtype(self, config):
+        """A configuration, those of layers inside of it included, in which what is real is ours."""
+        if isinstance(config, (list, tuple)):
+            return type(config)(map(self._in_dtype, config))
+        if not isinstance(config, dict):
+            return config
+        policies = {"dtype", "dtype_policy"}
+        return {
+            key: self.dtype if key in policies and _is_real(entry) else self._in_dtype(entry)
+            for key, entry in config.items()
+        }
+
+
+def _is_real(dtype):
+    """Whether a dtype, a policy, or the configuration of one, is of floating point."""
+    if isinstance(dtype, dict):
+        dtype = dtype.get("config", {}).get("name")
+    return "float" in getattr(dtype, "name", str(dtype))

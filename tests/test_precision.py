@@ -61,6 +61,63 @@ def test_every_layer_of_a_copy_multiplies_doubles():
     np.testing.assert_allclose(found, maps.reshape(5, -1) @ matrix + shift, rtol=0, atol=1e-14)
 
 
+def branched(real):
+    """Operations, a shared layer, layers and a model within layers, inputs and outputs by name."""
+    keras.utils.set_random_seed(4)
+    one, other = keras.Input((3, 2), name="one"), keras.Input((2,), name="other")
+    shift, shared = 0.1, keras.layers.Dense(2, "tanh")
+    inner = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2), shared])
+    series = keras.layers.Bidirectional(keras.layers.LSTM(2))(one)
+    steps = keras.layers.TimeDistributed(inner)(one)
+    first = ops.relu(shared(one[:, 0]) + shared(other)) * 2 - ops.cast(other, real)
+    joined = ops.concatenate([series, first], -1)
+    second = keras.layers.Lambda(lambda x: ops.sin(x) + shift)(joined)
+    attended = keras.layers.MultiHeadAttention(2, 2)(steps, steps)
+    heads = {"a": keras.layers.Dropout(0.5, seed=1)(second), "b": ops.mean(attended, axis=1)}
+    return keras.Model({"one": one, "other": other}, heads)
+
+
+def test_a_copy_of_operations_and_nested_layers_rounds_nowhere():
+    model, draw = branched("float32"), np.random.default_rng(1)
+    x = {"one": draw.standard_normal((4, 3, 2)), "other": draw.standard_normal((4, 2))}
+    floatx = keras.config.floatx()
+    with double_precision():
+        try:
+            keras.config.set_floatx("float64")
+            keras.config.set_dtype_policy("float64")
+            wanted = branched("float64")
+        finally:
+            keras.config.set_floatx(floatx)
+        wanted.set_weights(model.get_weights())
+        keras.config.set_dtype_policy("float32")
+        copy = with_dtype(model, "float64")
+        assert {weight.dtype for weight in copy.weights} == {"float64"}
+        x = {name: ops.convert_to_tensor(value, "float64") for name, value in x.items()}
+        for name, output in copy(x).items():
+            assert keras.backend.standardize_dtype(output.dtype) == "float64"
+            right = ops.convert_to_numpy(wanted(x)[name])
+            np.testing.assert_allclose(ops.convert_to_numpy(output), right, atol=1e-14)
+    assert len(copy.weights) == len(model.weights)
+
+
+def test_a_hessian_in_doubles_of_low_rank_updates_and_frozen_parts():
+    """A frozen layer within a layer keeps its flag, and a low-rank kernel its factors."""
+    inputs = keras.Input((4, 3))
+    pair = keras.layers.Bidirectional(keras.layers.SimpleRNN(2, unroll=True))
+    dense = keras.layers.Dense(2)
+    model = keras.Model(inputs, dense(pair(inputs)) + 1.0)
+    pair.forward_layer.trainable = False
+    dense.enable_lora(1)
+    draw = np.random.default_rng(2)
+    model.set_weights([draw.standard_normal(weight.shape) for weight in model.weights])
+    x, y = draw.standard_normal((3, 4, 3)).astype("float32"), np.zeros((3, 2), "float32")
+    single, double = Hessian(model, "mse"), Hessian(model, "mse", dtype="float64")
+    assert list(double.shapes) == list(single.shapes) and len(double.shapes) == 6
+    vector = draw.standard_normal(single.dimension)
+    found, wanted = (ops.convert_to_numpy(each.at(x, y)(vector)) for each in (single, double))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
 def test_it_ends_with_its_block():
     before = kept()
     with pytest.raises(KeyError), double_precision():
@@ -106,6 +163,11 @@ def test_bad_input():
         with_dtype(plain, "float16")
     with pytest.raises(ValueError, match="must be functional or sequential"):
         with_dtype(with_surrogate(network(), "arctan"), "float32")
+    coded = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="coded")])
+    coded.quantize("int8")
+    with pytest.raises(ValueError, match="'coded' is quantized") as raised:
+        with_dtype(coded, "float32")
+    assert "\n" not in str(raised.value)
     if not kept():
         with pytest.raises(ValueError, match="call the copy within keras_dep.double_precision"):
             with_dtype(plain, "float64")
