@@ -11,7 +11,9 @@ from keras import ops
 from keras_dep import _backend
 from keras_dep import precision
 from keras_dep import spectrum
+from keras_dep import stateless
 from keras_dep import substitution
+from keras_dep._internal import compilation
 
 # A product keeps about six times a training step's memory for each example: an eighth of many stays
 # below one.
@@ -30,30 +32,50 @@ def _in_its_dtype(method):
 class _Curvature:
     """A symmetric matrix in a model's trainable weights, known through its products."""
 
-    _operator = None
-
     def __init__(self, model, loss, dtype=None):
-        if not model.trainable_variables:
-            raise ValueError(
-                f"The model {model.name!r} has no trainable weights; build it, or unfreeze a layer."
-            )
-        self._source = self._model = model
-        if dtype is not None:
-            with precision.kept(dtype):
-                self._model = precision.with_dtype(model, dtype)
-        self.surrogate = substitution.surrogate_of(model)
-        self.weights = self._model.trainable_variables
-        self.dtype = np.result_type(*(_numpy_dtype(weight) for weight in self.weights)).name
-        self.shapes = {weight.path: tuple(weight.shape) for weight in self.weights}
-        self.dimension = sum(int(np.prod(shape)) for shape in self.shapes.values())
+        self._model, self._dtype = model, dtype
         self._is_sum = getattr(loss, "reduction", None) == "sum"
-        scalar = _scalar(loss, dtype)
-        self._bind = self._operator(self._model, scalar)
-        self._gradient = _backend.loss_gradient(self._model, scalar)
+        self._loss = _scalar(loss, dtype)
+        self.weights = model.trainable_variables
+        self._build()
+        self.shapes = dict(zip(_names(self.weights), (tuple(w.shape) for w in self.weights)))
+        self.dimension = sum(math.prod(shape) for shape in self.shapes.values())
+
+    @property
+    def surrogate(self):
+        return substitution.surrogate_of(self._model)
+
+    def _build(self):
+        self._compiled_with = compilation.constants(self._model)
+        self._stateless = stateless.Stateless(self._model, self.weights, self._dtype)
+        self.dtype = self._stateless.dtype
+        self._bind = self._operator()
+        self._gradient = _backend.loss_gradient(self._value)
+
+    def _values(self):
+        """What weights and other variables are now, for functions that are those of the model."""
+        if compilation.constants(self._model) != self._compiled_with:
+            self._build()
+        return self._stateless.values()
+
+    def _operator(self):
+        """The backend's product function of weights, constants, x, y and share of the penalties."""
+        raise NotImplementedError
+
+    def _answer(self, weights, constants, x, y, share):
+        outputs, self._added = self._stateless(weights, constants, x)
+        # What a call sets on its layers is no reason to compile again.
+        self._compiled_with = compilation.constants(self._model)
+        return outputs
+
+    def _value(self, weights, constants, x, y, share):
+        return self._loss(y, self._answer(weights, constants, x, y, share))
 
     @_in_its_dtype
     def at(self, x, y, batch_size=None):
         """The product function of a flat vector, on these data and the present weights.
+
+        It holds a copy of the weights: a later change of the model changes no product.
 
         Args:
             x: inputs `(n, ...)`, or a structure of them.
@@ -69,8 +91,9 @@ class _Curvature:
         Raises:
             ValueError: no examples, or a `batch_size` below 1.
         """
+        weights, constants = self._values()
         parts = self._parts(x, y, batch_size)
-        whole = self._bind(*parts[0][1:]) if len(parts) == 1 else None
+        whole = self._bind(weights, constants, *parts[0][1:]) if len(parts) == 1 else None
 
         @precision.kept(self.dtype)
         def product(vector):
@@ -78,14 +101,18 @@ class _Curvature:
             if whole:
                 return whole(vector)
             # Bound anew for each vector: no more than one part is held in memory.
-            return sum(share * self._bind(x, y)(vector) for share, x, y in parts)
+            return sum(
+                share * self._bind(weights, constants, *data)(vector) for share, *data in parts
+            )
 
         return product
 
     @_in_its_dtype
     def gradient(self, x, y, batch_size=None):
         """The loss' flat gradient `(dimension,)` in the same weights; arguments as for `at`."""
-        return sum(share * self._gradient(x, y) for share, x, y in self._parts(x, y, batch_size))
+        values = self._values()
+        parts = self._parts(x, y, batch_size)
+        return sum(share * self._gradient(*values, *data) for share, *data in parts)
 
     @_in_its_dtype
     def spectrum(
@@ -176,9 +203,7 @@ class _Curvature:
         return [vector[end - size : end] for size, end in zip(sizes, ends)]
 
     def _parts(self, x, y, batch_size):
-        """`(share of the whole, x, y)` of each part."""
-        if self._model is not self._source:
-            self._model.set_weights(self._source.get_weights())
+        """`(share of the whole, x, y, share of the penalties in its loss)` of each part."""
         total = len(keras.tree.flatten(x)[0])
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, or None; received {batch_size}.")
@@ -192,8 +217,9 @@ class _Curvature:
                 lambda array: self._tensor(array[part]),  # noqa: B023
                 (x, y),
             )
-            share = 1.0 if self._is_sum else (part.stop - part.start) / total
-            parts.append((share, *tensors))
+            share = (part.stop - part.start) / total
+            shares = (1.0, share) if self._is_sum else (share, 1.0)
+            parts.append((shares[0], *tensors, ops.convert_to_tensor(shares[1], self.dtype)))
         return parts
 
     def _tensor(self, array):
@@ -208,24 +234,30 @@ class Hessian(_Curvature):
     The model runs in inference mode (frozen normalisation statistics, no dropout). For a spiking
     network the derivatives are those of the surrogate program: symmetric, but not the Hessian of
     the piecewise constant loss, so compare networks under one surrogate only
-    (`keras_dep.with_surrogate`). Compiled once and kept; weights are read afresh at each `at`.
+    (`keras_dep.with_surrogate`). Compiled once and kept, until a setting of a layer changes;
+    weights are read afresh at each `at`.
 
     Args:
-        model: a built `keras.Model` with trainable weights; frozen ones count as constants.
+        model: a built `keras.Model` with trainable weights; frozen ones count as constants, and
+            those of a layer frozen later do not.
         loss: a `keras.losses.Loss`, its string name, or any function `(y, outputs)` of one number
             or one per example; the mean of several numbers is taken.
         dtype: `"float64"` to compute on a copy of the model in double precision; `"float32"` to
             measure a model of mixed precision in full.
+        regularizers: whether the loss includes the penalties that training adds: regularizers of
+            weights and activities, and whatever layers pass to `add_loss`. They are left out by
+            default, so that networks are compared by their loss on the data.
 
     Attributes:
         dimension: number of weights.
         dtype: dtype of the vectors.
         weights: the weights, in the order of the flat vectors.
-        shapes: their shapes by their paths, in that order.
+        shapes: their shapes by their paths, in that order; equal paths are numbered.
         surrogate: the surrogate derivative of the model's spikes, in words.
 
     Raises:
-        ValueError: the model has no trainable weights, or cannot be copied in that dtype.
+        ValueError: the model has no trainable weights, or cannot be copied in that dtype; in a
+            product, an operation without a second derivative.
 
     Example:
 
@@ -236,7 +268,19 @@ class Hessian(_Curvature):
     [10.0]
     """
 
-    _operator = staticmethod(_backend.hessian_product)
+    def __init__(self, model, loss, dtype=None, regularizers=False):
+        self._regularizers = regularizers
+        super().__init__(model, loss, dtype)
+
+    def _operator(self):
+        return _backend.hessian_product(self._value)
+
+    def _value(self, weights, constants, x, y, share):
+        value = super()._value(weights, constants, x, y, share)
+        if not self._regularizers:
+            return value
+        penalties = [*self._added, *self._stateless.penalties(weights)]
+        return value + share * sum(ops.cast(penalty, value.dtype) for penalty in penalties)
 
 
 class GaussNewton(_Curvature):
@@ -246,7 +290,8 @@ class GaussNewton(_Curvature):
     outputs: what is left of the Hessian when the network is linearised. For a convex loss it is
     positive semi-definite, and no second derivative of a surrogate enters.
 
-    Arguments and attributes as for `Hessian`; the model has one output.
+    Arguments and attributes as for `Hessian`, but for regularizers, which are never part of it; the
+    model has one output.
 
     Source: Schraudolph 2002.
 
@@ -259,7 +304,11 @@ class GaussNewton(_Curvature):
     [10.0]
     """
 
-    _operator = staticmethod(_backend.gauss_newton_product)
+    def _operator(self):
+        def value(outputs, constants, x, y, share):
+            return self._loss(y, outputs)
+
+        return _backend.gauss_newton_product(self._answer, value)
 
 
 def _even_size(total):
@@ -276,10 +325,11 @@ def _scalar(loss, dtype):
     return lambda y, outputs: ops.mean(loss(y, outputs))
 
 
-def _numpy_dtype(weight):
-    # NumPy has no bfloat16; the vectors are single precision then.
-    dtype = keras.backend.standardize_dtype(weight.dtype)
-    return dtype if dtype == "float64" else "float32"
+def _names(weights):
+    """Their paths, numbered where layers share a name."""
+    paths = [weight.path for weight in weights]
+    before = [paths[:index].count(path) for index, path in enumerate(paths)]
+    return [f"{path}_{count}" if count else path for path, count in zip(paths, before)]
 
 
 def _zeros(size, like):

@@ -28,6 +28,7 @@ FLOORS = {
         "inference",
         "activity",
         "substitution",
+        "stateless",
     ),
     3: (
         "neurons",

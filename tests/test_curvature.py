@@ -113,7 +113,7 @@ def test_parts_weigh_by_their_size(smooth):
 )
 def test_large_batches_are_looked_at_in_even_parts(smooth, total, sizes):
     rows = np.zeros((total, FEATURES), "float32")
-    shares, parts, _ = zip(*smooth[1]._parts(rows, rows[:, 0], None))
+    shares, parts, *_ = zip(*smooth[1]._parts(rows, rows[:, 0], None))
     assert [len(part) for part in parts] == sizes
     assert list(shares) == pytest.approx([size / total for size in sizes])
 
@@ -222,6 +222,157 @@ def test_single_weight_and_frozen_layer(kind):
     assert operator.dimension == 1
     # Twice the mean of (3 x)^2.
     assert operator.spectrum(x, y).eigenvalues == pytest.approx([45.0])
+
+
+@pytest.mark.parametrize("kind", [Hessian, GaussNewton])
+@pytest.mark.parametrize("dtype", [None, "float64"])
+def test_products_are_of_the_weights_as_at_the_call_of_at(kind, dtype):
+    """Side by side, whole and in parts, also after the buffers of the weights were given away."""
+    model, (x, y) = smooth_network(), data()
+    operator = kind(model, MeanLogitCrossentropy(), dtype=dtype)
+    vector = np.linspace(-1, 1, operator.dimension, dtype=operator.dtype)
+    old, options = model.get_weights(), [{}, {"batch_size": 4}]
+    products = [operator.at(x, y, **option) for option in options]
+    wanted = [ops.convert_to_numpy(product(vector)) for product in products]
+    products += [operator.at(x, y, **option) for option in options]
+    model.compile(keras.optimizers.SGD(1.0), MeanLogitCrossentropy())
+    model.fit(x, y, verbose=0)
+    moved = [operator.at(x, y, **option) for option in options]
+    for product, expected in zip(products, 2 * wanted, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(product(vector)), expected)
+    new = [ops.convert_to_numpy(product(vector)) for product in moved]
+    assert np.abs(new[0] - wanted[0]).max() > 1e-2
+    np.testing.assert_allclose(new[0], new[1], atol=1e-5)
+    model.set_weights(old)
+    np.testing.assert_array_equal(ops.convert_to_numpy(products[0](vector)), wanted[0])
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="a module of torch")
+@pytest.mark.parametrize("kind", [Hessian, GaussNewton])
+def test_a_torch_module_within_a_layer(kind):
+    """Least squares of two outputs; its parameters are read past Keras' variables."""
+    import torch
+
+    module = torch.nn.Linear(FEATURES, 2, bias=False)
+    model = keras.Sequential(
+        [keras.Input((FEATURES,)), layers.TorchModuleWrapper(module, output_shape=(None, 2))]
+    )
+    x, _ = data()
+    product = kind(model, "mse").at(x, np.zeros((EXAMPLES, 2), "float32"), batch_size=4)
+    model.set_weights([10 * weight for weight in model.get_weights()])
+    wanted = np.kron(np.eye(2), x.T @ x / EXAMPLES)
+    np.testing.assert_allclose(dense_matrix(product, 2 * FEATURES), wanted, atol=1e-5)
+    assert type(module.weight) is torch.nn.Parameter
+
+
+class Subclassed(keras.Model):
+    """Without an argument `training`, and with two layers of one name."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = layers.Dense(2, name="same"), layers.Dense(1, name="same")
+        self.scaled, self.dropout = layers.BatchNormalization(), layers.Dropout(0.5)
+
+    def call(self, inputs):
+        return self.dropout(self.scaled(self.second(self.first(inputs))))
+
+
+class Told(keras.Model):
+    """The same with that argument."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.layers_in_turn = [model.first, model.second, model.scaled, model.dropout]
+        self.built = True
+
+    def call(self, inputs, training=None):
+        for layer in self.layers_in_turn[:2]:
+            inputs = layer(inputs)
+        for layer in self.layers_in_turn[2:]:
+            inputs = layer(inputs, training=training)
+        return inputs
+
+
+def test_a_subclass_without_an_argument_training():
+    model, (x, _) = Subclassed(), data()
+    model(x)
+    y = np.ones((EXAMPLES, 1), "float32")
+    found, wanted = Hessian(model, "mse"), Hessian(Told(model), "mse")
+    assert found.dimension == wanted.dimension == len(ops.convert_to_numpy(found.gradient(x, y)))
+    one, other = (dense_matrix(each.at(x, y), each.dimension) for each in (found, wanted))
+    np.testing.assert_array_equal(one, other)
+    assert [name for name in found.shapes if "same/kernel" in name] == [
+        found.weights[0].path,
+        f"{found.weights[2].path}_1",
+    ]
+
+
+@pytest.mark.parametrize("reduction", ["sum", "sum_over_batch_size"])
+def test_penalties_are_counted_on_request(reduction):
+    """Against the quadratic form of least squares with penalties of weights and activities."""
+    first = layers.Dense(
+        1, use_bias=False, kernel_regularizer=keras.regularizers.L2(0.5), activity_regularizer="l2"
+    )
+    model = keras.Sequential([keras.Input((FEATURES,)), first])
+    x, _ = data()
+    y = np.ones((EXAMPLES, 1), "float32")
+    loss = keras.losses.MeanSquaredError(reduction=reduction)
+    plain = 2 * x.T @ x / (EXAMPLES if reduction != "sum" else 1)
+    # Keras divides an activity's penalty by the batch's size.
+    penalised = plain + 2 * 0.5 * np.eye(FEATURES) + 2 * 0.01 * x.T @ x / EXAMPLES
+    for wanted, options in ((plain, {}), (penalised, {"regularizers": True})):
+        hessian = Hessian(model, loss, **options)
+        for size in (None, 4):
+            found = dense_matrix(hessian.at(x, y, batch_size=size), FEATURES)
+            np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+            slope = ops.convert_to_numpy(hessian.gradient(x, y, batch_size=size))
+            weights = model.get_weights()[0]
+            right = wanted @ weights - 2 * x.T @ y / (EXAMPLES if reduction != "sum" else 1)
+            np.testing.assert_allclose(slope, right[:, 0], rtol=1e-4, atol=1e-4)
+
+
+def test_a_changed_setting_and_a_frozen_layer():
+    model = keras.Sequential([keras.Input((FEATURES,)), layers.Dense(2), layers.LeakyReLU(0.5)])
+    x, _ = data()
+    y = np.zeros((EXAMPLES, 2), "float32")
+
+    def matrix(operator):
+        return dense_matrix(operator.at(x, y), 8)
+
+    for kind in (Hessian, GaussNewton):
+        model.layers[1].negative_slope = 0.5
+        operator = kind(model, "mse")
+        before = matrix(operator)
+        model.layers[1].negative_slope = 0.1
+        model.layers[0].trainable = False
+        after = matrix(operator)
+        model.layers[0].trainable = True
+        assert np.abs(before - after).max() > 0.05
+        np.testing.assert_array_equal(after, matrix(kind(model, "mse")))
+
+
+def test_no_second_derivative():
+    """The fused loss of TensorFlow and torch has none; JAX' is a program of its own."""
+    model = keras.Sequential([keras.Input((4, 3)), layers.Dense(3)])
+    x, y = np.ones((2, 4, 3), "float32"), np.array([[1, 2], [2, 1]])
+    hessian = Hessian(model, keras.losses.CTC())
+    if keras.backend.backend() == "jax":
+        assert np.isfinite(hessian.spectrum(x, y, count=1).radius)
+        return
+    with pytest.raises(ValueError, match="must have a second derivative; .*ctc_loss") as raised:
+        hessian.spectrum(x, y)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="an operation of TensorFlow")
+def test_what_tensorflow_takes_for_a_constant():
+    import tensorflow as tf
+
+    rounded = layers.Lambda(tf.quantization.fake_quant_with_min_max_args, name="rounded")
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2), rounded, layers.Dense(1)])
+    x, y = np.ones((2, 3), "float32"), np.ones((2, 1), "float32")
+    with pytest.raises(ValueError, match="none of gradient_tape/.*rounded.*FakeQuant"):
+        Hessian(model, "mse").spectrum(x, y)
 
 
 def test_bad_input(smooth):

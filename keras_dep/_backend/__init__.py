@@ -1,18 +1,23 @@
 """What Keras cannot express, one file per framework behind one interface.
 
-Each file defines the following; what frameworks that compile whole programs have in common stands
-in `whole_program`:
+Each file defines the following, that of torch with `torch_curvature`; what frameworks that compile
+whole programs have in common stands in `whole_program`:
 
 - `gradient_and_outputs(model, objective, ask)`: a function `(x, y, *extra) -> (gradient, outputs,
   beside)` of `ask(x, *extra) -> (outputs, beside)`, which asks the model in inference mode; the
   gradient is that of the summed `objective(y, outputs)` in the input, weights untouched. Numbers
   and lists of tensors among `extra` are arguments of what is compiled, and never compiled again;
-- `loss_gradient(model, loss)`: a function `(x, y) -> gradient`, that of the scalar
-  `loss(y, outputs)` in all trainable weights, flattened in order, in inference mode;
-- `hessian_product(model, loss)`: a function `(x, y) -> product`, where `product(vector)` is the
-  Hessian of that loss in those weights times a flat vector;
-- `gauss_newton_product(model, loss)`: the same for `J^T H J`, with `J` the Jacobian of the outputs
-  in the weights and `H` the Hessian of the loss in the outputs;
+- `stateless_outputs(model, values, x)`: the model's outputs in inference mode, and the list of
+  losses that its layers add, where variables have given values: pairs of a Keras variable and a
+  tensor;
+- `loss_gradient(value)`: a function `(weights, *data) -> gradient` of the scalar
+  `value(weights, *data)` in a list of tensors, flattened in order;
+- `hessian_product(value)`: a function `(weights, *data) -> product`, where `product(vector)` is the
+  Hessian of that scalar in those tensors times a flat vector; a `ValueError` that names the
+  operation where one has no second derivative;
+- `gauss_newton_product(answer, value)`: the same for `J^T H J`, with `J` the Jacobian of the tensor
+  `answer(weights, *data)` in the weights and `H` the Hessian of the scalar `value(answer, *data)`
+  in the answer;
 - `compiled(function)`: the function of tensors, compiled once for each of their shapes, also where
   the caller runs eagerly; as it is where a framework runs eagerly at full speed;
 - `product(one, other, transpose_one=False, transpose_other=False)`: inside such a function, the
@@ -77,6 +82,7 @@ def _kernel(name):
 
 
 gradient_and_outputs = _framework.gradient_and_outputs
+stateless_outputs = _kernel("stateless_outputs")
 loss_gradient = _framework.loss_gradient
 hessian_product = _framework.hessian_product
 gauss_newton_product = _framework.gauss_newton_product

@@ -36,35 +36,35 @@ class _GradientAndOutputs:
         return self.both(([*map(read, trainable)], [*map(read, others)]), x, y, extra)
 
 
-def loss_gradient(model, loss):
+def loss_gradient(value):
     @jax.jit
-    def gradient(trainable, non_trainable, x, y):
-        flat, answer = _in_flat_weights(model, trainable, non_trainable, x)
-        return jax.grad(lambda flat: loss(y, answer(flat)))(flat)
+    def gradient(weights, data):
+        flat, restore = ravel_pytree(weights)
+        return jax.grad(lambda flat: value(restore(flat), *data))(flat)
 
-    return lambda x, y: gradient(*_state(model), x, y)
+    return lambda weights, *data: gradient(weights, data)
 
 
-def hessian_product(model, loss):
+def hessian_product(value):
     @jax.jit
-    def maps(trainable, non_trainable, x, y):
-        flat, answer = _in_flat_weights(model, trainable, non_trainable, x)
-        gradient = jax.grad(lambda flat: loss(y, answer(flat)))
+    def maps(weights, data):
+        flat, restore = ravel_pytree(weights)
+        gradient = jax.grad(lambda flat: value(restore(flat), *data))
         return (jax.linearize(gradient, flat)[1],)
 
-    return _bound(model, maps)
+    return _bound(maps)
 
 
-def gauss_newton_product(model, loss):
+def gauss_newton_product(answer, value):
     @jax.jit
-    def maps(trainable, non_trainable, x, y):
-        flat, answer = _in_flat_weights(model, trainable, non_trainable, x)
-        outputs, push = jax.linearize(answer, flat)
-        bend = jax.linearize(jax.grad(lambda outputs: loss(y, outputs)), outputs)[1]
-        pull = jax.vjp(answer, flat)[1]
+    def maps(weights, data):
+        flat, restore = ravel_pytree(weights)
+        outputs, push = jax.linearize(lambda flat: answer(restore(flat), *data), flat)
+        bend = jax.linearize(jax.grad(lambda outputs: value(outputs, *data)), outputs)[1]
+        pull = jax.vjp(lambda flat: answer(restore(flat), *data), flat)[1]
         return push, bend, jax.tree_util.Partial(_first, pull)
 
-    return _bound(model, maps)
+    return _bound(maps)
 
 
 def compiled(function):
@@ -217,17 +217,7 @@ def _state(model):
     )
 
 
-def _in_flat_weights(model, trainable, non_trainable, x):
-    """The flat weights, and the model's answer to `x` as a function of them."""
-    flat, restore = ravel_pytree(trainable)
-
-    def answer(flat):
-        return model.stateless_call(restore(flat), non_trainable, x, training=False)[0]
-
-    return flat, answer
-
-
-def _bound(model, maps):
+def _bound(maps):
     """Products as a chain of linear maps, found once and applied to every vector."""
 
     @jax.jit
@@ -236,8 +226,8 @@ def _bound(model, maps):
             vector = linear(vector)
         return vector
 
-    def bind(x, y):
-        chain = maps(*_state(model), x, y)
+    def bind(weights, *data):
+        chain = maps(weights, data)
         return lambda vector: applied(chain, vector)
 
     return bind

@@ -1,6 +1,8 @@
 """Derivatives and train steps in TensorFlow."""
 
+import contextlib
 import platform
+import re
 
 import keras
 import tensorflow as tf
@@ -25,58 +27,133 @@ def gradient_and_outputs(model, objective, ask):
     return call
 
 
-def loss_gradient(model, loss):
-    weights = [variable.value for variable in model.trainable_variables]
+def stateless_outputs(model, values, x):
+    with tf.GradientTape() as tape:
+        found = whole_program.stateless_outputs(model, values, x)
+    # A function loaded from a SavedModel, say.
+    past = {id(variable) for variable in tape.watched_variables()}
+    for variable, _ in values:
+        if id(variable.value) in past:
+            raise ValueError(
+                f"weight {variable.path!r} must be read through Keras to be differentiated; "
+                f"received a layer in {model.name!r} that reads it by itself; freeze that layer."
+            )
+    return found
 
+
+def loss_gradient(value):
     @tf.function(reduce_retracing=True)
-    def gradient(x, y):
-        with tf.GradientTape() as tape:
-            value = loss(y, model(x, training=False))
-        return _flat(tape.gradient(value, weights, unconnected_gradients="zero"))
+    def gradient(weights, data):
+        with _differentiable(), tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)
+            found = value(weights, *data)
+            return _flat(tape.gradient(found, weights, unconnected_gradients="zero"))
 
-    return gradient
+    return lambda weights, *data: gradient(weights, data)
 
 
-def hessian_product(model, loss):
-    weights = [variable.value for variable in model.trainable_variables]
-
+def hessian_product(value):
     @tf.function(reduce_retracing=True)
-    def product(x, y, vector):
-        with tf.GradientTape() as outer:
-            with tf.GradientTape() as inner:
-                value = loss(y, model(x, training=False))
-            gradients = inner.gradient(value, weights, unconnected_gradients="zero")
+    def product(weights, data, vector):
+        with _differentiable(), tf.GradientTape(watch_accessed_variables=False) as outer:
+            outer.watch(weights)
+            with tf.GradientTape(watch_accessed_variables=False) as inner:
+                inner.watch(weights)
+                found = value(weights, *data)
+            gradients = inner.gradient(found, weights, unconnected_gradients="zero")
             slope = _inner(gradients, _like(weights, vector))
-        return _flat(outer.gradient(slope, weights, unconnected_gradients="zero"))
+            return _flat(outer.gradient(slope, weights, unconnected_gradients="zero"))
 
     return _bound(product)
 
 
-def gauss_newton_product(model, loss):
-    weights = [variable.value for variable in model.trainable_variables]
-
+def gauss_newton_product(answer, value):
     @tf.function(reduce_retracing=True)
-    def product(x, y, vector):
-        with tf.GradientTape(persistent=True) as back:
-            outputs = model(x, training=False)
-        # Linear in the cotangent, whose own gradient is then the product with the Jacobian.
-        cotangent = tf.zeros_like(outputs)
-        with tf.GradientTape() as forth:
-            forth.watch(cotangent)
-            pulled = back.gradient(outputs, weights, cotangent, unconnected_gradients="zero")
-            slope = _inner(pulled, _like(weights, vector))
-        pushed = forth.gradient(slope, cotangent, unconnected_gradients="zero")
-        leaf = tf.stop_gradient(outputs)
-        with tf.GradientTape() as outer:
-            outer.watch(leaf)
-            with tf.GradientTape() as inner:
-                inner.watch(leaf)
-                value = loss(y, leaf)
-            slope = inner.gradient(value, leaf, unconnected_gradients="zero")
-        bent = outer.gradient(slope, leaf, pushed, unconnected_gradients="zero")
-        return _flat(back.gradient(outputs, weights, bent, unconnected_gradients="zero"))
+    def product(weights, data, vector):
+        with _differentiable():
+            return _gauss_newton_product(answer, value, weights, data, vector)
 
     return _bound(product)
+
+
+def _gauss_newton_product(answer, value, weights, data, vector):
+    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as back:
+        back.watch(weights)
+        outputs = answer(weights, *data)
+    # Linear in the cotangent, whose own gradient is then the product with the Jacobian.
+    cotangent = tf.zeros_like(outputs)
+    with tf.GradientTape() as forth:
+        forth.watch(cotangent)
+        pulled = back.gradient(outputs, weights, cotangent, unconnected_gradients="zero")
+        slope = _inner(pulled, _like(weights, vector))
+    pushed = forth.gradient(slope, cotangent, unconnected_gradients="zero")
+    leaf = tf.stop_gradient(outputs)
+    with tf.GradientTape() as outer:
+        outer.watch(leaf)
+        with tf.GradientTape() as inner:
+            inner.watch(leaf)
+            found = value(leaf, *data)
+        slope = inner.gradient(found, leaf, unconnected_gradients="zero")
+    bent = outer.gradient(slope, leaf, pushed, unconnected_gradients="zero")
+    return _flat(back.gradient(outputs, weights, bent, unconnected_gradients="zero"))
+
+
+@contextlib.contextmanager
+def _differentiable():
+    """Traces what TensorFlow differentiates rightly once only in a form that is right twice."""
+    replaced = (tf.nn, "moments", _moments), (tf.image, "resize", _resize)
+    before = [getattr(module, name) for module, name, _ in replaced]
+    for module, name, function in replaced:
+        setattr(module, name, function)
+    try:
+        yield
+        _refuse_constant_gradients()
+    finally:
+        for (module, name, _), function in zip(replaced, before):
+            setattr(module, name, function)
+
+
+def _moments(x, axes, shift=None, keepdims=False, name=None):
+    # TensorFlow's variance holds the mean constant, which changes its second derivative.
+    mean = tf.reduce_mean(x, axes, keepdims=True)
+    variance = tf.reduce_mean(tf.square(x - mean), axes, keepdims=keepdims)
+    return mean if keepdims else tf.squeeze(mean, axes), variance
+
+
+_resized = tf.image.resize
+_SCOPE = "resized_linearly"
+
+
+def _resize(images, *arguments, **options):
+    # Linear in the images: the derivative of the derivative is the function itself.
+    @tf.custom_gradient
+    def forth(images):
+        return _resized(images, *arguments, **options), back
+
+    @tf.custom_gradient
+    def back(gradient):
+        with tf.name_scope(_SCOPE), tf.GradientTape() as tape:
+            still = tf.zeros_like(images)
+            tape.watch(still)
+            outputs = _resized(still, *arguments, **options)
+            return tape.gradient(outputs, still, gradient), forth
+
+    # What comes out is in single precision, and some of its gradients take no other.
+    is_double = images.dtype == tf.float64
+    images = tf.cast(images, tf.float32) if is_double else images
+    return forth(images)
+
+
+# Of an unknown gradient TensorFlow tells while it traces, or as it runs.
+_NO_GRADIENT = re.compile(r"no entry for: ([\w./-]+)|Detected at node (\S*SymbolicGradient)")
+# It takes these for constants.
+_CONSTANT = re.compile("ResizeBilinearGrad|SparseAddGrad|FakeQuantWithMinMax.*Gradient")
+
+
+def _refuse_constant_gradients():
+    for operation in tf.compat.v1.get_default_graph().get_operations():
+        if _CONSTANT.fullmatch(operation.type) and _SCOPE not in operation.name:
+            raise LookupError(f"no entry for: {operation.name}")
 
 
 def compiled(function):
@@ -207,7 +284,22 @@ def _gradient_and_outputs(objective, ask, x, y, extra):
 
 
 def _bound(product):
-    return lambda x, y: lambda vector: product(x, y, vector)
+    def bind(weights, *data):
+        def bound(vector):
+            try:
+                return product(weights, data, vector)
+            except Exception as error:
+                found = _NO_GRADIENT.search(str(error))
+                if found is None:
+                    raise
+                raise ValueError(
+                    "The model must have a second derivative; TensorFlow has none of "
+                    f"{found[1] or found[2]}; replace the layer or loss that computes it."
+                ) from error
+
+        return bound
+
+    return bind
 
 
 def _like(weights, vector):

@@ -10,6 +10,9 @@ from torch.utils._triton import has_triton
 
 from keras_dep._backend import whole_program
 from keras_dep._backend import windows
+from keras_dep._backend.torch_curvature import gauss_newton_product as gauss_newton_product
+from keras_dep._backend.torch_curvature import hessian_product as hessian_product
+from keras_dep._backend.torch_curvature import loss_gradient as loss_gradient
 from keras_dep._backend.torch_layout import module_role as module_role
 
 
@@ -26,51 +29,27 @@ def gradient_and_outputs(model, objective, ask):
     return both
 
 
-def loss_gradient(model, loss):
-    def gradient(x, y):
-        weights = _weights(model)
-        with torch.enable_grad():
-            value = loss(y, model(x, training=False))
-            return _flat(_gradients(value, weights)).detach()
-
-    return gradient
-
-
-def hessian_product(model, loss):
-    def bind(x, y):
-        weights = _weights(model)
-        with torch.enable_grad():
-            value = loss(y, model(x, training=False))
-            gradient = _flat(_gradients(value, weights, create_graph=True))
-
-        def product(vector):
-            # The graph of the gradient serves every vector.
-            return _flat(_gradients(gradient, weights, vector, retain_graph=True)).detach()
-
-        return product
-
-    return bind
+def stateless_outputs(model, values, x):
+    given = {id(variable.value): tensor for variable, tensor in values}
+    asked = _WithModules(model)
+    replaced = {n: given[id(p)] for n, p in asked.named_parameters() if id(p) in given}
+    with keras.StatelessScope(state_mapping=values, collect_losses=True) as scope:
+        outputs = torch.func.functional_call(asked, replaced, (x,))
+    return outputs, scope.losses
 
 
-def gauss_newton_product(model, loss):
-    def bind(x, y):
-        weights = _weights(model)
-        with torch.enable_grad():
-            outputs = model(x, training=False)
-            leaf = outputs.detach().requires_grad_(True)
-            (slope,) = _gradients(loss(y, leaf), [leaf], create_graph=True)
-            # Linear in the cotangent, whose own gradient is then the product with the Jacobian.
-            cotangent = torch.zeros_like(leaf, requires_grad=True)
-            pulled = _flat(_gradients(outputs, weights, cotangent, create_graph=True))
+class _WithModules(torch.nn.Module):
+    """A model in inference mode, and the torch modules in it, which read past Keras' variables."""
 
-        def product(vector):
-            (pushed,) = _gradients(pulled, [cotangent], vector, retain_graph=True)
-            (bent,) = _gradients(slope, [leaf], pushed, retain_graph=True)
-            return _flat(_gradients(outputs, weights, bent, retain_graph=True)).detach()
+    def __init__(self, model):
+        super().__init__()
+        inner = (child for layer in model._flatten_layers() for child in layer.children())
+        kinds = (keras.layers.Layer, torch.nn.ParameterDict)
+        self.inner = torch.nn.ModuleList(each for each in inner if not isinstance(each, kinds))
+        self.ask = functools.partial(model, training=False)
 
-        return product
-
-    return bind
+    def forward(self, x):
+        return self.ask(x)
 
 
 def compiled(function):
@@ -372,18 +351,3 @@ def _read(variable):
 def _assign(pairs):
     for variable, value in pairs:
         variable.assign(value)
-
-
-def _weights(model):
-    return [variable.value for variable in model.trainable_variables]
-
-
-def _gradients(outputs, inputs, cotangent=None, **options):
-    """`torch.autograd.grad`, zero where nothing depends on the inputs."""
-    if not outputs.requires_grad:
-        return [torch.zeros_like(tensor) for tensor in inputs]
-    return torch.autograd.grad(outputs, inputs, cotangent, materialize_grads=True, **options)
-
-
-def _flat(tensors):
-    return torch.cat([tensor.reshape(-1) for tensor in tensors])

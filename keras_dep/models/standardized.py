@@ -44,9 +44,11 @@ class ScaledStandardizedConv2D(Conv2D):
         kernel = self.kernel
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
         weights = ops.cast(kernel, dtype)
-        mean, variance = ops.moments(weights, axes=[0, 1, 2], keepdims=True)
+        # The derivative of `ops.moments` is no function that TensorFlow differentiates rightly.
+        mean = ops.mean(weights, axis=(0, 1, 2), keepdims=True)
+        variance = ops.mean(ops.square(weights - mean), axis=(0, 1, 2), keepdims=True)
         fan_in = math.prod(kernel.shape[:-1])
-        # `ops.moments` divides by fan_in where the source divides by fan_in - 1.
+        # Divided by fan_in where the source divides by fan_in - 1.
         unbiased = variance * (fan_in / max(fan_in - 1, 1))
         scale = ops.cast(self.gain, dtype) * ops.rsqrt(fan_in * unbiased + self.epsilon)
         return ops.cast((weights - mean) * scale, kernel.dtype)
