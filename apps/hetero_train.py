@@ -125,8 +125,9 @@ def _table(results):
         ("attacked images", lambda r: str(r["attacked_examples"])),
         ("worst accuracy after poison", lambda r: _percent(r["worst_after_poison"])),
         ("collapsed / recovered", _fate),
-        ("Hessian spectral radius", lambda r: _number(r["hessian"], "spectral_radius")),
-        ("lambda_1 share of top five", lambda r: _number(r["hessian"], "leading_share")),
+        ("Hessian after step", lambda r: _of_hessian(r, lambda h: h["iteration"], "{}")),
+        ("Hessian spectral radius", lambda r: _of_hessian(r, lambda h: h["spectral_radius"])),
+        ("lambda_1 share of top five", lambda r: _of_hessian(r, lambda h: h["leading_share"])),
         ("gradient energy in top five", lambda r: _aligned(r, "gradient_energy_in_top", "{:.2%}")),
         ("curvature along gradient", lambda r: _aligned(r, "curvature_along_gradient", "{:.4g}")),
         ("curvature along DEP's step", lambda r: _aligned(r, "curvature_along_step", "{:.4g}")),
@@ -153,12 +154,15 @@ def _percent(share):
     return "-" if share is None else f"{100 * share:.2f} %"
 
 
-def _number(record, name):
-    return "-" if record is None else f"{record[name]:.4g}"
-
-
 def _aligned(result, name, form):
-    return "-" if result["hessian"] is None else form.format(result["hessian"]["alignment"][name])
+    return _of_hessian(result, lambda hessian: hessian["alignment"][name], form)
+
+
+def _of_hessian(result, value, form="{:.4g}"):
+    if result["hessian"] is not None:
+        return form.format(value(result["hessian"]))
+    # Earlier revisions did not record it.
+    return "not finite" if result.get("hessian_not_finite") else "-"
 
 
 def _seconds(value):

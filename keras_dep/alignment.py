@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_dep import precision
 from keras_dep.optimizers import DEP
+from keras_dep.spectrum.vectors import inner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,7 @@ def measure(curvature, x, y, spectrum, optimizer=None, batch_size=None):
         An `Alignment`.
 
     Raises:
-        ValueError: a spectrum without vectors.
+        ValueError: a spectrum without vectors, or a gradient that is not finite.
 
     Example:
 
@@ -89,7 +90,7 @@ def _measured(curvature, x, y, spectrum, optimizer, batch_size):
     product = curvature.at(x, y, batch_size)
     energies = [_energy_within(vector, spectrum.vectors) for vector in (gradient, step, removed)]
     # What rounding left of a gradient is no direction.
-    scale = _inner(gradient, gradient)
+    scale = inner(gradient, gradient)
     bends = [_bend(product, vector, scale) for vector in (gradient, step, removed)]
     sharpest = spectrum.vectors[int(np.argmax(np.abs(spectrum.eigenvalues)))]
     cosine = _cosine(removed, sharpest)
@@ -115,29 +116,25 @@ def _projection(optimizer, weights):
 
 
 def _layer(gradient, removed, sharpest):
-    energy = _inner(gradient, gradient)
+    energy = inner(gradient, gradient)
     return {
         "cosine": _cosine(removed, sharpest),
         "chance": math.sqrt(2 / (math.pi * math.prod(sharpest.shape))),
-        "sharpest_energy": _inner(sharpest, sharpest),
-        "removed_energy": _inner(removed, removed) / energy if energy else 0.0,
+        "sharpest_energy": inner(sharpest, sharpest),
+        "removed_energy": inner(removed, removed) / energy if energy else 0.0,
     }
 
 
 def _energy_within(vector, basis):
-    total = _inner(vector, vector)
-    return sum(_inner(vector, q) ** 2 for q in basis) / total if total else 0.0
+    total = inner(vector, vector)
+    return sum(inner(vector, q) ** 2 for q in basis) / total if total else 0.0
 
 
 def _bend(product, vector, scale):
-    total = _inner(vector, vector)
-    return _inner(product(vector), vector) / total if total > 1e-12 * scale else 0.0
+    total = inner(vector, vector)
+    return inner(product(vector), vector) / total if total > 1e-12 * scale else 0.0
 
 
 def _cosine(one, other):
-    lengths = math.sqrt(_inner(one, one) * _inner(other, other))
-    return abs(_inner(one, other)) / lengths if lengths else 0.0
-
-
-def _inner(one, other):
-    return float(ops.sum(one * other))
+    lengths = math.sqrt(inner(one, one) * inner(other, other))
+    return abs(inner(one, other)) / lengths if lengths else 0.0

@@ -305,7 +305,6 @@ class _Run:
             writer.scalar(f"result/{name}", value, step)
         triple = side_by_side(images[:1], crafted[:1], settings.eval_epsilon)
         writer.image("attack/clean_adversarial_difference", triple, step)
-        spectrum = self.hessian.history[-1] if self.hessian.history else None
         return {
             **self.description,
             "versions": {"keras": keras.__version__, "python": platform.python_version()},
@@ -315,12 +314,22 @@ class _Run:
             "collapse": self.watch.events,
             "worst_after_poison": self.watch.worst_accuracy,
             "collapsed": self.watch.collapsed,
-            "hessian": spectrum,
+            "hessian": self._final_spectrum(step),
             "hessian_history": self.hessian.history,
+            "hessian_not_finite": self.hessian.not_finite,
             "seconds_per_step": self.clock.seconds_per_step,
             "steps": step,
             "history": self.state.history,
         }
+
+    def _final_spectrum(self, step):
+        """The Hessian's record of the last step; `None` where none is asked for, or finite."""
+
+        if not self.settings.hessian_examples or step in self.hessian.not_finite:
+            return None
+        history = self.hessian.history
+        is_there = history and history[-1]["iteration"] == step
+        return history[-1] if is_there else self.hessian.measure()
 
 
 def _claim(folder, resume):

@@ -49,6 +49,19 @@ def test_both_optimizers_share_first_weights_and_every_batch(tmp_path, data):
     assert any((one != other).any() for one, other in zip(weights(tmp_path / "sgd"), seeded))
 
 
+def test_the_hessian_of_a_run_is_that_of_its_last_step(tmp_path, data):
+    options = {"hessian_examples": 4, "hessian_every": 2, "poison_count": 0, "jit": JIT}
+    result = run(tmp_path / "finite", data, **options)
+    assert [record["iteration"] for record in result["hessian_history"]] == [2, 3]
+    assert result["hessian"]["iteration"] == result["steps"] == 3
+    assert result["hessian_not_finite"] == []
+    # Weights grow by twelve digits a step.
+    options |= {"learning_rate": 1e6, "weight_decay": 1e6, "epochs": 2, "hessian_share": 1e6}
+    with pytest.warns(UserWarning, match="Hessian spectrum skipped: .*not finite"):
+        result = run(tmp_path / "diverged", data, **options)
+    assert result["hessian"] is None and result["hessian_not_finite"][-1] == result["steps"]
+
+
 @pytest.mark.parametrize("base, mode", [("clean", "replace"), ("adversarial", "insert")])
 def test_other_bases_and_modes(tmp_path, data, base, mode):
     result = run(tmp_path, data, "dep", base=base, poison_mode=mode, poison_position="last")

@@ -1,6 +1,7 @@
 """The callback that follows the Hessian's spectrum during training."""
 
 import dataclasses
+import operator
 import time
 import warnings
 
@@ -8,6 +9,7 @@ import keras
 
 from keras_dep import alignment
 from keras_dep.curvature import Hessian
+from keras_dep.spectrum.vectors import NotFinite
 
 # What of an alignment is a number for all weights together.
 ALIGNED = tuple(f.name for f in dataclasses.fields(alignment.Alignment) if f.name != "layers")
@@ -19,7 +21,8 @@ class HessianSpectrum(keras.callbacks.Callback):
     Writes `hessian/lambda_1` to `hessian/lambda_k` (largest magnitude first, signed),
     `hessian/spectral_radius`, `hessian/leading_share` (`|lambda_1|` over the sum of the magnitudes)
     and `hessian/seconds`, its own cost. Training is not disturbed. A batch on which the loss is not
-    finite is reported and skipped.
+    finite is reported and skipped. It follows the model in `fit`: another one, another loss or
+    other trainable weights than at the last measurement are compiled anew.
 
     With `align`, also the fields of `keras_dep.alignment.Alignment`, as `hessian/<field>`, and
     `hessian/cosine/<path>` of each weight that `DEP` projects, or would.
@@ -40,12 +43,14 @@ class HessianSpectrum(keras.callbacks.Callback):
             all, which compiles, does not count.
         writer: a `keras_dep.summaries.EventWriter`, or `None`.
         network: the model to measure where it is not the one in `fit`.
+        regularizers: whether penalties are part of the loss, as for `keras_dep.Hessian`.
 
     Attributes:
         history: list of dictionaries `iteration`, `surrogate`, `eigenvalues`, `residuals`,
             `spectral_radius`, `leading_share`, `printed_ratio`, `seconds`, and `alignment` on
             request.
         left_out: iterations at which a measurement was too expensive.
+        not_finite: iterations at which the loss or a derivative was not finite.
 
     Raises:
         ValueError: `every` is neither `"epoch"` nor a positive integer, or a negative share.
@@ -78,6 +83,7 @@ class HessianSpectrum(keras.callbacks.Callback):
         max_share=None,
         writer=None,
         network=None,
+        regularizers=False,
     ):
         super().__init__()
         if every != "epoch" and (type(every) is not int or every < 1):
@@ -96,9 +102,13 @@ class HessianSpectrum(keras.callbacks.Callback):
         self.max_share = max_share
         self.writer = writer
         self.network = network
+        self.regularizers = regularizers
         self.history = []
         self.left_out = []
+        self.not_finite = []
         self._hessian = None
+        # The network, loss and weights of that Hessian.
+        self._measured = []
         self._steps = 0
         self._last_batch = -1
         self._began = None
@@ -132,13 +142,13 @@ class HessianSpectrum(keras.callbacks.Callback):
         """Computes and logs the spectrum now; returns its record, or `None` if it was skipped."""
         # Reading it brings weights back that a JAX epoch keeps to itself.
         model = self.model
-        compiles = self._hessian is None
-        if compiles:
-            self._hessian = Hessian(self.network or model, self.loss or model.loss)
+        compiles = self._follow(self.network or model, self.loss or model.loss)
         started = time.perf_counter()
         try:
             record = self._record(model)
         except ValueError as error:
+            if isinstance(error, NotFinite):
+                self.not_finite.append(int(model.optimizer.iterations))
             warnings.warn(f"Hessian spectrum skipped: {error}", stacklevel=2)
             return None
         finally:
@@ -153,10 +163,20 @@ class HessianSpectrum(keras.callbacks.Callback):
             self._write(record)
         return record
 
+    def _follow(self, network, loss):
+        """Takes another Hessian where the one at hand is not that of these; whether it did."""
+        what = [network, loss, *network.trainable_variables]
+        if len(what) == len(self._measured) and all(map(operator.is_, what, self._measured)):
+            return False
+        self._hessian = Hessian(network, loss, regularizers=self.regularizers)
+        self._measured = what
+        return True
+
     def get_state(self):
         return {
             "history": self.history,
             "left_out": self.left_out,
+            "not_finite": self.not_finite,
             "steps": self._steps,
             "cost": self._cost,
         }
@@ -164,6 +184,8 @@ class HessianSpectrum(keras.callbacks.Callback):
     def set_state(self, state):
         self.history = list(state["history"])
         self.left_out = list(state["left_out"])
+        # Earlier revisions kept no such list.
+        self.not_finite = list(state.get("not_finite", ()))
         self._steps = state["steps"]
         self._cost = state["cost"]
 

@@ -6,6 +6,10 @@ from keras import ops
 from keras_dep import _backend
 
 
+class NotFinite(ValueError):
+    """A product with infinite or NaN entries."""
+
+
 def direction(generator, dimension, dtype):
     """A uniformly drawn unit vector, the same on every backend."""
     # Rounded first, so that both precisions start from one direction, and to unit length in each.
@@ -22,11 +26,11 @@ def inner(one, other):
     """Inner product as a number.
 
     Raises:
-        ValueError: it is not finite.
+        NotFinite: it is not finite.
     """
     value = float(ops.sum(one * other))
     if not np.isfinite(value):
-        raise ValueError(
+        raise NotFinite(
             f"The operator's product is not finite (received {value}); "
             "check the model for non-finite weights, inputs or loss."
         )

@@ -111,6 +111,25 @@ def test_help_lists_every_setting_by_group(launch, capsys):
     assert headings == ["RUN", "DATA", "NETWORK", "TRAINING", "POISON", "MEASUREMENT"]
 
 
+def test_a_table_says_what_has_no_hessian():
+    record = {"spectral_radius": 2.5, "leading_share": 0.5, "iteration": 7}
+    names = ("gradient_energy_in_top", "curvature_along_gradient", "curvature_along_step", "cosine")
+    record["alignment"] = dict.fromkeys(names, 0.25)
+    finite = {
+        "accuracy": dict.fromkeys(("clean", "fgsm", "pgd"), 0.5),
+        "settings": {"surrogate": "triangle"},
+        **{"attacked_examples": 8, "worst_after_poison": None, "collapse": []},
+        **{"seconds_per_step": None, "hessian": record, "hessian_not_finite": []},
+    }
+    diverged = {**finite, "hessian": None, "hessian_not_finite": [9]}
+    table = hetero_train._table({"sgd": finite, "dep": diverged})
+    rows = {line[:30].strip(): line[30:].split() for line in table.splitlines()}
+    assert rows["Hessian after step"] == ["7", "not", "finite"]
+    assert rows["Hessian spectral radius"] == ["2.5", "not", "finite"]
+    table = hetero_train._table({"sgd": {**diverged, "hessian_not_finite": []}})
+    assert "Hessian spectral radius                    -" in table
+
+
 def test_flags_win_over_the_preset_and_the_preset_over_defaults():
     define_once()
     with flagsaver.flagsaver():
@@ -132,6 +151,7 @@ def test_both_runs_end_in_one_table_and_a_stopped_one_at_the_same_weights(launch
         assert rows[f"{label} accuracy"][::2] == shown
     radii = [f"{result['hessian']['spectral_radius']:.4g}" for result in results]
     assert rows["Hessian spectral radius"] == radii
+    assert rows["Hessian after step"] == [str(result["steps"]) for result in results]
     assert rows["DEP overhead per step"][1] == "%"
     assert f"tensorboard --logdir {tmp_path / 'out'}" in table
     for run, result in zip(RUNS, results):

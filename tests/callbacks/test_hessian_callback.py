@@ -176,8 +176,50 @@ def test_loss_that_is_not_finite_is_reported_and_skipped(tmp_path):
     skipped = [str(w.message) for w in caught if "Hessian" in str(w.message)]
     assert len(skipped) == 2 and "\n" not in skipped[0]
     assert spectrum.history == [] and read_scalars(tmp_path) == {}
+    assert spectrum.not_finite == [2, 4]
+    resumed = HessianSpectrum(x, y)
+    resumed.set_state(json.loads(json.dumps(spectrum.get_state())))
+    assert resumed.not_finite == [2, 4]
     assert int(model.optimizer.iterations) == 4
     assert np.isfinite(model.get_weights()[0]).all()
+
+
+def test_it_follows_the_model_in_fit():
+    """Least squares of one input of two: of each model, loss and choice of weights its own."""
+    x, y, _ = linear_problem()
+    spectrum, wanted = HessianSpectrum(x, y, count=1, tolerance=1e-5), []
+
+    def weighted(scale):
+        model = keras.Sequential(
+            [
+                keras.Input((3,)),
+                layers.Dense(1, use_bias=False, name="free"),
+                layers.Rescaling(scale),
+                layers.Dense(1, name="last"),
+            ]
+        )
+        model.compile(keras.optimizers.SGD(0.0), keras.losses.MeanSquaredError())
+        return model
+
+    def measure(model):
+        model.fit(x, y, batch_size=5, verbose=0, callbacks=[spectrum])
+        expected = Hessian(model, model.loss).spectrum(x, y, 1, 1e-5)
+        assert spectrum.history[-1]["eigenvalues"] == pytest.approx(expected.eigenvalues, rel=1e-5)
+        wanted.append(expected.radius)
+
+    one, other = weighted(1.0), weighted(2.0)
+    measure(one)
+    measure(other)
+    one.get_layer("free").trainable = False
+    one.compile(keras.optimizers.SGD(0.0), keras.losses.MeanSquaredError())
+    measure(one)
+    one.compile(keras.optimizers.SGD(0.0), keras.losses.Huber(0.1))
+    measure(one)
+    one.layers[1].scale = 3.0
+    one.compile(keras.optimizers.SGD(0.0), one.loss)
+    measure(one)
+    assert min(abs(a - b) for n, a in enumerate(wanted) for b in wanted[:n]) > 1e-3
+    assert len(spectrum.history) == 5
 
 
 def test_another_network_and_loss_can_be_measured():
