@@ -5,6 +5,7 @@ import contextlib
 import keras
 from keras import ops
 
+from keras_dep import surrogates
 from keras_dep import timewise
 from keras_dep._export import export
 
@@ -61,7 +62,8 @@ class RateEncoding(timewise.Timewise):
         **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
 
     Call arguments:
-        inputs: values in [0, 1]; others act as the nearer bound.
+        inputs: values in [0, 1]; finite ones outside act as the nearer bound;
+            what is not finite gives NaN.
 
     Raises:
         ValueError: `timesteps` is not an integer of at least 1; an unknown law.
@@ -84,11 +86,12 @@ class RateEncoding(timewise.Timewise):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, inputs):
-        rates = ops.tile(inputs, (self.timesteps,) + (1,) * (len(inputs.shape) - 1))
+        rates = ops.cast(inputs, self.compute_dtype)
+        rates = ops.tile(rates, (self.timesteps,) + (1,) * (len(inputs.shape) - 1))
         draws = keras.random.uniform(ops.shape(rates), dtype="float32", seed=self.seed_generator)
         spikes = LAWS[self.law](draws, ops.cast(rates, "float32"))
         spikes = ops.cast(spikes, rates.dtype)
-        return spikes + (rates - ops.stop_gradient(rates))
+        return spikes + (rates - ops.stop_gradient(rates)) + surrogates.undefined(rates)
 
     def compute_output_shape(self, input_shape):
         batch = None if input_shape[0] is None else input_shape[0] * self.timesteps
@@ -130,7 +133,8 @@ class LatencyEncoding(timewise.Timewise):
         **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
 
     Call arguments:
-        inputs: values in [0, 1]; others act as the nearer bound.
+        inputs: values in [0, 1]; finite ones outside act as the nearer bound;
+            what is not finite gives NaN.
 
     Raises:
         ValueError: `timesteps` is not an integer of at least 1.
@@ -144,6 +148,7 @@ class LatencyEncoding(timewise.Timewise):
     emits_spikes = True
 
     def call(self, inputs):
+        inputs = ops.cast(inputs, self.compute_dtype)
         steps = ops.arange(self.timesteps, dtype=inputs.dtype)
         steps = ops.reshape(steps, (-1,) + (1,) * len(inputs.shape))
         times = (self.timesteps - 1) * (1.0 - ops.clip(inputs, 0.0, 1.0))
@@ -152,6 +157,7 @@ class LatencyEncoding(timewise.Timewise):
         gains, loses = (ops.cast(steps == earlier + k, inputs.dtype) for k in (0, 1))
         slope = ops.stop_gradient((self.timesteps - 1) * (gains - loses))
         spikes = spikes + slope * (inputs - ops.stop_gradient(inputs))
+        spikes = spikes + surrogates.undefined(inputs)
         return timewise.fold(spikes)
 
     def compute_output_shape(self, input_shape):

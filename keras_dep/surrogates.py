@@ -10,6 +10,8 @@ import math
 
 from keras import ops
 
+from keras_dep import _backend
+
 
 def spike(x, surrogate="triangle", width=1.0):
     """Heaviside step of `x` (1 where `x >= 0`) with a surrogate derivative.
@@ -35,7 +37,7 @@ def spike(x, surrogate="triangle", width=1.0):
             speak of a steepness `alpha` mean `1 / width`.
 
     Returns:
-        Tensor like `x`, of zeros and ones.
+        Tensor like `x`, of zeros and ones; NaN, as is the derivative, where `x` is not finite.
 
     Raises:
         ValueError: unknown name or a width that is not positive.
@@ -52,12 +54,29 @@ def spike(x, surrogate="triangle", width=1.0):
 
 
 def step(x, smooth):
-    """Heaviside step of `x` with the derivatives of `smooth`, which must be finite."""
-    return ops.cast(x >= 0, x.dtype) + (smooth - ops.stop_gradient(smooth))
+    """Heaviside step of `x` with the derivatives of `smooth`, which must be finite where `x` is.
+
+    Where `x` is not finite, neither are the step and its derivative.
+    """
+    fired = ops.cast(x >= 0, x.dtype)
+    return fired + (smooth - ops.stop_gradient(smooth)) + undefined(x)
+
+
+def undefined(x):
+    """Zeros without derivative; NaN, as is the derivative, where `x` is not finite.
+
+    To be added to what would turn a NaN into a number, as a comparison does.
+
+    Example:
+
+    >>> ops.convert_to_numpy(undefined(ops.array([1.0, math.inf, math.nan]))).tolist()
+    [0.0, nan, nan]
+    """
+    return _backend.marked(ops.zeros_like(x), ops.stop_gradient(x)) * x
 
 
 def derivative(surrogate, width=1.0):
-    """The derivative that `spike` has in first order, as a function of `x`.
+    """The derivative that `spike` has in first order, as a function of finite `x`.
 
     Returns:
         The function, or `None` where a surrogate was registered by its primitive alone.

@@ -33,6 +33,9 @@ whole programs have in common stands in `whole_program`:
   runs each operation by itself, as one kernel each where that takes a GPU less; the first of the
   tensors is `(T, ...)`, and what lies behind `T` is independent, so that alone it may come as
   `(T, n)`. Further derivatives are the program's own;
+- `marked(values, x)`: `values`, NaN where `x` is not finite; nothing is derived in `x`;
+- `fires(potential, threshold)`: 1 where a potential reaches the threshold, 0 where it does not, NaN
+  where it is not finite, of the potential's type and without derivative;
 - `over_steps(step, start, inputs)`: the outputs `(T, ...)` of `step(carry, x) -> (carry, output)`
   for each `x` of the inputs `(T, ...)` in turn; a loop where many steps one after the other compile
   or run more slowly, differentiable as often as the step;
@@ -91,6 +94,8 @@ product = _framework.product
 less_outer = _kernel("less_outer")
 leading_eigenvectors = _kernel("leading_eigenvectors")
 with_derivative = _kernel("with_derivative")
+marked = _kernel("marked")
+fires = _kernel("fires")
 over_steps = _kernel("over_steps")
 convolve = _kernel("convolve")
 average_pool = _kernel("average_pool")

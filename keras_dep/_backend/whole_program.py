@@ -1,5 +1,7 @@
 """What Keras expresses well enough where the framework compiles a whole program."""
 
+import math
+
 import keras
 
 
@@ -11,6 +13,14 @@ def stateless_outputs(model, values, x):
 
 def with_derivative(program, forward, backward):
     return program
+
+
+def marked(values, x):
+    return keras.ops.where(keras.ops.isfinite(x), values, keras.ops.cast(math.nan, values.dtype))
+
+
+def fires(potential, threshold):
+    return marked(keras.ops.cast(potential >= threshold, potential.dtype), potential)
 
 
 def over_steps(step, start, inputs):

@@ -7,12 +7,15 @@ Currents and spikes may be of half precision; what lies between is not.
 
 from keras import ops
 
+from keras_dep import _backend
+
 
 def forward(currents, decay, threshold, soft, dtype="float32", kept=None):
     """Spikes of currents `(T, ...)`, and of each step the potentials ahead of the reset.
 
-    Spikes are of the currents' type, potentials of `dtype`. `kept` is a list that receives the
-    membranes behind the reset that later steps begin with, or `None`.
+    Spikes are of the currents' type, potentials of `dtype`. A potential that is not finite gives a
+    spike of NaN, at its step and at all later ones. `kept` is a list that receives the membranes
+    behind the reset that later steps begin with, or `None`.
     """
     spikes, potentials, fired = [], [], None
     for current in ops.unstack(currents):
@@ -22,7 +25,7 @@ def forward(currents, decay, threshold, soft, dtype="float32", kept=None):
             potential = decay * membrane + potential
             if kept is not None:
                 kept.append(membrane)
-        fired = ops.cast(potential >= threshold, dtype)
+        fired = _backend.fires(potential, threshold)
         spikes.append(ops.cast(fired, currents.dtype))
         potentials.append(potential)
     return ops.stack(spikes), tuple(potentials)
@@ -61,7 +64,9 @@ def backward(
         direct = ops.cast(direct, potential.dtype)
         if later is not None and attached:
             direct = direct - later * (threshold if soft else potential)
-        result = fired = direct * derivative(potential - threshold)
+        fired = direct * derivative(potential - threshold)
+        # Most derivatives are 0 far from the threshold, and so at an infinite potential.
+        result = fired = _backend.marked(fired, potential)
         if later is not None:
             passed = later if soft else ops.where(potential >= threshold, 0.0, later)
             result = passed + fired

@@ -91,7 +91,8 @@ class LIF(keras.layers.Layer):
         inputs: currents `(timesteps * batch, ...)`, time-major: the first `batch` rows are step 1.
 
     Output shape:
-        Spikes like the inputs, each 0 or 1.
+        Spikes like the inputs, each 0 or 1. A neuron whose potential is not finite gives NaN from
+        that step on, and its derivative is NaN.
 
     Raises:
         ValueError: an argument outside its limits.
