@@ -56,6 +56,7 @@ from keras_dep.precision import double_precision
 from keras_dep.precision import with_dtype
 from keras_dep.substitution import with_surrogate
 from keras_dep.threat import Threat
+from keras_dep.timewise import Folded
 from keras_dep.timewise import Frames
 from keras_dep.timewise import Steps
 from keras_dep.timewise import TimeSharedDropout
@@ -78,6 +79,7 @@ __all__ = [
     "evaluate",
     "evaluation",
     "FGSM",
+    "Folded",
     "FollowEpoch",
     "experiment",
     "Frames",

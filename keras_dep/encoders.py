@@ -33,6 +33,7 @@ class DirectEncoding(timewise.Timewise):
     (32, 32, 32, 3)
     """
 
+    folds = True
     # Not while inputs are those of every step already, as in `keras_dep.with_frames`.
     repeats = True
 
@@ -75,6 +76,7 @@ class RateEncoding(timewise.Timewise):
     True
     """
 
+    folds = True
     emits_spikes = True
 
     def __init__(self, timesteps, seed=None, law="bernoulli", **kwargs):
@@ -145,6 +147,7 @@ class LatencyEncoding(timewise.Timewise):
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
 
+    folds = True
     emits_spikes = True
 
     def call(self, inputs):

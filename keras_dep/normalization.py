@@ -85,7 +85,7 @@ class MergedBatchNormalization(_BatchNormalization):
 
 
 @export
-class StepwiseBatchNormalization(_BatchNormalization):
+class StepwiseBatchNormalization(timewise.Timed, _BatchNormalization):
     """Batch normalisation with statistics of its own at every time step.
 
     A network that calls its layers once per step normalises each step by that step's batch, and

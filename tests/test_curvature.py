@@ -7,6 +7,7 @@ from keras import layers
 from keras import ops
 
 from keras_dep import LIF
+from keras_dep import Folded
 from keras_dep import GaussNewton
 from keras_dep import Hessian
 from keras_dep import MeanLogitCrossentropy
@@ -167,7 +168,7 @@ def test_double_precision(smooth):
 
 def test_spiking_network_is_symmetric_and_lanczos_finds_its_extremes():
     body = [layers.Dense(6), LIF(2, surrogate="arctan"), layers.Dense(CLASSES)]
-    model = keras.Sequential([keras.Input((FEATURES,)), *body])
+    model = keras.Sequential([keras.Input((FEATURES,)), Folded(2), *body])
     x, y = data()
     before = model.get_weights()
     hessian = Hessian(model, MeanLogitCrossentropy())

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_dep import LIF
 from keras_dep import PLIF
+from keras_dep import Folded
 from keras_dep import Steps
 from keras_dep import alignment
 from keras_dep import double_precision
@@ -23,7 +24,7 @@ def network():
     keras.utils.set_random_seed(3)
     inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6), LIF(2)])
     body = [inner, keras.layers.Dense(6), PLIF(2), keras.layers.Dense(3), Steps(2)]
-    return keras.Sequential([keras.Input((4,)), *body])
+    return keras.Sequential([keras.Input((4,)), Folded(2), *body])
 
 
 def kept():

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_dep import LIF
 from keras_dep import PLIF
+from keras_dep import Folded
 from keras_dep import Steps
 from keras_dep.attacks.objectives import cross_entropy
 from keras_dep.curvature import Hessian
@@ -24,6 +25,7 @@ def network(surrogate, width=None):
     return keras.Sequential(
         [
             keras.Input((4,)),
+            Folded(2),
             inner,
             keras.layers.Dense(6),
             PLIF(2, surrogate=surrogate, width=width),

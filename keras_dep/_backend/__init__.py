@@ -62,6 +62,7 @@ whole programs have in common stands in `whole_program`:
   torch module in it: `(what, outputs, layout)`, as in `keras_dep.optimizers.roles.Role`;
 - `on_reduced(transform, gradients)`: `transform` of the gradients as reduced over all replicas, in
   the share per replica that a Keras optimizer reduces by itself;
+- `outermost_call()`: the layer or model whose call this is part of, or `None`;
 - `TransformedStep`: a `keras.Model` whose train step passes each batch through
   `transform_batch(x, y, gradient)` first, inside the compiled step; `gradient(both, x, y, extra,
   replaced)` gives there what a function `both` of `gradient_and_outputs` gives of `(x, y, *extra)`.
@@ -109,4 +110,5 @@ readable = _framework.readable
 either = _framework.either
 module_role = _kernel("module_role")
 on_reduced = _framework.on_reduced
+outermost_call = _kernel("outermost_call")
 TransformedStep = _framework.TransformedStep

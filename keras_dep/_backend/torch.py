@@ -8,6 +8,7 @@ import keras
 import torch
 from torch.utils._triton import has_triton
 
+from keras_dep._backend import calls
 from keras_dep._backend import whole_program
 from keras_dep._backend import windows
 from keras_dep._backend.torch_curvature import gauss_newton_product as gauss_newton_product
@@ -339,6 +340,11 @@ def either(condition, first, second, variables):
 def on_reduced(transform, gradients):
     # DistributedDataParallel has averaged them during the backward pass.
     return transform(gradients)
+
+
+def outermost_call():
+    # A compiler cannot follow what stands outside of its program.
+    return None if torch.compiler.is_compiling() else calls.outermost()
 
 
 class TransformedStep(keras.Model):

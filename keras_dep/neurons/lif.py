@@ -53,7 +53,7 @@ def time_constant(tau, decay, default):
 
 
 @export
-class LIF(keras.layers.Layer):
+class LIF(timewise.Timed, keras.layers.Layer):
     """Leaky integrate-and-fire neurons over `timesteps` steps.
 
     With input current `x_t`, membrane potential `v` (0 before the first step) and threshold `V`:
@@ -95,7 +95,8 @@ class LIF(keras.layers.Layer):
         that step on, and its derivative is NaN.
 
     Raises:
-        ValueError: an argument outside its limits.
+        ValueError: an argument outside its limits; at a call, `timesteps` that are not the steps
+            folded into the batch, as far as a graph of layers or the batch's size shows it.
 
     Source: arXiv 2505.11134, Eq. 1; arithmetic of its released code where the text is silent.
 

@@ -13,6 +13,7 @@ from keras_dep.nir import layout
 # What a graph that acts once per step, in inference mode, has no node for.
 PASSING = (
     encoders.DirectEncoding,
+    timewise.Folded,
     timewise.Steps,
     timewise.TimeSharedDropout,
     layers.Dropout,

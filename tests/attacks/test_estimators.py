@@ -12,6 +12,7 @@ from keras_dep import FGSM
 from keras_dep import LIF
 from keras_dep import PLIF
 from keras_dep import SAPGD
+from keras_dep import Folded
 from keras_dep import attacks
 from keras_dep import models
 from keras_dep.attacks.estimators import ESTIMATORS
@@ -266,7 +267,7 @@ def test_nothing_of_the_model_changes(name):
 
 def test_learnt_constants_are_those_of_the_rule():
     layer = PLIF(T, decay=0.5, threshold=2.0, learn_threshold=True)
-    model = keras.Sequential([keras.Input((4,)), layer, keras.layers.Dense(2)])
+    model = keras.Sequential([keras.Input((4,)), Folded(T), layer, keras.layers.Dense(2)])
     # Below what ever fires, between that and saturation, beyond it, and negative.
     x = np.tile(np.array([0.5, 1.5, 5.0, -0.1], "float32"), (T, 1))
     attack = FGSM(epsilon=0.1, estimator="rga", loss="margin")

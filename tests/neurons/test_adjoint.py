@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_dep import LIF
 from keras_dep import PLIF
+from keras_dep import Folded
 from keras_dep import surrogates
 from keras_dep.curvature import Hessian
 from keras_dep.neurons import adjoint
@@ -73,7 +74,7 @@ def test_gradients_in_learnt_constants_are_the_programs(variant, shared_by, plai
     for name in ("arctan", "plain"):
         layers = [PLIF(4, shared_by=shared_by, learn_threshold=True, surrogate=name, width=0.5,
                        **variant) for _ in range(2)]  # fmt: skip
-        model = keras.Sequential([keras.Input((3, 4)), *layers])
+        model = keras.Sequential([keras.Input((3, 4)), Folded(4), *layers])
         draw = np.random.default_rng(2)
         model.set_weights([draw.normal(0, 0.3, w.shape) for w in model.get_weights()])
         model.compile(keras.optimizers.SGD(1.0), lambda y, s: 100 * ops.mean(ops.square(s - y)))
@@ -90,7 +91,8 @@ def test_second_derivatives_are_the_programs(plain):
     products = []
     for name in ("arctan", "plain"):
         layers = [keras.layers.Dense(4), LIF(3, tau=2.0, surrogate=name, width=0.5)]
-        model = keras.Sequential([keras.Input((3,)), *layers, LIF(3, surrogate=name, width=0.5)])
+        layers += [LIF(3, surrogate=name, width=0.5)]
+        model = keras.Sequential([keras.Input((3,)), Folded(3), *layers])
         kernel = np.random.default_rng(1).normal(0.5, 0.5, (3, 4))
         model.set_weights([kernel, np.zeros(4)])
         wanted = np.full((6, 4), 0.3, "float32")

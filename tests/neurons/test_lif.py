@@ -8,6 +8,7 @@ from keras import ops
 from keras_dep import IF
 from keras_dep import LIF
 from keras_dep import PLIF
+from keras_dep import Folded
 from keras_dep import double_precision
 from tests import native
 
@@ -53,7 +54,7 @@ def currents(seed=0):
 
 
 def model(**options):
-    return keras.Sequential([keras.Input((UNITS,)), LIF(T, **options)])
+    return keras.Sequential([keras.Input((UNITS,)), Folded(T), LIF(T, **options)])
 
 
 def test_constant_current_vector():
@@ -154,7 +155,9 @@ def test_gradient_in_double_precision(reset):
     weights = np.random.default_rng(1).standard_normal(x.shape)
     with double_precision():
         neurons = LIF(T, tau=2.0, reset=reset, dtype="float64")
-        network = keras.Sequential([keras.Input((UNITS,), dtype="float64"), neurons])
+        network = keras.Sequential(
+            [keras.Input((UNITS,), dtype="float64"), Folded(T, dtype="float64"), neurons]
+        )
         scale = ops.convert_to_tensor(weights.reshape(-1, UNITS), "float64")
         gradient = native.input_gradient(network, lambda y, s: s * scale)
         found = gradient(ops.convert_to_tensor(x.reshape(-1, UNITS), "float64"), ops.zeros(1))

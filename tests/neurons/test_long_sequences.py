@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_dep import LIF
 from keras_dep import PLIF
+from keras_dep import Folded
 from keras_dep import Integrator
 from keras_dep import _backend
 from keras_dep.curvature import Hessian
@@ -55,7 +56,7 @@ def test_spikes_and_gradient(name):
     decay = 1.0 if name == "IF" else 0.5
     expected, wanted, nearest = recurrence(x, weights, decay, soft=name != "LIF, hard")
     assert nearest > 1e-5
-    model = keras.Sequential([keras.Input((UNITS,)), KINDS[name](T)])
+    model = keras.Sequential([keras.Input((UNITS,)), Folded(T), KINDS[name](T)])
     scale = ops.convert_to_tensor(weights.astype("float32"))
     both = _backend.gradient_and_outputs(
         model, lambda y, s: s * scale, lambda x: (model(x, training=False), ())
@@ -69,7 +70,7 @@ def test_spikes_and_gradient(name):
 @pytest.mark.parametrize("tau", [20.0, np.inf])
 def test_readout(tau):
     x = currents()
-    model = keras.Sequential([keras.Input((UNITS,)), Integrator(T, tau)])
+    model = keras.Sequential([keras.Input((UNITS,)), Folded(T), Integrator(T, tau)])
     decay, membrane, wanted = 1 - 1 / tau, 0.0, []
     for current in x.astype("float64"):
         membrane = decay * membrane + current
@@ -93,7 +94,7 @@ def test_second_derivatives_of_the_loop_are_those_of_its_steps(name, monkeypatch
         if chained:
             monkeypatch.setattr(_backend, "over_steps", _backend.whole_program.over_steps)
         dense = keras.layers.Dense(UNITS, use_bias=False)
-        model = keras.Sequential([keras.Input((steps,)), dense, KINDS[name](steps)])
+        model = keras.Sequential([keras.Input((steps,)), Folded(steps), dense, KINDS[name](steps)])
         model.set_weights([currents(steps), *model.get_weights()[1:]])
         count = model.count_params()
         vector = np.random.default_rng(2).standard_normal(count).astype("float32")
@@ -112,7 +113,7 @@ def test_a_step_of_training(jit):
     x, weights = currents(steps), np.random.default_rng(1).standard_normal((steps, UNITS))
     scale = ops.convert_to_tensor(weights.astype("float32"))
     dense = keras.layers.Dense(UNITS, use_bias=False)
-    model = keras.Sequential([keras.Input((steps,)), dense, KINDS["LIF"](steps)])
+    model = keras.Sequential([keras.Input((steps,)), Folded(steps), dense, KINDS["LIF"](steps)])
     model.set_weights([x])
     model.compile(
         keras.optimizers.SGD(1.0), lambda y, s: ops.sum(s * scale, axis=-1), jit_compile=jit

@@ -10,6 +10,7 @@ from keras import ops
 from keras_dep import IF
 from keras_dep import LIF
 from keras_dep import PLIF
+from keras_dep import Folded
 from keras_dep import Integrator
 from keras_dep import _backend
 
@@ -35,7 +36,7 @@ def outputs_and_gradient(name, policy):
     draw = np.random.default_rng(0)
     x = representable(draw.normal(0.6, 0.5, (T * BATCH, UNITS)))
     scale = ops.convert_to_tensor(representable(draw.normal(0, 1, (T * BATCH, UNITS))))
-    model = keras.Sequential([keras.Input((UNITS,)), KINDS[name](dtype=policy)])
+    model = keras.Sequential([keras.Input((UNITS,)), Folded(T), KINDS[name](dtype=policy)])
 
     def objective(_, outputs):
         return ops.cast(outputs, "float32") * scale
@@ -68,7 +69,7 @@ def test_learnt_constants_move_as_in_single_precision(policy):
     moved = []
     for chosen in ("float32", policy):
         layer = KINDS["PLIF"](dtype=chosen)
-        model = keras.Sequential([keras.Input((UNITS,)), layer])
+        model = keras.Sequential([keras.Input((UNITS,)), Folded(T), layer])
         model.compile(keras.optimizers.SGD(1.0), lambda y, s: 100 * ops.square(ops.mean(s) - y))
         before = model.get_weights()
         draw = np.random.default_rng(0)

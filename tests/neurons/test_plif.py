@@ -8,6 +8,7 @@ from keras import ops
 from keras_dep import DEP
 from keras_dep import LIF
 from keras_dep import PLIF
+from keras_dep import Folded
 
 T, BATCH, HEIGHT, CHANNELS = 5, 3, 2, 4
 SHAPES = {"layer": (), "channel": (1, CHANNELS), "neuron": (HEIGHT, CHANNELS)}
@@ -19,7 +20,7 @@ def currents(seed=0):
 
 
 def network(**options):
-    return keras.Sequential([keras.Input((HEIGHT, CHANNELS)), PLIF(T, **options)])
+    return keras.Sequential([keras.Input((HEIGHT, CHANNELS)), Folded(T), PLIF(T, **options)])
 
 
 def gradients(model, x, weighting):
@@ -45,7 +46,7 @@ def test_starts_as_lif(tau, threshold, reset):
 @pytest.mark.parametrize("shared_by", SHAPES)
 def test_each_weight_is_that_of_its_neurons(shared_by):
     model = network(shared_by=shared_by, learn_threshold=True)
-    layer, shape = model.layers[0], SHAPES[shared_by]
+    layer, shape = model.layers[-1], SHAPES[shared_by]
     draw = np.random.default_rng(1)
     taus, thresholds = draw.uniform(1.2, 4, shape), draw.uniform(0.5, 1.5, shape)
     layer.set_weights([-np.log(taus - 1).ravel(), np.log(thresholds).ravel()])
@@ -109,10 +110,10 @@ def test_dep_takes_its_weights_for_no_matrix():
 
 def test_saving(tmp_path):
     model = network(shared_by="channel", learn_threshold=True, reset="hard", surrogate="arctan")
-    model.layers[0].set_weights([np.arange(4.0), np.arange(4.0) / 4])
+    model.layers[-1].set_weights([np.arange(4.0), np.arange(4.0) / 4])
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert loaded.layers[0].get_config() == model.layers[0].get_config()
+    assert loaded.layers[-1].get_config() == model.layers[-1].get_config()
     found, expected = (ops.convert_to_numpy(m(currents())) for m in (loaded, model))
     np.testing.assert_array_equal(found, expected)
 

@@ -6,6 +6,7 @@ import pytest
 
 from keras_dep import LIF
 from keras_dep import PLIF
+from keras_dep import Folded
 
 T = 4
 
@@ -14,7 +15,7 @@ def trained(kind, recompute):
     """Weights after one step of a network with two layers of a kind of neurons."""
     layers = [keras.layers.Dense(5), kind(T, tau=2.0, recompute=recompute)]
     layers += [keras.layers.Dense(3), kind(T, tau=2.0, recompute=recompute)]
-    model = keras.Sequential([keras.Input((6,)), *layers])
+    model = keras.Sequential([keras.Input((6,)), Folded(T), *layers])
     draw = np.random.default_rng(0)
     model.set_weights([draw.normal(0.3, 0.5, w.shape) for w in model.get_weights()])
     model.compile(keras.optimizers.SGD(1.0), loss="mse")

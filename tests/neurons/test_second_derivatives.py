@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_dep import LIF
 from keras_dep import PLIF
+from keras_dep import Folded
 from keras_dep.curvature import Hessian
 
 T, UNITS, WIDTH = 4, 2, 0.5
@@ -84,7 +85,7 @@ def test_products_are_exact(kind, options, precision):
     neurons = kind(T, dtype=policy, **constants, **options)
     # Rows of the identity turn the kernel into the currents.
     dense = keras.layers.Dense(UNITS, use_bias=False)
-    model = keras.Sequential([keras.Input((T,)), dense, neurons])
+    model = keras.Sequential([keras.Input((T,)), Folded(T), dense, neurons])
     draw = np.random.default_rng(0)
     kernel = np.round(draw.normal(0.6, 0.5, (T, UNITS)) * 32) / 32
     weights = [kernel, [-0.2], [np.log(0.9)]][: len(model.weights)]

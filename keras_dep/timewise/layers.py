@@ -1,40 +1,19 @@
-"""Time folded into the batch: the two layouts, and layers that know of both.
-
-Inside a network activations are `(T * batch, ...)`, time-major, so that convolution, pooling and
-normalisation see one large batch. At its border they are `(batch, T, ...)`.
-"""
+"""Layers that know of time, and have no weights."""
 
 import keras
 from keras import ops
 
 from keras_dep._export import export
+from keras_dep.timewise import graph
+from keras_dep.timewise import layout
 
 
-def check_timesteps(timesteps):
-    """Raises `ValueError` unless `timesteps` is an integer of at least 1."""
-    if isinstance(timesteps, bool) or not isinstance(timesteps, int) or timesteps < 1:
-        raise ValueError(f"timesteps must be an integer of at least 1; received {timesteps!r}.")
-
-
-def unfold(tensor, timesteps):
-    """`(T * batch, ...)` to `(T, batch, ...)`."""
-    shape = ops.shape(tensor)
-    batch = shape[0] // timesteps
-    return ops.reshape(tensor, (timesteps, batch, *shape[1:]))
-
-
-def fold(tensor):
-    """`(T, batch, ...)` to `(T * batch, ...)`."""
-    shape = ops.shape(tensor)
-    return ops.reshape(tensor, (shape[0] * shape[1], *shape[2:]))
-
-
-class Timewise(keras.layers.Layer):
+class Timewise(graph.Timed, keras.layers.Layer):
     """A weightless layer that knows the number of steps."""
 
     def __init__(self, timesteps, **kwargs):
         super().__init__(**kwargs)
-        check_timesteps(timesteps)
+        layout.check_timesteps(timesteps)
         self.timesteps = timesteps
         self.built = True
 
@@ -51,7 +30,8 @@ class Steps(Timewise):
         **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
 
     Raises:
-        ValueError: `timesteps` is not an integer of at least 1.
+        ValueError: `timesteps` is not an integer of at least 1, or not how many steps the batch
+            holds.
 
     Example:
 
@@ -59,8 +39,10 @@ class Steps(Timewise):
     (8, 4, 10)
     """
 
+    unfolds = True
+
     def call(self, inputs):
-        return ops.swapaxes(unfold(inputs, self.timesteps), 0, 1)
+        return ops.swapaxes(layout.unfold(inputs, self.timesteps), 0, 1)
 
     def compute_output_shape(self, input_shape):
         batch = None if input_shape[0] is None else input_shape[0] // self.timesteps
@@ -76,7 +58,7 @@ class Frames(Timewise):
         **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
 
     Raises:
-        ValueError: `timesteps` is not an integer of at least 1.
+        ValueError: `timesteps` is not an integer of at least 1, or not how many frames there are.
 
     Example:
 
@@ -84,12 +66,52 @@ class Frames(Timewise):
     (32, 10)
     """
 
+    folds = True
+
     def call(self, inputs):
-        return fold(ops.swapaxes(inputs, 0, 1))
+        self._check_frames(inputs.shape)
+        return layout.fold(ops.swapaxes(inputs, 0, 1))
+
+    def _check_frames(self, shape):
+        if len(shape) < 2 or shape[1] not in (None, self.timesteps):
+            raise ValueError(
+                f"inputs must be (batch, timesteps={self.timesteps}, ...); received shape "
+                f"{tuple(shape)}; an image without time goes through keras_dep.DirectEncoding."
+            )
 
     def compute_output_shape(self, input_shape):
+        self._check_frames(input_shape)
         batch = None if input_shape[0] is None else input_shape[0] * self.timesteps
         return (batch, *input_shape[2:])
+
+
+@export
+class Folded(Timewise):
+    """Says that the inputs of a network hold the steps already, and leaves them as they are.
+
+    A network whose inputs are `(T * batch, ...)`, time-major, looks like one that lacks its
+    encoder, which is refused. Layers called by themselves, and models inside of others, need none.
+
+    Args:
+        timesteps: number of steps `T` folded into the batch axis.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+
+    Raises:
+        ValueError: `timesteps` is not an integer of at least 1.
+
+    Example:
+
+    >>> Folded(timesteps=4)(ops.ones((32, 10))).shape
+    (32, 10)
+    """
+
+    declares = True
+
+    def call(self, inputs):
+        return inputs
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
 
 
 @export
@@ -122,7 +144,7 @@ class TimeSharedDropout(Timewise):
     def call(self, inputs, training=False):
         if not training or not self.rate:
             return inputs
-        steps = unfold(inputs, self.timesteps)
+        steps = layout.unfold(inputs, self.timesteps)
         # Without a noise shape torch draws from its global generator, which no state file holds.
         mask = keras.random.dropout(
             ops.ones_like(steps[0]),
@@ -130,7 +152,7 @@ class TimeSharedDropout(Timewise):
             noise_shape=ops.shape(steps[0]),
             seed=self.seed_generator,
         )
-        return fold(steps * mask)
+        return layout.fold(steps * mask)
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)
