@@ -68,18 +68,18 @@ def test_a_model_without_encoder(kind):
         network(X)
 
 
-def test_every_way_to_ask_a_model_without_encoder():
+@pytest.mark.parametrize("way", ["predict", "predict_on_batch", "fit", "evaluate"])
+def test_every_way_to_ask_a_model_without_encoder(way):
     network = sequential(layers.Dense(3), LIF(4), layers.Dense(2))
     network.compile("sgd", "mse")
-    for ask in (network.predict, network.predict_on_batch):
-        with pytest.raises(ValueError, match=UNFOLDED):
-            ask(X)
-    for ask in (network.fit, network.evaluate, network.train_on_batch):
-        with pytest.raises(ValueError, match=UNFOLDED):
-            ask(X, np.zeros((8, 2), "float32"))
-    deferred = keras.Sequential([layers.Dense(3), LIF(4)])
+    wanted = [np.zeros((8, 2), "float32")] if way in ("fit", "evaluate") else []
     with pytest.raises(ValueError, match=UNFOLDED):
-        deferred(X)
+        getattr(network, way)(X, *wanted)
+
+
+def test_a_model_without_input():
+    with pytest.raises(ValueError, match=UNFOLDED):
+        keras.Sequential([layers.Dense(3), LIF(4)])(X)
 
 
 def test_models_inside_models():
@@ -179,3 +179,7 @@ def test_the_door_to_the_call_of_keras():
     seen.clear()
     network(X)
     assert seen == [network] and calls.outermost() is None
+    variables = network.trainable_variables, network.non_trainable_variables
+    outer = sequential(network)
+    outer.stateless_call(*variables, X)
+    assert seen[1:] == [outer]
