@@ -7,9 +7,11 @@ import nir
 import numpy as np
 import pytest
 from keras import layers
+from keras import ops
 
 import keras_dep
 from keras_dep import models
+from keras_dep.nir import synapses
 from tests.models import families
 
 T, BATCH = 4, 3
@@ -242,3 +244,80 @@ def test_bad_input(monkeypatch):
     monkeypatch.setitem(sys.modules, "nir", None)
     with pytest.raises(ImportError, match="package nir must be installed.*; pip install nir"):
         keras_dep.to_nir(model)
+
+
+def quantised_network(use_bias):
+    body = [
+        keras_dep.DirectEncoding(T),
+        layers.Dense(6, use_bias=use_bias, name="hidden"),
+        keras_dep.LIF(T, reset="hard", threshold=0.3),
+        layers.Dense(3, name="readout"),
+        keras_dep.Steps(T),
+    ]
+    model = keras.Sequential([keras.Input((5,)), *body])
+    draw_weights(model)
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize`")
+# Those quantised from a kernel with adapters merge them.
+@pytest.mark.parametrize("mode", ["int8", "int4", "float8", "lora", "lora int8"])
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_weights_are_those_that_codes_stand_for(mode, use_bias, monkeypatch):
+    monkeypatch.setattr(synapses, "ROWS", 2)
+    model = quantised_network(use_bias)
+    hidden = model.get_layer("hidden")
+    if mode.startswith("lora"):
+        hidden.enable_lora(2)
+        draw = np.random.default_rng(1)
+        for adapter in (hidden.lora_kernel_a, hidden.lora_kernel_b):
+            adapter.assign(draw.normal(0, 0.5, adapter.shape))
+    whole = keras_dep.to_nir(model).nodes["hidden"].weight
+    if mode != "lora":
+        model.quantize(mode.split()[-1])
+    graph = keras_dep.to_nir(model)
+    weight = graph.nodes["hidden"].weight
+    step = {"int4": 1 / 7, "float8": 1 / 16}.get(mode, 1 / 127) * np.abs(whole).max()
+    np.testing.assert_allclose(weight, whole, atol=step)
+    # The layer's own answers to spikes, which no code rounds.
+    spikes = np.random.default_rng(0).integers(0, 2, (8, 5)).astype("float32")
+    answers = ops.convert_to_numpy(ops.stop_gradient(hidden(spikes)))
+    bias = graph.nodes["hidden"].bias if use_bias else 0
+    # Keras adds up products of float8 in bfloat16.
+    rounding = 2**-8 * np.abs(answers).max() if mode == "float8" else 1e-5
+    np.testing.assert_allclose(spikes @ weight.T + bias, answers, rtol=0, atol=rounding)
+    if mode != "float8":
+        logits = keras_dep.from_nir(graph, T).predict_on_batch(spikes)
+        np.testing.assert_allclose(logits, model.predict_on_batch(spikes), atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_constants_of_torch(dtype):
+    torch = pytest.importorskip("torch")
+
+    def learnt(*shape):
+        values = torch.rand(shape, generator=torch.Generator().manual_seed(0)) + 0.5
+        return torch.nn.Parameter(values.to(getattr(torch, dtype)))
+
+    def number(value):
+        return torch.full((2,), value)
+
+    weight, bias, thresholds = learnt(2, 3), learnt(2), learnt(2)
+    scale = torch.nn.Parameter(number(2.0))
+    neurons = nir.LIF(
+        tau=number(2e-4), r=number(2.0), v_leak=number(0.0), v_threshold=thresholds,
+        v_reset=number(0.0),
+    )  # fmt: skip
+    graph = nir.NIRGraph.from_list(nir.Affine(weight, bias), nir.Scale(scale), neurons)
+    model = keras_dep.from_nir(graph, T)
+    kernel, offset, leak, log_threshold = model.get_weights()
+    plain = [tensor.detach().float().numpy() for tensor in (weight, bias, thresholds)]
+    np.testing.assert_array_equal(kernel, plain[0].T)
+    np.testing.assert_array_equal(offset, plain[1])
+    np.testing.assert_allclose(leak, 0.0, atol=1e-6)
+    np.testing.assert_allclose(np.exp(log_threshold), plain[2], rtol=1e-6)
+    assert [layer.scale for layer in model.layers if hasattr(layer, "scale")] == [2.0]
+    assert graph.nodes["affine"].weight is weight
+    # And those of the framework at hand.
+    graph = nir.NIRGraph.from_list(nir.Linear(ops.convert_to_tensor(plain[0])))
+    np.testing.assert_array_equal(keras_dep.from_nir(graph, T).get_weights()[0], plain[0].T)

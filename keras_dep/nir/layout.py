@@ -22,6 +22,17 @@ def library():
     return nir
 
 
+def in_numpy(tensor):
+    """A tensor of any library as an array, in double precision where NumPy lacks its type."""
+    # By name: torch need not be installed.
+    for step in ("detach", "cpu", "resolve_neg"):
+        tensor = getattr(tensor, step, lambda tensor=tensor: tensor)()
+    try:
+        return np.asarray(tensor)
+    except TypeError:
+        return np.asarray(tensor.double())
+
+
 def to_map(values, last):
     """An array `(height, width, channels)` of Keras as NIR's; with `last=False` as it is."""
     return np.moveaxis(values, -1, 0) if last else values

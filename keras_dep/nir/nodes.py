@@ -1,5 +1,6 @@
 """Nodes of a NIR graph as Keras layers."""
 
+import copy
 import dataclasses
 import math
 
@@ -56,7 +57,7 @@ class Reader:
     def signal(self, name):
         """What the node of a name emits."""
         if name not in self._signals:
-            node = self.graph.nodes[name]
+            node = _in_numpy(self.graph.nodes[name])
             read = _READERS.get(type(node).__name__)
             if read is None:
                 raise refusal(name, node, f"be one of {', '.join(_READERS)}")
@@ -87,6 +88,15 @@ class Reader:
             return signal
         repeated = encoders.DirectEncoding(self.timesteps)(signal.tensor)
         return dataclasses.replace(signal, tensor=repeated, steps=True)
+
+
+def _in_numpy(node):
+    """A node whose tensors are NumPy's arrays."""
+    node = copy.copy(node)
+    for key, value in vars(node).items():
+        if hasattr(value, "shape") and not isinstance(value, np.ndarray):
+            setattr(node, key, layout.in_numpy(value))
+    return node
 
 
 def refusal(name, node, must):

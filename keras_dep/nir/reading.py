@@ -19,7 +19,8 @@ def from_nir(graph, timesteps, dt=1e-4, encoder="direct", **neuron):
     of their own become `PLIF`, which learns them. Maps are laid out as Keras is configured.
 
     Args:
-        graph: a `nir.NIRGraph`, or the path of a file that holds one.
+        graph: a `nir.NIRGraph`, its constants arrays or tensors of any library, or the path of a
+            file that holds one.
         timesteps: number of steps `T` that the graph runs for, at least 1.
         dt: seconds per step, as when the graph was written.
         encoder: what the graph gets: the image at every step (`"direct"`), its pixels as spikes
@@ -40,8 +41,8 @@ def from_nir(graph, timesteps, dt=1e-4, encoder="direct", **neuron):
     Example:
 
     >>> import keras_dep
-    >>> neurons = keras_dep.LIF(timesteps=4, reset="hard")
-    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), neurons])
+    >>> neurons = [keras_dep.DirectEncoding(4), keras_dep.LIF(timesteps=4, reset="hard")]
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), *neurons])
     >>> keras_dep.from_nir(keras_dep.to_nir(model), timesteps=4).output_shape
     (None, 4, 2)
     """

@@ -218,7 +218,27 @@ def _check_linear(layer):
 def _kernel(layer):
     if isinstance(layer, convolution.Conv2D):
         return array(layer.effective_kernel())
-    return array(layer.kernel)
+    mode = layer.quantization_mode
+    if mode is None:
+        return array(layer.kernel)
+    if not isinstance(layer, layers.Dense):
+        raise refusal(layer, "hold weights, not codes", f"write it ahead of quantize({mode!r})")
+    return _by_its_outputs(layer)
+
+
+# Of as many rows at a time: the kernel of a large map has more than the identity could.
+ROWS = 1024
+
+
+def _by_its_outputs(layer):
+    """The kernel of a dense layer, whatever codes it is kept in: its answers to unit vectors."""
+    size = layer.input_spec.axes[-1]
+    # In float8 inputs are rounded too, but not what they are divided by.
+    unit = float(array(layer.inputs_scale)) if layer.quantization_mode == "float8" else 1.0
+    places = range(0, size, ROWS)
+    units = (np.eye(min(ROWS, size - place), size, place, "float32") for place in places)
+    answers = np.concatenate([array(layer(unit * rows)) for rows in units])
+    return (answers - (array(layer.bias) if layer.use_bias else 0.0)) / unit
 
 
 def _bias(layer, kernel):

@@ -28,8 +28,9 @@ def to_nir(model, dt=1e-4):
     1 x 1 convolution by a diagonal matrix, as pixel normalisation does; grouped convolutions become
     whole ones; `PooledTo` is folded into the dense layer behind it. Dropout, `DirectEncoding` and
     `Steps` leave no node: a graph gets the image at every step, and answers at every step. Nor does
-    an encoder or `Frames` in front: the graph gets what they emit. `nir.write(path, graph)` saves
-    it.
+    an encoder or `Frames` in front: the graph gets what they emit. Quantised dense layers are
+    written as the weights that their codes stand for; inputs are not quantised there.
+    `nir.write(path, graph)` saves it.
 
     Args:
         model: a functional or sequential `keras.Model` with one input and one output, built.
@@ -46,7 +47,8 @@ def to_nir(model, dt=1e-4):
     Example:
 
     >>> neurons = LIF(timesteps=4, reset="hard", name="neurons")
-    >>> model = keras.Sequential([keras.Input((3,)), layers.Dense(2, name="dense"), neurons])
+    >>> body = [layers.Dense(2, name="dense"), encoders.DirectEncoding(4), neurons]
+    >>> model = keras.Sequential([keras.Input((3,)), *body])
     >>> list(to_nir(model).nodes)
     ['input', 'dense', 'neurons', 'output']
     """
