@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whenever the process, the disk or the machine gives out."""
+"""Files whole or absent, whatever gives out; and folders that one process alone writes to."""
 
 import contextlib
 import json
@@ -6,6 +6,13 @@ import math
 import os
 import shutil
 import tempfile
+
+try:
+    import fcntl
+except ImportError:  # Windows, where folders are not claimed
+    fcntl = None
+
+CLAIM = "in_use.lock"
 
 
 @contextlib.contextmanager
@@ -91,12 +98,67 @@ def try_folder(folder):
         pass
 
 
+@contextlib.contextmanager
+def claimed(folder):
+    """Keeps other processes from a folder of results for the time of the block.
+
+    The system gives the folder back when the process ends, however it ends.
+
+    Args:
+        folder: created if needed.
+
+    Raises:
+        ValueError: another process has it, or so has a block around this one.
+        OSError: no file can be made in it.
+
+    Example:
+
+    >>> import tempfile
+    >>> with claimed(tempfile.mkdtemp() + "/run"):
+    ...     pass
+    """
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, CLAIM)
+    descriptor = _locked(path, folder)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            # Removed while it is still locked, so that nobody's claim is removed.
+            with contextlib.suppress(OSError):
+                os.remove(path)
+            os.close(descriptor)
+
+
 def free_bytes(folder):
     """Free space on the disk of a folder, or `"unknown"` where it cannot be asked."""
     try:
         return shutil.disk_usage(folder).free
     except OSError:
         return "unknown"
+
+
+def _locked(path, folder):
+    """An open and locked file of that name, or `None` where there are no such locks."""
+    while fcntl is not None:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Another process may have removed the file between the two calls.
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise ValueError(
+                f"folder {os.fspath(folder)!r} is in use by another process; wait for its end, or "
+                "choose another folder."
+            ) from None
+        except OSError:
+            # Some network file systems have no locks.
+            os.close(descriptor)
+            return None
+        os.close(descriptor)
+    return None
 
 
 def _sync(path, flags):

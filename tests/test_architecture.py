@@ -19,6 +19,8 @@ FLOORS = {
         "augmentation",
         "timewise",
         "precision",
+        "records",
+        "stored",
     ),
     2: (
         "encoders",

@@ -1,9 +1,13 @@
 """Whole files: nothing under the name before the end, nothing beside it after a failure."""
 
+import contextlib
 import errno
 import json
 import math
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -59,3 +63,44 @@ def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(OSError, match="gone/x: .*unknown bytes free"):
         with durable.whole_file(tmp_path / "gone/x") as unfinished, open(unfinished, "w"):
             pass
+
+
+HOLDING = """
+import importlib.util, sys, time
+spec = importlib.util.spec_from_file_location("durable", sys.argv[1])
+durable = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(durable)
+with durable.claimed(sys.argv[2]):
+    print("claimed", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_claimed_folder_is_refused_until_its_process_is_dead(tmp_path):
+    pytest.importorskip("fcntl", reason="there are no such locks")
+    folder = tmp_path / "run"
+    command = [sys.executable, "-c", HOLDING, durable.__file__, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"claimed\n"
+        with pytest.raises(ValueError, match=f"'{folder}' is in use by another process; wait"):
+            with durable.claimed(folder):
+                pass
+        holder.send_signal(signal.SIGKILL)
+    # What is left of the dead one is in nobody's way.
+    assert os.listdir(folder) == [durable.CLAIM]
+    for _ in range(2):
+        with durable.claimed(folder):
+            assert os.listdir(folder) == [durable.CLAIM]
+            with pytest.raises(ValueError, match="in use"), durable.claimed(folder):
+                pass
+        assert os.listdir(folder) == []
+
+
+def test_a_claim_ends_with_the_error_of_its_block(tmp_path):
+    with contextlib.suppress(KeyboardInterrupt), durable.claimed(tmp_path):
+        raise KeyboardInterrupt
+    with durable.claimed(tmp_path):
+        pass
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"), durable.claimed(tmp_path / "file"):
+        pass
