@@ -332,4 +332,6 @@ def _write(name, text):
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    launch(sys.argv)
+    from apps import command
+
+    command.finish(launch, sys.argv)

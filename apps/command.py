@@ -2,8 +2,11 @@
 
 import contextlib
 import ctypes
+import importlib.util
 import os
+import pathlib
 import platform
+import shlex
 import signal
 import sys
 
@@ -11,10 +14,23 @@ from absl import flags
 
 # As of a process that the signal of a broken pipe has ended.
 UNREAD = 141
+# As of a process that an interrupt from the keyboard has ended.
+STOPPED = 130
 # As malloc.h numbers them.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-# Seconds until an interrupt comes again.
-AGAIN = 0.1
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def finish(launch, argv):
+    """Launches an app and ends the process at once with its exit status.
+
+    At the interpreter's own end threads of a framework may still be at work, which crash then, and
+    files on a full disk would be written once more, with a traceback.
+    """
+    try:
+        launch(argv)
+    except SystemExit as error:
+        _leave(error.code or 0)
 
 
 def launch(argv, name, about, flag_values, main, stopped):
@@ -28,8 +44,12 @@ def launch(argv, name, about, flag_values, main, stopped):
         main: function without arguments; its `ValueError` and `OSError` become one line.
         stopped: function that says what an interrupt has left.
     """
-    with until_unread():
-        _run(argv, name, about, flag_values, main, stopped)
+
+    def left():
+        return stopped() if flag_values.is_parsed() else "nothing was begun."
+
+    with until_unread(), until_stopped(name, left):
+        _run(argv, name, about, flag_values, main)
 
 
 def set_up(backend):
@@ -41,6 +61,24 @@ def set_up(backend):
     # TensorFlow itself takes its fast kernels on some processors only; a training step of VGG-11
     # takes three times as long without.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
+def import_keras():
+    """Imports Keras, and TensorFlow in silence where it computes, else not at all."""
+    with alone("quiet").without_import_log():
+        import keras  # noqa: F401
+
+    from keras_dep._backend import aside
+
+    aside.leave_out_tensorflow()
+
+
+def alone(name):
+    """A module of `keras_dep` that needs no framework: importing the package imports Keras."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "keras_dep" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def keep_memory():
@@ -71,38 +109,51 @@ def until_unread():
 
 
 @contextlib.contextmanager
-def until_stopped():
-    """Makes SIGINT and SIGTERM end the block in `KeyboardInterrupt`, whatever it makes of them.
+def until_stopped(name, stopped):
+    """Makes SIGINT and SIGTERM in the block end the process at once: one line, and status 130.
 
-    What calls Python from C may swallow an exception, as NumPy does where it makes an array, or
-    raise its own in its place: the interrupt comes again until it is heeded, and an error behind
-    one counts as it. No signal is left under way.
+    An exception in their place would come up anywhere, also inside an import, a destructor or a
+    call from C, which swallow it, put their own in its place, or crash. Files are whole or absent
+    at every instant, so nothing needs to be cleaned up.
+
+    Args:
+        name: the app's name.
+        stopped: function that says what is left and how to go on.
     """
-    heard = []
+    try:
+        told = os.dup(sys.stderr.fileno())  # also while the error output is held back
+    except (OSError, ValueError):
+        told = None
 
     def stop(number, frame):
-        heard.append(number)
-        _alarm(AGAIN)
-        # What cleans up after an interrupt is cut short by another from the user alone.
-        heeded = isinstance(sys.exc_info()[1], KeyboardInterrupt)
-        if number in (signal.SIGINT, signal.SIGTERM) or not heeded:
-            raise KeyboardInterrupt
+        if told is not None:
+            with contextlib.suppress(OSError):
+                os.write(told, f"{name}: stopped; {stopped()}\n".encode())
+        _leave(STOPPED)
 
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGALRM") if hasattr(signal, name)]
-    before = {name: signal.signal(getattr(signal, name), stop) for name in names}
+    names = [getattr(signal, each) for each in ("SIGINT", "SIGTERM") if hasattr(signal, each)]
+    before = {number: signal.signal(number, stop) for number in names}
     try:
-        try:
-            yield
-        finally:
-            if "SIGALRM" in before:
-                signal.signal(signal.SIGALRM, signal.SIG_IGN)
-            for name, handler in before.items():
-                _alarm(0)
-                signal.signal(getattr(signal, name), handler)
-    except Exception:
-        if heard:
-            raise KeyboardInterrupt from None
-        raise
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if told is not None:
+            os.close(told)
+
+
+def folder(name, value):
+    """A folder that a flag names, with `~` for the user's own; `ValueError` where it is empty."""
+    if not value.strip():
+        raise ValueError(
+            f"{name} must name a folder; received {value!r}; leave it out or name one."
+        )
+    return os.path.expanduser(value)
+
+
+def board(folder):
+    """The command that shows a folder in TensorBoard, as a shell takes it."""
+    return f"tensorboard --logdir {shlex.quote(folder)}"
 
 
 def fail(name, message, status=2):
@@ -111,7 +162,7 @@ def fail(name, message, status=2):
     sys.exit(status)
 
 
-def _run(argv, name, about, flag_values, main, stopped):
+def _run(argv, name, about, flag_values, main):
     if {"--help", "-help", "-h"} & set(argv[1:]):
         print(about)
         for flag in (flag_values[key] for key in flag_values):
@@ -125,18 +176,23 @@ def _run(argv, name, about, flag_values, main, stopped):
     if unnamed:
         fail(name, f"no positional arguments are taken; received {' '.join(unnamed)!r}.")
     set_up(flag_values.backend)
+    import_keras()
     try:
-        with until_stopped():
-            main()
+        main()
     except BrokenPipeError:
         raise
     except (ValueError, OSError) as error:
         fail(name, error)
-    except KeyboardInterrupt:
-        fail(name, f"stopped; {stopped()}", 130)
     sys.exit(0)
 
 
-def _alarm(seconds):
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+def _leave(status):
+    """Ends the process without the interpreter's own end."""
+    if isinstance(status, str):
+        print(status, file=sys.stderr)
+        status = 1
+    for stream in (sys.stdout, sys.stderr):
+        # A stream may be in the middle of a call, or its reader gone.
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(status)

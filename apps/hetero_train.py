@@ -11,9 +11,7 @@ the same batches twice, with SGD and with DEP around it.
 """
 
 import dataclasses
-import importlib.util
 import os
-import pathlib
 import sys
 
 from absl import app
@@ -22,7 +20,6 @@ from absl import logging
 
 FLAGS = flags.FLAGS
 RUN = "run"
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 flags.DEFINE_enum(
     "backend",
@@ -59,12 +56,13 @@ def launch(argv):
     """From a command line to the exit status, as `SystemExit`."""
     from apps import command
 
-    with command.until_unread():
+    with command.until_unread(), command.until_stopped("hetero_train", _stopped):
         wants_help = {"--help", "-help", "-h"} & set(argv[1:])
         known = [argument for argument in argv if argument not in wants_help]
         _choose_backend(known)
         if not wants_help:
             _look_for_data(known)
+        command.import_keras()
         _define_settings()
         if wants_help:
             _grouped_help()
@@ -81,23 +79,27 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)
     results = {}
     try:
-        with command.until_stopped():
-            settings = _settings()
-            data = experiment.load_data(settings)
-            for name in experiment.OPTIMIZERS if FLAGS.optimizer == "both" else [FLAGS.optimizer]:
-                print(f"\n{name.upper()}", flush=True)
-                folder = os.path.join(FLAGS.out_dir, name)
-                results[name] = experiment.run(
-                    settings, name, folder, data, resume=FLAGS.resume, verbose=FLAGS.verbose
-                )
+        out_dir = command.folder("out_dir", FLAGS.out_dir)
+        settings = _settings()
+        data = experiment.load_data(settings)
+        for name in experiment.OPTIMIZERS if FLAGS.optimizer == "both" else [FLAGS.optimizer]:
+            print(f"\n{name.upper()}", flush=True)
+            folder = os.path.join(out_dir, name)
+            results[name] = experiment.run(
+                settings, name, folder, data, resume=FLAGS.resume, verbose=FLAGS.verbose
+            )
     except BrokenPipeError:
         raise
     except (ValueError, OSError) as error:
         _fail(error)
-    except KeyboardInterrupt:
-        _fail(f"stopped; add --resume to go on from the last whole epoch in {FLAGS.out_dir}.", 130)
     print(_table(results))
-    print(f"\ntensorboard --logdir {FLAGS.out_dir}")
+    print(f"\n{command.board(out_dir)}")
+
+
+def _stopped():
+    if not FLAGS.is_parsed():
+        return "nothing was begun."
+    return f"add --resume to go on from the last whole epoch in {FLAGS.out_dir}."
 
 
 def _settings():
@@ -175,9 +177,10 @@ def _fate(result):
     return f"{len(hit)} / {len(back)}"
 
 
-def _fail(message, status=2):
-    print(f"hetero_train: {message}", file=sys.stderr)
-    sys.exit(status)
+def _fail(message):
+    from apps import command
+
+    command.fail("hetero_train", message)
 
 
 def _choose_backend(argv):
@@ -194,13 +197,10 @@ def _choose_backend(argv):
 
 def _look_for_data(argv):
     """Says at once that a set is missing: importing the package imports Keras, for seconds."""
+    from apps import command
     from apps.presets import PRESETS
 
-    path = ROOT / "keras_dep" / "prepared.py"
-    spec = importlib.util.spec_from_file_location("prepared", path)
-    prepared = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(prepared)
-
+    prepared = command.alone("prepared")
     early = flags.FlagValues()
     flags.DEFINE_string("preset", None, "", flag_values=early)
     flags.DEFINE_string("dataset", None, "", flag_values=early)
@@ -253,9 +253,11 @@ def _parse(argv):
     try:
         return FLAGS(argv)
     except flags.Error as error:
-        _fail(" ".join(str(error).split()))
+        _fail(error)
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
-    launch(sys.argv)
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    from apps import command
+
+    command.finish(launch, sys.argv)

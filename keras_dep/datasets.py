@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_dep import prepared
+from keras_dep import quiet
 from keras_dep.prepared import DataMissingError
 
 _CIFAR_SHAPE = (32, 32, 3)
@@ -141,8 +142,9 @@ def _read(builder, config, split, count, num_classes):
 
 def _reader():
     try:
-        import tensorflow as tf
-        import tensorflow_datasets as tfds
+        with quiet.without_import_log():
+            import tensorflow as tf
+            import tensorflow_datasets as tfds
     except ImportError as error:
         raise DataMissingError(
             "a prepared set is read with TensorFlow Datasets, received "

@@ -19,6 +19,7 @@ from keras_dep import inference
 from keras_dep import losses
 from keras_dep import models
 from keras_dep import provenance
+from keras_dep._backend import aside
 from keras_dep.evaluation import side_by_side
 from keras_dep.neurons.lif import CONSTANTS
 from keras_dep.optimizers import DEP
@@ -165,6 +166,7 @@ class _Run:
         if finished is not None:
             return finished
         keras.mixed_precision.set_dtype_policy(self.settings.precision)
+        aside.leave_out_tensorflow()
         keras.utils.set_random_seed(self.settings.seed)
         self._assemble()
         self._attach_callbacks()

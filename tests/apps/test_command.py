@@ -1,14 +1,13 @@
 """What the apps share, played in processes of their own."""
 
-import contextlib
 import importlib
 import os
 import pathlib
 import platform
+import shlex
 import signal
 import subprocess
 import sys
-import time
 
 import keras
 import pytest
@@ -103,40 +102,112 @@ def test_what_the_user_has_set_stays(monkeypatch):
     assert os.environ["KERAS_BACKEND"] == "jax"
 
 
+# What a block may make of an exception that a signal handler raises.
+BLOCKS = {
+    "waiting": "signal.pause()",
+    "swallowing": """
+while True:
+    try:
+        time.sleep(9)
+    except BaseException:
+        pass""",
+    "raising another": """
+try:
+    time.sleep(99)
+except BaseException:
+    raise ValueError""",
+    "in a destructor": """
+class Lasting:
+    def __del__(self):
+        time.sleep(99)
+Lasting()""",
+    "in a call from C": "sorted([2, 1], key=lambda number: time.sleep(99))",
+}
+INTERRUPTED = """
+import atexit, os, signal, sys, threading, time
+from apps import command
+def launch(argv):
+    with command.until_stopped("app", lambda: "go on."):
+        threading.Timer(0.2, os.kill, (os.getpid(), int(argv[1]))).start()
+        sys.stdout.write("written")
+        exec(argv[2])
+atexit.register(print, "the interpreter's own end")
+command.finish(launch, sys.argv)
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_the_block_whatever_the_block_makes_of_it(number):
-    before = [signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
-    cleaned = []
-
-    def heeded():
-        try:
-            signal.raise_signal(number)
-        finally:
-            # Cleaning up takes longer than until the next one.
-            time.sleep(4 * command.AGAIN)
-            cleaned.append(number)
-
-    def turned_into_an_error():
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.raise_signal(number)
-        raise ValueError
-
-    def swallowed():
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.raise_signal(number)
-        signal.pause()
-
-    for ending in (heeded, turned_into_an_error, swallowed):
-        with pytest.raises(KeyboardInterrupt), command.until_stopped():
-            ending()
-        # Nothing is left that could end the process later.
-        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
-        after = [signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
-        assert after == before
-    assert cleaned == [number]
+@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
+def test_an_interrupt_ends_the_process_whatever_the_block_makes_of_it(number, block):
+    ended = python("-c", INTERRUPTED, str(int(number)), block)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (
+        130,
+        "written",
+        "app: stopped; go on.\n",
+    )
 
 
-def test_without_an_interrupt_an_error_stays_what_it_is():
-    with pytest.raises(ValueError, match="mine"), command.until_stopped():
+def test_signals_are_as_before_behind_the_block():
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    with pytest.raises(ValueError, match="mine"), command.until_stopped("app", str):
+        assert all(signal.getsignal(number) not in before for number in numbers)
         raise ValueError("mine")
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+ENDING = """
+import atexit, sys
+from apps import command
+atexit.register(print, "the interpreter's own end")
+def launch(argv):
+    sys.stdout.write("written")
+    sys.exit({status!r})
+command.finish(launch, sys.argv)
+"""
+
+
+@pytest.mark.parametrize("status, code", [(0, 0), (None, 0), (2, 2), (141, 141), ("words", 1)])
+def test_the_status_is_the_app_s_and_the_output_whole(status, code):
+    ended = python("-c", ENDING.format(status=status))
+    assert (ended.returncode, ended.stdout) == (code, "written")
+    assert ended.stderr == ("words\n" if status == "words" else "")
+
+
+def test_a_mistake_of_ours_keeps_its_traceback():
+    ended = python("-c", ENDING.replace("sys.exit({status!r})", "1 / 0"))
+    assert ended.returncode == 1 and "ZeroDivisionError" in ended.stderr
+
+
+NOISY = """
+import os, sys
+from apps import command
+with command.alone("quiet").without_import_log():
+    os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called\\n")
+    os.write(2, b"I0000 00:00:1795872442.928789 7137 port.cc:153] oneDNN is on\\n")
+    os.write(2, b"E0000 00:00:1795872442.928789 7137 a.cc:1] broken\\n")
+    print("a warning", file=sys.stderr)
+print("behind", file=sys.stderr)
+"""
+
+
+def test_only_known_lines_are_left_out_of_an_import():
+    said = python("-c", NOISY).stderr.splitlines()
+    assert said == ["E0000 00:00:1795872442.928789 7137 a.cc:1] broken", "a warning", "behind"]
+
+
+def test_a_folder_is_named_and_shown_as_a_shell_takes_it():
+    for empty in ("", "  "):
+        with pytest.raises(ValueError, match=f"out_dir must name a folder; received '{empty}'"):
+            command.folder("out_dir", empty)
+    assert command.folder("out_dir", "~/runs") == os.path.expanduser("~/runs")
+    assert command.board("runs/a") == "tensorboard --logdir runs/a"
+    line = command.board("/my runs/it's; rm *")
+    assert shlex.split(line) == ["tensorboard", "--logdir", "/my runs/it's; rm *"]
+
+
+def python(*arguments):
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip

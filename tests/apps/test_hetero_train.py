@@ -55,6 +55,7 @@ def define_once(define=hetero_train._define_settings):
         (["--surrogate=step"], "surrogate must be one of triangle"),
         (["--dataset=mnist"], "dataset must be one of cifar10, cifar100, digits; received 'mnist'"),
         (["--augment=none,paper"], "augment must be one of none, paper, standard"),
+        (["--out_dir="], "out_dir must name a folder; received ''"),
         (["--timesteps=0"], r"timesteps must be in [1, 1000]; received 0"),
         (["--timesteps=four"], "flag --timesteps=four: invalid literal"),
         (["--tau=0.5"], "tau must be at least 1; received 0.5"),
@@ -77,7 +78,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(launch, capsys, tmp_path, argu
     assert launch(*arguments) == 2
     message = capsys.readouterr().err.strip().splitlines()
     assert len(message) == 1 and message[0].startswith("hetero_train: ") and words in message[0]
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out").exists() and not os.path.exists("sgd")
 
 
 @pytest.mark.parametrize("choice", ["--dataset=cifar100", "--preset=paper_cifar100"])
@@ -94,6 +95,36 @@ def test_a_missing_or_half_prepared_set_is_said_before_keras_is_imported(tmp_pat
     wanted = f"hetero_train: cifar100 expected in {tmp_path}/cifar100/<version>, found {found}"
     assert done.returncode == 2
     assert done.stderr.startswith(wanted) and len(done.stderr.splitlines()) == 1
+
+
+# Sends the signal named last while the module named first is imported.
+INTERRUPTED = """
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+sys.meta_path.insert(0, Interrupting())
+from apps import command, hetero_train
+command.finish(hetero_train.launch, ["hetero_train.py", "--out_dir=" + sys.argv[3]])
+"""
+
+
+@pytest.mark.parametrize(
+    "module, name",
+    [
+        ("keras", "SIGINT"),
+        (f"keras.src.backend.{keras.backend.backend()}.numpy", "SIGTERM"),
+        (f"keras_dep._backend.{keras.backend.backend()}", "SIGINT"),
+    ],
+)
+def test_an_interrupt_of_an_import_is_one_line(tmp_path, module, name):
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, module, name, str(tmp_path / "out")],
+        cwd=ROOT, capture_output=True, text=True, timeout=LIMIT,
+    )  # fmt: skip
+    said = "hetero_train: stopped; nothing was begun.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", said)
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(launch, capsys, tmp_path):
@@ -173,7 +204,8 @@ def test_both_runs_end_in_one_table_and_a_stopped_one_at_the_same_weights(launch
     wait_for(tmp_path / "stopped/dep/state.1", stopped)
     stopped.terminate()
     assert stopped.wait(LIMIT) == 130
-    assert "stopped; add --resume to go on" in stopped.stderr.read()
+    go_on = f"add --resume to go on from the last whole epoch in {tmp_path / 'stopped'}."
+    assert stopped.stderr.read() == f"hetero_train: stopped; {go_on}\n"
     assert launch(*fewer, f"--out_dir={tmp_path / 'stopped'}", "--resume") == 0
     folders = [tmp_path / "out/dep", tmp_path / "stopped/dep"]
     models = [keras.saving.load_model(folder / "model.keras") for folder in folders]
