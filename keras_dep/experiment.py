@@ -1,7 +1,6 @@
 """One hetero-training run from settings to result: the protocol behind `apps/hetero_train.py`."""
 
 import dataclasses
-import json
 import math
 import os
 import platform
@@ -19,11 +18,13 @@ from keras_dep import inference
 from keras_dep import losses
 from keras_dep import models
 from keras_dep import provenance
+from keras_dep import results
 from keras_dep._backend import aside
 from keras_dep.evaluation import side_by_side
 from keras_dep.neurons.lif import CONSTANTS
 from keras_dep.optimizers import DEP
 from keras_dep.optimizers import CoupledWeightDecay
+from keras_dep.results import finished as finished
 from keras_dep.settings import Settings
 from keras_dep.summaries import EventWriter
 
@@ -51,8 +52,8 @@ def run(settings: Settings, optimizer, folder, data=None, resume=False, verbose=
         The dictionary written to `result.json`.
 
     Raises:
-        ValueError: settings that do not fit the data, a folder that holds another run, or a state
-            of another model.
+        ValueError: settings that do not fit the data, a folder that holds another run or that
+            another process writes to, or a state of another model.
     """
     if optimizer not in OPTIMIZERS:
         raise ValueError(
@@ -65,21 +66,6 @@ def run(settings: Settings, optimizer, folder, data=None, resume=False, verbose=
         )
     finally:
         keras.mixed_precision.set_dtype_policy(policy)
-
-
-def finished(folder):
-    """`(settings, result)` of a finished run; raises `ValueError` where there is none."""
-    try:
-        with open(os.path.join(folder, "result.json")) as file:
-            result = json.load(file)
-        found = result["settings"]
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"{folder!r} must hold the result.json and model.keras of a finished run ({error}); "
-            "train one with apps/hetero_train.py."
-        ) from error
-    known = {field.name for field in dataclasses.fields(Settings)} & set(found)
-    return Settings(**{name: found[name] for name in known}), result
 
 
 def load_data(settings):
@@ -160,11 +146,13 @@ class _Run:
         )
 
     def execute(self, resume, verbose):
-        result_path = os.path.join(self.folder, "result.json")
-        _claim(self.folder, resume)
-        finished = _read_result(result_path, self.description)
-        if finished is not None:
-            return finished
+        _make(self.folder)
+        with durable.claimed(self.folder):
+            if not resume:
+                _refuse_held(self.folder)
+            return _finished_result(self.folder, self.description) or self._train_and_save(verbose)
+
+    def _train_and_save(self, verbose):
         keras.mixed_precision.set_dtype_policy(self.settings.precision)
         aside.leave_out_tensorflow()
         keras.utils.set_random_seed(self.settings.seed)
@@ -176,11 +164,7 @@ class _Run:
         with EventWriter(self.folder, purge_step=redone) as writer:
             self._train(writer, first_epoch, verbose)
             result = self._measure(writer)
-        with durable.whole_file(os.path.join(self.folder, "model.keras")) as unfinished:
-            self.network.save(unfinished)
-        with durable.whole_file(result_path) as unfinished, open(unfinished, "w") as file:
-            json.dump(result, file, indent=2)
-        return result
+        return results.save(self.folder, self.network, result)
 
     def _assemble(self):
         """The model that `fit` trains and the data it reads."""
@@ -334,27 +318,30 @@ class _Run:
         return history[-1] if is_there else self.hessian.measure()
 
 
-def _claim(folder, resume):
-    """Makes the folder, and refuses one that holds a run unless it is to go on."""
+def _make(folder):
+    """Makes a run's folder where there is none, and refuses one that cannot be written."""
     try:
         durable.try_folder(folder)
     except OSError as error:
         raise ValueError(
             f"out_dir {folder!r} cannot be written ({error.strerror}); choose another folder."
         ) from error
-    if not resume and any(name.startswith(("state.", "result.")) for name in os.listdir(folder)):
+
+
+def _refuse_held(folder):
+    if any(name.startswith(("state.", "result.")) for name in os.listdir(folder)):
         raise ValueError(
             f"out_dir {folder!r} already holds a run; pass --resume to go on with it, or choose "
             "another folder."
         )
 
 
-def _read_result(path, description):
+def _finished_result(folder, description):
     """The result of a finished run, `None` if there is none; refuses that of another run."""
+    path = os.path.join(folder, results.RESULT)
     if not os.path.exists(path):
         return None
-    with open(path) as file:
-        result = json.load(file)
+    _, result = results.finished(folder, results.SHOWN)
     found, wanted = (
         {"backend": run["backend"], **run["settings"]} for run in (result, description)
     )

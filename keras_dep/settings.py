@@ -14,6 +14,7 @@ from keras_dep.poison import POSITIONS
 from keras_dep.poison import PoisonSchedule
 
 ANY = math.inf
+_KINDS = {str: "a string", int: "an integer", float: "a number", bool: "True or False"}
 GROUPS = ("data", "network", "training", "poison", "measurement")
 
 
@@ -228,9 +229,16 @@ def kind(field):
 
 def _check(field, value):
     choices, limits = field.metadata["choices"], field.metadata["limits"]
+    if value is None and isinstance(field.type, types.UnionType):
+        return
+    wanted = kind(field)
+    # A whole number will do for a float; booleans are integers to Python alone.
+    fits = isinstance(value, (int, float) if wanted is float else wanted)
+    if not fits or (isinstance(value, bool) and wanted is not bool):
+        raise ValueError(f"{field.name} must be {_KINDS[wanted]}; received {value!r}.")
     if choices and value not in choices:
         raise ValueError(f"{field.name} must be one of {', '.join(choices)}; received {value!r}.")
-    if value is None or not limits:
+    if not limits:
         return
     low, high = limits
     if not low <= value <= high:

@@ -52,6 +52,12 @@ def load_network(path):
     return model
 
 
+def save_network(network, path):
+    """Saves a network as a `.keras` file, whole or not at all."""
+    with durable.whole_file(path) as unfinished:
+        network.save(unfinished)
+
+
 def save_weights(network, path):
     """Saves a network's weights as `<path>`, and their checksum as `<path>.sha256`.
 

@@ -3,9 +3,8 @@
 import dataclasses
 import os
 
-import keras
-
 from keras_dep import experiment
+from keras_dep import results
 from keras_dep.models import registry
 
 KINDS = ("seed", "architecture", "twin")
@@ -32,14 +31,14 @@ def train(run, kinds, folder, data_dir=None, verbose="auto"):
             of another run.
     """
     check(kinds)
-    settings, result = experiment.finished(run)
+    settings, result = results.finished(run)
     settings = dataclasses.replace(settings, data_dir=data_dir)
     models = []
     for kind in kinds:
         path = os.path.join(folder, kind)
         chosen = settings_of(settings, kind)
-        experiment.run(chosen, result["optimizer"], path, resume=True, verbose=verbose)
-        models.append(keras.saving.load_model(os.path.join(path, "model.keras"), compile=False))
+        trained = experiment.run(chosen, result["optimizer"], path, resume=True, verbose=verbose)
+        models.append(results.trained_network(path, trained))
     return models
 
 

@@ -44,8 +44,9 @@ FLOORS = {
     ),
     4: ("framewise", "models", "callbacks", "hetero", "evaluation"),
     5: ("settings", "nir"),
-    6: ("experiment",),
-    7: ("curvature_study", "substitutes"),
+    6: ("results",),
+    7: ("experiment",),
+    8: ("curvature_study", "substitutes"),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 HOMES = {

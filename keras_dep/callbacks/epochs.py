@@ -5,7 +5,7 @@ import re
 
 import keras
 
-from keras_dep import durable
+from keras_dep import stored
 
 _NAME = re.compile(r"(\d+)\.weights\.h5")
 
@@ -13,8 +13,9 @@ _NAME = re.compile(r"(\d+)\.weights\.h5")
 class EpochWeights(keras.callbacks.Callback):
     """Keeps a network's weights ahead of training and behind every epoch, one file each.
 
-    Each file is whole or absent, and a resumed run goes on with them. List it before `ResumeState`,
-    so that an epoch that counts as done has its file.
+    Each file is whole or absent and has its checksum beside it, see `keras_dep.stored`. A resumed
+    run goes on with them. List it before `ResumeState`, so that an epoch that counts as done has
+    its file.
 
     Args:
         folder: where; created. `kept` finds the files.
@@ -49,8 +50,7 @@ class EpochWeights(keras.callbacks.Callback):
         # Reading it brings weights back that a JAX epoch keeps to itself.
         model = self.model
         path = os.path.join(self.folder, f"{epochs_completed}.weights.h5")
-        with durable.whole_file(path) as unfinished:
-            (self.network or model).save_weights(unfinished)
+        stored.save_weights(self.network or model, path)
 
 
 def kept(folder):

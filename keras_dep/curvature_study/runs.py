@@ -3,12 +3,19 @@
 import dataclasses
 import os
 
-import keras
 import numpy as np
 
 from keras_dep import experiment
+from keras_dep import results
+from keras_dep import stored
 from keras_dep.callbacks import epochs
 from keras_dep.precision import with_dtype
+
+# What the figures draw of a result.
+DRAWN = {
+    **results.TRAINED,
+    "hessian_history": [{"iteration": int, "spectral_radius": float}],
+}
 
 
 class Run:
@@ -23,21 +30,24 @@ class Run:
         model: the trained network, in single precision.
 
     Raises:
-        ValueError: the folder does not hold a finished run.
+        ValueError: the folder does not hold a finished run, or one of its files is damaged.
     """
 
     def __init__(self, folder):
-        self.settings, self.result = experiment.finished(folder)
-        model = keras.saving.load_model(os.path.join(folder, "model.keras"), compile=False)
-        self._folder, self._saved = folder, model
+        self.settings, self.result = results.finished(folder, DRAWN)
+        model = results.trained_network(folder, self.result)
+        self._kept, self._saved = epochs.kept(os.path.join(folder, experiment.EPOCHS)), model
+        # Ahead of hours of measurement.
+        for path in self._kept.values():
+            stored.check_weights(path)
         self.model = model if self.settings.precision == "float32" else with_dtype(model, "float32")
 
     def epochs(self):
         """Each epoch whose weights were kept, in turn: the model's are those of then meanwhile."""
         trained = self._saved.get_weights()
         try:
-            for epoch, path in epochs.kept(os.path.join(self._folder, experiment.EPOCHS)).items():
-                self._saved.load_weights(path)
+            for epoch, path in self._kept.items():
+                stored.load_weights(self._saved, path)
                 self._follow()
                 yield epoch
         finally:
