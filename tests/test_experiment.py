@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_dep import datasets
+from keras_dep import durable
 from keras_dep import experiment
 from keras_dep.curvature_study import Run
 from keras_dep.settings import Settings
@@ -105,6 +106,27 @@ def test_a_finished_run_is_told_from_another(tmp_path, data):
     path.write_text(json.dumps({**result, "backend": "other"}))
     with pytest.raises(ValueError, match="finished run with backend='other'; received"):
         run(tmp_path, data, poison_count=0, jit=JIT, resume=True)
+
+
+def test_a_diverged_run_is_strict_json_and_comes_back(tmp_path, data):
+    options = {"learning_rate": 1e6, "epochs": 2, "mse_weight": 1.0, "loss": "tet", "jit": JIT}
+    result = run(tmp_path, data, **options)
+    assert not np.isfinite(result["history"]["loss"]).all()
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    json.loads((tmp_path / "result.json").read_text(), parse_constant=refuse)
+    np.testing.assert_equal(run(tmp_path, data, resume=True, **options), result)
+
+
+def test_a_folder_in_use_is_refused(tmp_path, data):
+    pytest.importorskip("fcntl", reason="there are no such locks")
+    with durable.claimed(tmp_path):
+        for resume in (False, True):
+            with pytest.raises(ValueError, match=f"'{tmp_path}' is in use by another process"):
+                run(tmp_path, data, resume=resume)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("encoder", ["rate", "latency"])

@@ -31,6 +31,16 @@ def test_a_value_beyond_its_limits_is_one_line(field):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("field", dataclasses.fields(Settings), ids=lambda field: field.name)
+def test_a_value_of_another_type_is_one_line(field):
+    plain = settings.kind(field)
+    wrong = {str: [3], int: [2.5, "3", True], float: ["3", True], bool: [1, "yes"]}[plain]
+    for value in [*wrong, [], *([] if field.type != plain else [None])]:
+        with pytest.raises(ValueError, match=f"^{field.name} must be .*; received ") as caught:
+            Settings(**{field.name: value})
+        assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "values, words",
     [

@@ -28,15 +28,21 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("what, limit", [("events", 600), ("state", 30_000)])
-def test_one_line_and_nothing_half_written(tmp_path, what, limit):
+@pytest.mark.parametrize(
+    "what, limit, arguments",
+    [("events", 600, ()), ("state", 30_000, ()), ("weights", 30_000, ["--keep_epochs"])],
+    ids=["events", "state", "weights"],
+)
+def test_one_line_and_nothing_half_written(tmp_path, what, limit, arguments):
     out = tmp_path / "out"
-    done = launch(out, limit)
+    done = launch(out, limit, *arguments)
     assert done.returncode == 2, done.stderr
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("hetero_train: ")]
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("hetero_train: ")
     assert "File too large" in line and "bytes free" in line and f"{out}/sgd" in line
     assert what in line and "Traceback" not in done.stderr
-    assert [path.name for path in (out / "sgd").iterdir() if "tfevents" not in path.name] == []
+    left = [path.name for path in (out / "sgd").rglob("*") if "tfevents" not in path.name]
+    assert left == (["epochs"] if what == "weights" else [])
     if what == "state":
         assert launch(out, 10**9, "--resume").returncode == 0
         assert (out / "sgd/result.json").exists() and (out / "sgd/model.keras").exists()
