@@ -1,6 +1,7 @@
 """The callback that brings `fit`'s own figures into TensorBoard, without TensorFlow."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_dep.optimizers import DEP
@@ -9,7 +10,8 @@ from keras_dep.optimizers import DEP
 class BoardLog(keras.callbacks.Callback):
     """Logs metrics, learning rate and what DEP removed at each epoch's end.
 
-    Tags: `train/<metric>`, `validation/<metric>`, `train/learning_rate`, and for each projected
+    Tags: `train/<metric>`, `validation/<metric>`, of a metric with several values, such as one per
+    class, `train/<metric>/<index>` for each; `train/learning_rate`, and for each projected
     variable `dep/removed_energy/<path>`, the share of the last step's squared gradient norm that
     the projection removed, and `dep/leading_value/<path>`, the singular value it belonged to. The x
     axis is the optimizer's iteration.
@@ -33,7 +35,10 @@ class BoardLog(keras.callbacks.Callback):
         step = int(optimizer.iterations)
         for name, value in (logs or {}).items():
             tag = f"validation/{name[4:]}" if name.startswith("val_") else f"train/{name}"
-            self.writer.scalar(tag, float(value), step)
+            values = ops.convert_to_numpy(value)
+            for index, each in np.ndenumerate(values):
+                place = "".join(f"/{number}" for number in index)
+                self.writer.scalar(f"{tag}{place}", float(each), step)
         if "learning_rate" not in (logs or {}):
             self.writer.scalar("train/learning_rate", float(optimizer.learning_rate), step)
         dep = find_dep(optimizer)
