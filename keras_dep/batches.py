@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_dep import augmentation
+from keras_dep._internal import validation
 
 
 class Batches(keras.utils.PyDataset):
@@ -19,7 +20,7 @@ class Batches(keras.utils.PyDataset):
 
     Args:
         x: images `(N, H, W, C)`, uint8, or float in [0, 1].
-        y: integer labels `(N,)`.
+        y: labels `(N,)` or `(N, 1)`, whole numbers from 0 on, or one-hot rows `(N, classes)`.
         batch_size: images per batch.
         seed: non-negative int.
         shuffle: whether each epoch has its own order.
@@ -147,17 +148,16 @@ def _integer(name, value, low, high=None):
 
 
 def _checked(x, y):
-    if x.ndim != 4 or y.shape != x.shape[:1] or not len(x):
+    if x.ndim != 4 or not x.size or y.shape[:1] != x.shape[:1]:
         raise ValueError(
-            "x must be images (N, H, W, C), N at least 1, and y labels (N,); received "
+            "x must be images (N, H, W, C), each of these at least 1, and y labels (N,); received "
             f"x.shape={x.shape}, y.shape={y.shape}; give one label per image"
         )
-    if x.dtype != np.uint8 and not (x.dtype.kind == "f" and x.min() >= 0 and x.max() <= 1):
+    floats = x.dtype.kind == "f"
+    if x.dtype != np.uint8 and not (floats and x.min() >= 0 and x.max() <= 1):
+        values = f", {x.min()} to {x.max()}" if x.dtype.kind in "iuf" else ""
         raise ValueError(
-            f"x must be uint8, or float in [0, 1]; received x of {x.dtype}, {x.min()} to "
-            f"{x.max()}; divide pixels 0 to 255 by 255"
+            f"x must be uint8, or float in [0, 1]; received x of {x.dtype}{values}; divide pixels "
+            "0 to 255 by 255"
         )
-    if y.dtype.kind not in "iu" or y.min() < 0:
-        got = f"{y.dtype} from {min(y)}"
-        raise ValueError(f"y must be class numbers from 0; received y of {got}; convert them")
-    return x, y.astype("int32")
+    return x, validation.class_labels(y)

@@ -41,6 +41,14 @@ def test_without_shuffling_the_order_is_the_files():
         np.testing.assert_array_equal(labels, np.arange(43))
 
 
+def test_labels_come_in_every_form_of_keras():
+    images, labels = np.zeros((4, 2, 2, 1), "uint8"), np.array([2, 0, 1, 2])
+    for given in (labels[:, None], labels.astype("float64"), np.eye(3)[labels], labels.tolist()):
+        batches = Batches(images, given, batch_size=4, shuffle=False)
+        np.testing.assert_array_equal(batches[0][1], labels)
+        assert batches[0][1].dtype == np.int32
+
+
 @pytest.mark.parametrize("augment", [None, "none", "standard", "paper"])
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
 def test_a_batch_depends_on_seed_epoch_and_index_only(augment, dtype):
@@ -114,9 +122,12 @@ def test_bad_options_are_one_line(options, words):
         (np.full((2, 4, 4, 1), 255.0), np.zeros(2, int), "divide pixels"),
         (np.full((2, 4, 4, 1), np.nan), np.zeros(2, int), "float64, nan"),
         (np.zeros((2, 4, 4, 1), int), np.zeros(2, int), "received x of int64"),
-        (np.zeros((2, 4, 4, 1)), np.zeros(2), "received y of float64"),
-        (np.zeros((2, 4, 4, 1)), np.array([3, -2]), "int64 from -2"),
-        (np.zeros((2, 4, 4, 1)), np.array(["cat", "dog"]), "from cat"),
+        (np.zeros((2, 4, 4, 1)), np.array([0.5, 1]), r"float64 \(2,\) with the label 0.5"),
+        (np.zeros((2, 4, 4, 1)), np.array([3, -2]), r"int64 \(2,\) with the label -2"),
+        (np.zeros((2, 4, 4, 1)), np.array(["cat", "dog"]), r"received <U3 \(2,\)"),
+        (np.zeros((2, 0, 4, 1)), np.zeros(2, int), r"x.shape=\(2, 0, 4, 1\)"),
+        (np.full((2, 4, 4, 1), "a"), np.zeros(2, int), "received x of <U1; divide"),
+        (np.zeros((2, 4, 4, 1)), np.zeros((2, 3), int), r"int64 \(2, 3\) with the row"),
     ],
 )
 def test_bad_images_and_labels_are_one_line(images, labels, words):

@@ -11,6 +11,7 @@ from keras import ops
 from keras_dep import DEP
 from keras_dep import CoupledWeightDecay
 from keras_dep.callbacks import BoardLog
+from keras_dep.callbacks import ResumeState
 from keras_dep.callbacks import StepClock
 from keras_dep.summaries import EventWriter
 from keras_dep.summaries import read_scalars
@@ -49,6 +50,51 @@ def logged(folder, model, epochs=2, callbacks=(), **options):
     with EventWriter(folder) as writer:
         history = fit(model, *callbacks, BoardLog(writer), epochs=epochs, **options).history
     return read_scalars(folder), history
+
+
+class CountOfEachClass(keras.metrics.Metric):
+    """How often each of three classes was answered, and the first count by itself."""
+
+    def __init__(self, name="answers"):
+        super().__init__(name=name)
+        self.counts = self.add_weight(shape=(3,), initializer="zeros", name="counts")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.counts.assign_add(ops.sum(ops.one_hot(ops.argmax(y_pred, -1), 3), axis=0))
+
+    def result(self):
+        return self.counts * 1.0
+
+    def reset_state(self):
+        self.counts.assign(ops.zeros(3))
+
+
+class Matrix(CountOfEachClass):
+    def result(self):
+        counts = super().result()
+        return {"matrix": ops.outer(counts, counts), "first": 1.0 * counts[0]}
+
+
+def test_a_metric_with_several_values_is_one_curve_for_each(tmp_path):
+    model = build(sgd())
+    metrics = [CountOfEachClass(), Matrix(name="matrix")]
+    model.compile(sgd(), model.loss, metrics=metrics, run_eagerly=True)
+    state = ResumeState(tmp_path / "state")
+    scalars, history = logged(tmp_path, model, callbacks=[state])
+    for group, before in (("train", ""), ("validation", "val_")):
+        answers = np.array(history[f"{before}answers"])
+        assert answers.shape == (2, 3)
+        assert (answers.sum(axis=1) == (8 if before else STEPS * BATCH_SIZE)).all()
+        for index in range(3):
+            points = [value for _, value in scalars[f"{group}/answers/{index}"]]
+            np.testing.assert_array_equal(points, answers[:, index])
+        product = [value for _, value in scalars[f"{group}/matrix/0/2"]]
+        np.testing.assert_array_equal(product, answers[:, 0] * answers[:, 2])
+        assert [value for _, value in scalars[f"{group}/first"]] == answers[:, 0].tolist()
+    # A state holds them too.
+    restored = ResumeState(tmp_path / "state")
+    assert restored.restore(model) == 2
+    np.testing.assert_array_equal(restored.history["answers"], history["answers"])
 
 
 def test_metrics_and_learning_rate_of_each_epoch(tmp_path):
