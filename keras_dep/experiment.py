@@ -341,7 +341,8 @@ def _finished_result(folder, description):
     path = os.path.join(folder, results.RESULT)
     if not os.path.exists(path):
         return None
-    _, result = results.finished(folder, results.SHOWN)
+    mend = "remove the file to measure the network again from the last state"
+    _, result = results.finished(folder, results.SHOWN, mend)
     found, wanted = (
         {"backend": run["backend"], **run["settings"]} for run in (result, description)
     )

@@ -38,12 +38,13 @@ SHOWN = {
 }
 
 
-def finished(folder, schema=TRAINED):
+def finished(folder, schema=TRAINED, mend=_MEND):
     """The settings and the result of a finished run.
 
     Args:
         folder: the run's.
         schema: what the result must hold, see `keras_dep.records.read`.
+        mend: what to do where it does not, in words.
 
     Returns:
         `(settings, result)`: a `keras_dep.settings.Settings` and the dictionary of `result.json`.
@@ -52,13 +53,13 @@ def finished(folder, schema=TRAINED):
         ValueError: there is none, or it is damaged; one line with the file and the mend.
     """
     path = os.path.join(folder, RESULT)
-    result = records.read(path, schema, _MEND)
+    result = records.read(path, schema, mend)
     found = result["settings"]
     known = {field.name for field in dataclasses.fields(Settings)} & set(found)
     try:
         return Settings(**{name: found[name] for name in known}), result
     except ValueError as error:
-        raise ValueError(f"{path} holds no valid settings: {error} Otherwise {_MEND}.") from error
+        raise ValueError(f"{path} holds no valid settings ({error}); {mend}.") from error
 
 
 def save(folder, network, result):

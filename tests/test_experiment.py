@@ -118,6 +118,9 @@ def test_a_diverged_run_is_strict_json_and_comes_back(tmp_path, data):
 
     json.loads((tmp_path / "result.json").read_text(), parse_constant=refuse)
     np.testing.assert_equal(run(tmp_path, data, resume=True, **options), result)
+    (tmp_path / "result.json").write_text("{")
+    with pytest.raises(ValueError, match="result.json is damaged.*; remove the file to measure"):
+        run(tmp_path, data, resume=True, **options)
 
 
 def test_a_folder_in_use_is_refused(tmp_path, data):
