@@ -1,8 +1,8 @@
 """How robust is a model? Suites of attacks, sweeps, tables and figures.
 
 Takes any .keras file that maps images in [0, 1] to logits, or a folder that hetero_train left, and
-writes evaluation.json, .md and .csv, checklist.json and .md, and the sweeps as .json, .csv, .png
-and .svg; TensorBoard shows all of it, and adversarial images beside what they were made of. A
+writes evaluation.json, .md and .csv, checklist.json and .md, and the sweeps as .json, .md, .csv,
+.png and .svg; TensorBoard shows all of it, and adversarial images beside what they were made of. A
 stopped run started again goes on with its evaluation and its checklist.
 
   python apps/attack.py --model=runs/hetero/dep
@@ -135,11 +135,11 @@ def main():
         if FLAGS.sweep in ("epsilon", "both"):
             chosen = {"epsilons": radii} if radii else {}
             rows = evaluation.epsilon_sweep(model, images, labels, **chosen, **white)
-            _report_sweep("epsilon", rows, model, writer, 255 if scale == 255 else 1000)
+            _report_sweep("epsilon", rows, model, facts, writer, 255 if scale == 255 else 1000)
         if FLAGS.sweep in ("steps", "both"):
             chosen = {"steps": lengths} if lengths else {}
             rows = evaluation.step_sweep(model, images, labels, epsilon=epsilon, **chosen, **white)
-            _report_sweep("steps", rows, model, writer, 1)
+            _report_sweep("steps", rows, model, facts, writer, 1)
     print(f"results in {FLAGS.out_dir}\ntensorboard --logdir {FLAGS.out_dir}")
 
 
@@ -250,7 +250,7 @@ def _report_text(name, text, writer):
     print(text)
 
 
-def _report_sweep(axis, rows, model, writer, scale):
+def _report_sweep(axis, rows, model, facts, writer, scale):
     from keras_dep.evaluation import figures
     from keras_dep.evaluation import report
 
@@ -258,10 +258,11 @@ def _report_sweep(axis, rows, model, writer, scale):
     _write(f"{name}.json", json.dumps(rows, indent=1))
     _write(f"{name}.csv", report.table(rows))
     paths = [_path(f"{name}.{ending}") for ending in ("png", "svg")]
-    figures.draw_sweep(rows, paths, chance=1 / model.output_shape[-1])
+    title = f"{facts['model_file']} ({model.name})"
+    figures.draw_sweep(rows, paths, chance=1 / model.output_shape[-1], name=title)
     for row in rows:
         writer.scalar(f"{name}/{row['attack']}", row["accuracy"], round(scale * row[axis]))
-    print(report.table(rows))
+    _report_text(name, report.sweep_markdown(rows), writer)
 
 
 def _load(path):

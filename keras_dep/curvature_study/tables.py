@@ -6,6 +6,7 @@ import statistics
 
 from keras_dep import alignment
 from keras_dep.curvature_study.protocol import TRAINING
+from keras_dep.evaluation.report import aligned
 
 # Of each batch, the columns of Table 2, and what stands beside it.
 COMPARED = {
@@ -26,7 +27,7 @@ def markdown(measured):
     kinds = next(iter(_first(measured)["spectra"].values()))
     batches = len(next(iter(kinds.values())))
     legend = f"Mean (deviation), median over {batches} batches. Loss: {loss}, in inference mode."
-    return "\n\n".join("\n".join(table) for table in (*tables, [legend]) if table)
+    return aligned("\n\n".join("\n".join(table) for table in (*tables, [legend]) if table))
 
 
 def summary(values):

@@ -2,6 +2,12 @@
 
 import csv
 import io
+import itertools
+import re
+
+# Characters of a cell beyond which it does not widen its column.
+WIDEST = 40
+NUMBER = re.compile(r"(\*\*)?[-+]?\d")
 
 
 def markdown(record):
@@ -56,7 +62,7 @@ def markdown(record):
     for name, config in record["protocol"]["attacks"].items():
         settings = ", ".join(f"{k} {_brief(v)}" for k, v in config.items() if v is not None)
         lines.append(f"| {name} | {settings} |")
-    return "\n".join(lines) + "\n"
+    return aligned("\n".join(lines) + "\n")
 
 
 def _remarks(record, non_finite):
@@ -89,7 +95,69 @@ def released_markdown(rows):
             f"| {row['protocol']} | {row['attack']} | {_percent(row)} | {_interval(row)} | "
             f"{mean:.2f} | {largest:.2f} |"
         )
-    return "\n".join(lines) + "\n"
+    return aligned("\n".join(lines) + "\n")
+
+
+def sweep_markdown(rows):
+    """The rows of a sweep as a Markdown table: a line per point, a column per attack.
+
+    Args:
+        rows: what `epsilon_sweep` or `step_sweep` returned.
+
+    Returns:
+        String; accuracies in percent with their 95 % intervals, rounded.
+
+    Example:
+
+    >>> row = {"attack": "pgd", "norm": "Linf", "epsilon": 8 / 255, "accuracy": 0.5}
+    >>> print(sweep_markdown([{**row, "interval": [0.4, 0.6], "correct": 9, "images": 18}]))
+    | epsilon (of 255 grey levels) |                    pgd |
+    | ---------------------------: | ---------------------: |
+    |                            8 | 50.00 % (40.0 to 60.0) |
+    <BLANKLINE>
+    Accuracy (95 % interval) on 18 images.
+    <BLANKLINE>
+    """
+    axis, scale, label = swept(rows)
+    names = list(dict.fromkeys(row["attack"] for row in rows))
+    points = {}
+    for row in rows:
+        points.setdefault(row[axis], {})[row["attack"]] = row
+    lines = [_line([label, *names]), "|---" * (len(names) + 1) + "|"]
+    for point, found in points.items():
+        cells = [_percent_within(found[name]) if name in found else "" for name in names]
+        lines.append(_line([f"{scale * point:.4g}", *cells]))
+    legend = f"Accuracy (95 % interval) on {rows[0]['images']} images."
+    return aligned("\n".join([*lines, "", legend]) + "\n")
+
+
+def swept(rows):
+    """What a sweep went along: the key in its rows, the factor to its usual unit, and words."""
+    if "steps" in rows[0]:
+        return "steps", 1, "PGD steps"
+    if rows[0]["norm"] == "Linf":
+        return "epsilon", 255, "epsilon (of 255 grey levels)"
+    return "epsilon", 1, "epsilon (length)"
+
+
+def aligned(text):
+    """The Markdown tables of a text with columns of one width, numbers to the right.
+
+    A cell of more than 40 characters does not widen its column.
+
+    Example:
+
+    >>> print(aligned("| attack | % |\\n|---|---|\\n| fgsm | 5 |\\n| pgd-7 | 12 |"))
+    | attack |  % |
+    | ------ | -: |
+    | fgsm   |  5 |
+    | pgd-7  | 12 |
+    """
+    lines = []
+    for is_table, group in itertools.groupby(text.split("\n"), lambda line: line.startswith("|")):
+        found = list(group)
+        lines += _aligned(found) if is_table else found
+    return "\n".join(lines)
 
 
 def table(rows):
@@ -111,6 +179,35 @@ def table(rows):
     writer.writeheader()
     writer.writerows(flat)
     return text.getvalue()
+
+
+def _aligned(lines):
+    """The lines of one table, the second of which separates its heads."""
+    head, _, *body = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
+    widths, numeric = [], []
+    for column in zip(head, *body):
+        widths.append(max([2, *(len(cell) for cell in column if len(cell) <= WIDEST)]))
+        filled = [cell for cell in column[1:] if cell]
+        numeric.append(bool(filled) and all(map(NUMBER.match, filled)))
+    rule = [
+        "-" * (width - right) + ":" * right for width, right in zip(widths, numeric, strict=True)
+    ]
+    return [
+        _line(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        )
+        for row in (head, rule, *body)
+    ]
+
+
+def _line(cells):
+    return f"| {' | '.join(cells)} |"
+
+
+def _percent_within(row):
+    low, high = row["interval"]
+    return f"{_percent(row)} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _percent(row):

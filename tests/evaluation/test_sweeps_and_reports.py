@@ -2,7 +2,9 @@
 
 import csv
 import io
+import re
 
+import numpy as np
 import pytest
 
 from keras_dep import evaluate
@@ -72,11 +74,69 @@ def test_tables(honest, held_out, rows):
     assert read[2]["accuracy"] == read[2]["low"] == ""
 
 
-def test_figures(rows, tmp_path):
+def test_a_sweep_as_a_table(rows):
+    text = report.sweep_markdown(rows)
+    head, rule, *body = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[:5]
+    ]
+    names = list(dict.fromkeys(row["attack"] for row in rows))
+    assert head == ["epsilon (of 255 grey levels)", *names] and all(map(str.strip, rule))
+    assert [line[0] for line in body] == ["0", "12.75", "127.5"]
+    shown = {
+        (row["attack"], f"{255 * row['epsilon']:.4g}"): (
+            f"{100 * row['accuracy']:.2f} % "
+            f"({100 * row['interval'][0]:.1f} to {100 * row['interval'][1]:.1f})"
+        )
+        for row in rows
+    }
+    assert shown == {(n, line[0]): cell for line in body for n, cell in zip(names, line[1:])}
+    # A terminal shows columns.
+    bars = {tuple(i for i, c in enumerate(line) if c == "|") for line in text.splitlines()[:5]}
+    assert len(bars) == 1
+    lengths = [{**row, "norm": "L2"} for row in rows]
+    assert report.sweep_markdown(lengths).splitlines()[3].startswith("|             0.05 | ")
+
+
+def test_a_long_cell_does_not_widen_its_column():
+    text = (
+        "Before.\n\n| a | b |\n|---|---|\n| x | 1 % |\n| " + 41 * "y" + " | **12 %** |\n\nBehind."
+    )
+    assert report.aligned(text).splitlines() == [
+        "Before.",
+        "",
+        "| a  |        b |",
+        "| -- | -------: |",
+        "| x  |      1 % |",
+        f"| {41 * 'y'} | **12 %** |",
+        "",
+        "Behind.",
+    ]
+
+
+@pytest.mark.parametrize("radii, labels", [((0, 2, 4, 8), "0 2 4 8"), ((1, 2, 4), "1 2 4")])
+def test_figures(rows, tmp_path, radii, labels):
+    given = [{**row, "epsilon": radius / 255} for radius in radii for row in rows[:4]]
     paths = [tmp_path / "sweep.png", tmp_path / "sweep.svg"]
-    draw_sweep(rows, paths, chance=1 / 3)
+    draw_sweep(given, paths, chance=1 / 3, name="run/dep (vgg5)")
     assert paths[0].read_bytes().startswith(b"\x89PNG")
     text = paths[1].read_text()
-    assert "<svg" in text
     # Beside the outlines of each text stands the text.
     assert all(f"<!-- {row['attack']} -->" in text for row in rows)
+    assert "<!-- run/dep (vgg5) -->" in text
+    ticks = text.split('id="xtick_')[1:]
+    assert [re.search("<!-- (.*) -->", part)[1] for part in ticks] == labels.split()
+    # Twice the radius is as far at every radius; radius 0 is in the picture, left of the others.
+    places = [float(re.search('<use [^>]* x="([^"]*)"', part)[1]) for part in ticks]
+    steps = np.diff(places)
+    np.testing.assert_allclose(steps[-2:], steps[-1], rtol=1e-4)
+    assert 0 < places[0] and all(steps > 0)
+
+
+def test_figures_of_one_radius_of_many_and_of_steps(rows, tmp_path):
+    several = [{**rows[0], "epsilon": level / 255} for level in range(30)]
+    steps = [{**{k: v for k, v in rows[0].items() if k != "epsilon"}, "steps": n} for n in (7, 80)]
+    for name, given in (("none", rows[:1]), ("many", several), ("steps", steps)):
+        draw_sweep(given, [tmp_path / f"{name}.svg"])
+    texts = {p.stem: p.read_text() for p in tmp_path.iterdir()}
+    assert "<!-- 0 -->" in texts["none"] and "<!-- PGD steps -->" in texts["steps"]
+    assert 3 < texts["many"].count('id="xtick_') <= 12
