@@ -15,6 +15,7 @@ stopped run started again goes on with its evaluation and its checklist.
 
 import json
 import os
+import shlex
 import sys
 
 from absl import flags
@@ -77,22 +78,29 @@ def launch(argv):
 
 
 def main():
-    if not FLAGS.model:
-        raise ValueError("model must be a .keras file or the folder of a run; received none.")
-    scale = 255 if FLAGS.norm == "Linf" else 1
-    radii = [number / scale for number in _numbers("epsilons", float)]
-    lengths, numbers = _numbers("steps", int), _numbers("checklist_rows", int)
-    model, facts = _load(FLAGS.model)
-    substitutes = [_load(path)[0] for path in FLAGS.substitutes]
-    _check_substitutes()
-    images, labels = _data(model, facts)
+    from apps import command
+    from apps import model_files
+    from keras_dep import durable
 
+    lists = _check_flags()
+    path = command.path(FLAGS, "model")
+    model, facts = model_files.load(path)
+    others = {other: model_files.load(other)[0] for other in lists["substitutes"]}
+    data, images, labels = _data(facts)
+    for name, each in {path: model, **others}.items():
+        model_files.check(each, name, data, images)
+    _check_model(model)
+    with durable.claimed(_path()):
+        _attack(model, list(others.values()), data, images, labels, facts, lists)
+
+
+def _attack(model, substitutes, data, images, labels, facts, lists):
     from keras_dep import evaluation
     from keras_dep.evaluation import report
+    from keras_dep.evaluation import suites
     from keras_dep.summaries import EventWriter
 
-    epsilon = _check(model, radii, numbers)
-    os.makedirs(FLAGS.out_dir, exist_ok=True)
+    epsilon = suites.radius(FLAGS.norm, FLAGS.epsilon)
     if FLAGS.train_substitutes:
         substitutes += _train_substitutes()
     common = {"batch_size": FLAGS.batch_size, "seed": FLAGS.seed, "substitutes": substitutes}
@@ -113,7 +121,7 @@ def main():
     _write("evaluation.md", text)
     _write("evaluation.csv", report.table(record["attacks"]))
     print(text)
-    with EventWriter(FLAGS.out_dir) as writer:
+    with EventWriter(_path()) as writer:
         writer.text("evaluation", text, 0)
         writer.scalar("evaluation/clean", record["clean"]["accuracy"], 0)
         writer.scalar("evaluation/worst_case", record["worst_case"]["accuracy"], 0)
@@ -126,66 +134,111 @@ def main():
                 images,
                 labels,
                 epsilon=epsilon,
-                rows=numbers or None,
+                rows=lists["checklist_rows"] or None,
                 file=_path("checklist.json"),
                 verbose=min(FLAGS.verbose, 1),
                 **common,
             )
             _report_text("checklist", evaluation.checklist_table(rows), writer)
+        title = f"{facts['model_file']} ({model.name})"
+        chance = 1 / data.num_classes
         if FLAGS.sweep in ("epsilon", "both"):
-            chosen = {"epsilons": radii} if radii else {}
+            chosen = {"epsilons": lists["epsilons"]} if lists["epsilons"] else {}
             rows = evaluation.epsilon_sweep(model, images, labels, **chosen, **white)
-            _report_sweep("epsilon", rows, model, facts, writer, 255 if scale == 255 else 1000)
+            _report_sweep("epsilon", rows, title, chance, writer)
         if FLAGS.sweep in ("steps", "both"):
-            chosen = {"steps": lengths} if lengths else {}
+            chosen = {"steps": lists["steps"]} if lists["steps"] else {}
             rows = evaluation.step_sweep(model, images, labels, epsilon=epsilon, **chosen, **white)
-            _report_sweep("steps", rows, model, facts, writer, 1)
-    print(f"results in {FLAGS.out_dir}\ntensorboard --logdir {FLAGS.out_dir}")
+            _report_sweep("steps", rows, title, chance, writer)
+    print(f"results in {_path()}\ntensorboard --logdir {shlex.quote(_path())}")
 
 
-def _check(model, radii, numbers):
-    """The radius; what cannot be done is said ahead of hours of work, as `ValueError`."""
-    from keras_dep.attacks.released import pixel_statistics
+def _check_flags():
+    """Says what the flags alone show to be wrong, as `ValueError`; returns those with commas."""
+    from apps import command
     from keras_dep.evaluation import suites
     from keras_dep.evaluation.checklist import check_rows
-    from keras_dep.substitution import spiking_layers
 
-    check_rows(numbers)
+    for name in ("model", "out_dir", "data_dir"):
+        command.path(FLAGS, name)
+    if FLAGS.model is None:
+        raise ValueError("model must be a .keras file or the folder of a run; received none.")
+    if FLAGS.dataset is not None:
+        _check_data_set(FLAGS.dataset)
+    kinds = {"epsilons": float, "steps": int, "checklist_rows": int}
+    lists = {name: command.entries(FLAGS, name, kind) for name, kind in kinds.items()}
+    lists["substitutes"] = command.entries(FLAGS, "substitutes")
+    lists["epsilons"] = _radii(lists["epsilons"])
+    if wrong := [number for number in lists["steps"] if number < 1]:
+        raise ValueError(f"steps must be whole numbers from 1 on; received {wrong[0]}.")
+    check_rows(lists["checklist_rows"])
     epsilon = suites.radius(FLAGS.norm, FLAGS.epsilon)
-    for radius in radii:
-        suites.radius(FLAGS.norm, radius)
-    spiking = bool(spiking_layers(model))
-    suites.build(FLAGS.suite, norm=FLAGS.norm, epsilon=epsilon, spiking=spiking, **_derivative())
+    suites.build(FLAGS.suite, norm=FLAGS.norm, epsilon=epsilon, **_derivative())
     if FLAGS.norm != "Linf" and (FLAGS.checklist or FLAGS.protocol == "released"):
         what = "checklist" if FLAGS.checklist else "protocol=released"
         raise ValueError(f"{what} knows the L-infinity ball alone; received norm={FLAGS.norm}.")
+    _check_substitutes()
+    return lists
+
+
+def _radii(given):
+    """Radii in pixel units."""
+    scale, most, unit = 255, 255, "grey levels from 0 to 255"
+    if FLAGS.norm != "Linf":
+        scale, most, unit = 1, sys.float_info.max, "finite lengths of at least 0"
+    if wrong := [number for number in given if not 0 <= number <= most]:
+        raise ValueError(f"epsilons must be {unit}; received {wrong[0]:g}.")
+    return [number / scale for number in given]
+
+
+def _check_data_set(name):
+    from keras_dep import datasets
+
+    if name not in datasets.names():
+        raise ValueError(
+            f"dataset must be one of {', '.join(datasets.names())}; received {name!r}; "
+            "set --dataset."
+        )
+
+
+def _check_model(model):
+    """Says what does not suit the model ahead of hours of work, as `ValueError`."""
+    from keras_dep.attacks.released import pixel_statistics
+    from keras_dep.evaluation import suites
+    from keras_dep.substitution import spiking_layers
+
+    epsilon = suites.radius(FLAGS.norm, FLAGS.epsilon)
+    spiking = bool(spiking_layers(model))
+    suites.build(FLAGS.suite, norm=FLAGS.norm, epsilon=epsilon, spiking=spiking, **_derivative())
     if FLAGS.protocol == "released":
         pixel_statistics(model)
-    return epsilon
 
 
 def _check_substitutes():
+    from apps import command
     from keras_dep import experiment
     from keras_dep import substitutes
 
-    substitutes.check(FLAGS.train_substitutes)
-    if FLAGS.train_substitutes and not os.path.isdir(FLAGS.model):
+    kinds, run = command.entries(FLAGS, "train_substitutes"), command.path(FLAGS, "model")
+    substitutes.check(kinds)
+    if kinds and not os.path.isdir(run):
         raise ValueError(
-            f"train_substitutes needs the settings of a run, and {FLAGS.model!r} is a file; name "
+            f"train_substitutes needs the settings of a run, and {run!r} is a file; name "
             "the run's folder in --model, or trained models in --substitutes."
         )
-    if FLAGS.train_substitutes:
-        experiment.finished(FLAGS.model)
+    if kinds:
+        experiment.finished(run)
 
 
 def _train_substitutes():
+    from apps import command
     from keras_dep import substitutes
 
     return substitutes.train(
-        FLAGS.model,
+        command.path(FLAGS, "model"),
         FLAGS.train_substitutes,
         _path("substitutes"),
-        data_dir=FLAGS.data_dir,
+        data_dir=command.path(FLAGS, "data_dir"),
         verbose=FLAGS.verbose,
     )
 
@@ -250,78 +303,42 @@ def _report_text(name, text, writer):
     print(text)
 
 
-def _report_sweep(axis, rows, model, facts, writer, scale):
+def _report_sweep(axis, rows, title, chance, writer):
     from keras_dep.evaluation import figures
     from keras_dep.evaluation import report
 
     name = f"sweep_{axis}"
     _write(f"{name}.json", json.dumps(rows, indent=1))
     _write(f"{name}.csv", report.table(rows))
-    paths = [_path(f"{name}.{ending}") for ending in ("png", "svg")]
-    title = f"{facts['model_file']} ({model.name})"
-    figures.draw_sweep(rows, paths, chance=1 / model.output_shape[-1], name=title)
+    figures.draw_sweep(
+        rows, [_path(f"{name}.{ending}") for ending in ("png", "svg")], chance, title
+    )
+    # TensorBoard's steps are whole numbers: grey levels, thousandths of a length.
+    scale = {"epsilon": 255 if FLAGS.norm == "Linf" else 1000, "steps": 1}[axis]
     for row in rows:
         writer.scalar(f"{name}/{row['attack']}", row["accuracy"], round(scale * row[axis]))
     _report_text(name, report.sweep_markdown(rows), writer)
 
 
-def _load(path):
-    """A model and what its run says of it."""
-    import keras
-
-    import keras_dep  # noqa: F401  registers what the file names
-
-    facts = {"model_file": os.path.basename(os.path.normpath(path))}
-    if os.path.isdir(path):
-        result = os.path.join(path, "result.json")
-        if os.path.exists(result):
-            with open(result) as file:
-                run = json.load(file)
-            facts |= {"checkpoint": "last epoch", "trained_with": run["optimizer"]}
-            facts |= {
-                "dataset": run["settings"]["dataset"],
-                "training_seed": run["settings"]["seed"],
-            }
-            facts["training_loss"] = run["settings"]["loss"]
-        path = os.path.join(path, "model.keras")
-    if not os.path.isfile(path):
-        raise ValueError(f"model {path!r} is not there; name a .keras file or the folder of a run.")
-    return keras.saving.load_model(path, compile=False), facts
-
-
-def _data(model, facts):
+def _data(facts):
+    """The data set, and its first test images and labels."""
     import numpy as np
 
+    from apps import command
     from keras_dep import datasets
 
     name = FLAGS.dataset or facts.get("dataset")
-    if name not in datasets.names():
-        raise ValueError(
-            f"dataset must be one of {', '.join(datasets.names())}; received {name!r}; "
-            "set --dataset."
-        )
+    _check_data_set(name)
     facts["dataset"] = name
-    data = datasets.load(name, data_dir=FLAGS.data_dir)
-    images = data.x_test[: FLAGS.examples]
-    if tuple(model.input_shape[1:]) != images.shape[1:]:
-        raise ValueError(
-            f"model takes images {tuple(model.input_shape[1:])}; {name} has {images.shape[1:]}; "
-            "set --dataset to the set it was trained on."
-        )
-    return images.astype("float32") / np.float32(255), data.y_test[: FLAGS.examples]
+    data = datasets.load(name, data_dir=command.path(FLAGS, "data_dir"))
+    images = data.x_test[: FLAGS.examples].astype("float32") / np.float32(255)
+    return data, images, data.y_test[: FLAGS.examples]
 
 
-def _numbers(name, kind):
-    try:
-        return [kind(part) for part in FLAGS[name].value]
-    except ValueError:
-        raise ValueError(
-            f"{name} must be numbers with commas between; received {FLAGS[name].value}."
-        ) from None
+def _path(name=""):
+    from apps import command
 
-
-def _path(name):
-    return os.path.join(FLAGS.out_dir, name)
+    return os.path.join(command.path(FLAGS, "out_dir"), name)
 
 
 def _write(name, text):

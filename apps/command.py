@@ -156,6 +156,42 @@ def board(folder):
     return f"tensorboard --logdir {shlex.quote(folder)}"
 
 
+def path(flag_values, name):
+    """The path that a flag gives, `~` read as the user's folder, or `None` without the flag.
+
+    Raises:
+        ValueError: an empty path.
+    """
+    given = flag_values[name].value
+    if given is None:
+        return None
+    if not given.strip():
+        raise ValueError(
+            f"{name} must be a path; received {given!r}; leave the flag out or set it."
+        )
+    return os.path.expanduser(given)
+
+
+def entries(flag_values, name, kind=str):
+    """The entries of a flag with commas, each of one kind, `str`, `int` or `float`.
+
+    Raises:
+        ValueError: an entry of another kind, a blank one, or one that occurs twice.
+    """
+    given = flag_values[name].value
+    received = f"received {','.join(given)!r}"
+    if not all(given):
+        raise ValueError(f"{name} must have an entry on each side of a comma; {received}.")
+    try:
+        found = [kind(entry) for entry in given]
+    except ValueError:
+        what = {int: "whole numbers", float: "numbers"}[kind]
+        raise ValueError(f"{name} must be {what} with commas between; {received}.") from None
+    if len(set(found)) < len(found):
+        raise ValueError(f"{name} must have each entry once; {received}.")
+    return found
+
+
 def fail(name, message, status=2):
     """One line to the error output, and the end."""
     print(f"{name}: {' '.join(str(message).split())}", file=sys.stderr)

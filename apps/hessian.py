@@ -11,8 +11,8 @@ epochs, the alignment, the densities and the training, and event files.
 """
 
 import dataclasses
-import json
 import os
+import shlex
 import sys
 
 from absl import flags
@@ -59,40 +59,63 @@ def launch(argv):
 
 
 def main():
+    from apps import command
     from keras_dep import curvature_study
     from keras_dep import durable
+    from keras_dep import records
     from keras_dep.curvature_study import figures
+
+    protocol, names = _protocol(), _names()
+    run_dir, data_dir = command.path(FLAGS, "run_dir"), command.path(FLAGS, "data_dir")
+    out_dir = command.path(FLAGS, "out_dir") or os.path.join(run_dir, "curvature")
+    runs = {name: curvature_study.Run(os.path.join(run_dir, name)) for name in names}
+    data = {
+        name: curvature_study.load_images(run, protocol, data_dir) for name, run in runs.items()
+    }
+    with durable.claimed(out_dir):
+        measured = _measured(runs, data, protocol, out_dir)
+        table = curvature_study.markdown(measured)
+        record = {"protocol": dataclasses.asdict(protocol), "runs": measured}
+        records.write(os.path.join(out_dir, "hessian.json"), record)
+        with durable.whole_file(os.path.join(out_dir, "hessian.md")) as unfinished:
+            with open(unfinished, "w") as file:
+                file.write(table + "\n")
+        results = {name: run.result for name, run in runs.items()}
+        figures.draw_all(measured, results, out_dir)
+    print(f"\n{table}\n\ntensorboard --logdir {shlex.quote(out_dir)}")
+
+
+def _measured(runs, data, protocol, out_dir):
+    from keras_dep import curvature_study
     from keras_dep.summaries import EventWriter
 
-    protocol = _protocol()
-    run_dir = os.path.expanduser(FLAGS.run_dir)
-    out_dir = os.path.expanduser(FLAGS.out_dir or os.path.join(run_dir, "curvature"))
-    data_dir = os.path.expanduser(FLAGS.data_dir) if FLAGS.data_dir else None
-    runs = {name: curvature_study.Run(os.path.join(run_dir, name)) for name in FLAGS.runs}
     measured = {}
     for name, run in runs.items():
-        images, labels = curvature_study.load_images(run, protocol, data_dir)
         print(f"\n{name.upper()}", flush=True)
         with EventWriter(os.path.join(out_dir, name)) as writer:
             measured[name] = curvature_study.measure(
-                run, images, labels, protocol, writer, lambda line: print(line, flush=True)
+                run, *data[name], protocol, writer, lambda line: print(line, flush=True)
             )
-    table = curvature_study.markdown(measured)
-    record = {"protocol": dataclasses.asdict(protocol), "runs": measured}
-    for name, text in (("hessian.json", json.dumps(record, indent=2)), ("hessian.md", table)):
-        with durable.whole_file(os.path.join(out_dir, name)) as unfinished:
-            with open(unfinished, "w") as file:
-                file.write(text + "\n")
-    results = {name: run.result for name, run in runs.items()}
-    figures.draw_all(measured, results, out_dir)
-    print(f"\n{table}\n\ntensorboard --logdir {out_dir}")
+    return measured
+
+
+def _names():
+    from apps import command
+
+    names = command.entries(FLAGS, "runs")
+    if not names:
+        raise ValueError(
+            "runs must be names of runs in --run_dir, the baseline first; received ''."
+        )
+    return names
 
 
 def _protocol():
+    from apps import command
     from keras_dep.curvature_study import Protocol
 
     values = {field.name: FLAGS[field.name].value for field in dataclasses.fields(Protocol)}
-    values = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+    values |= {name: tuple(command.entries(FLAGS, name)) for name in ("kinds", "surrogates")}
     return Protocol(**values)
 
 

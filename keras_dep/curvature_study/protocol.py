@@ -3,6 +3,7 @@
 import dataclasses
 
 from keras_dep import surrogates
+from keras_dep._internal.validation import whole_number
 
 KINDS = ("clean", "fgsm", "pgd")
 METHODS = ("lanczos", "power")
@@ -22,11 +23,12 @@ class Protocol:
             names of `keras_dep.surrogates`.
         method: `"lanczos"`, or `"power"` for PyHessian's iteration with its usual limits.
         count: eigenvalues.
-        tolerance: residual for `"lanczos"`, relative to the spectral radius.
-        max_steps: limit of products of one spectrum by `"lanczos"`.
+        tolerance: residual for `"lanczos"`, relative to the spectral radius, from 0 (as many
+            products as `max_steps` allows) to below 1.
+        max_steps: limit of products of one spectrum by `"lanczos"`, at least `count`.
         density_vectors: random vectors for the spectral densities of the first clean batch; 0:
             none.
-        trace_products: products for the trace on the first clean batch; 0: none.
+        trace_products: products for the trace on the first clean batch, 3 or more; 0: none.
         epoch_batches: clean batches measured at every epoch whose weights a run kept; 0: none.
 
     Raises:
@@ -48,20 +50,42 @@ class Protocol:
 
     def __post_init__(self):
         for name in ("batches", "batch_size", "count", "max_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; received {getattr(self, name)}.")
-        if not 0 <= self.epoch_batches <= self.batches:
+            whole_number(name, getattr(self, name))
+        for name in ("density_vectors", "trace_products", "epoch_batches"):
+            whole_number(name, getattr(self, name), least=0)
+        if self.together is not None:
+            whole_number("together", self.together)
+        if self.epoch_batches > self.batches:
             raise ValueError(
                 f"epoch_batches must be from 0 to batches={self.batches}; received "
                 f"{self.epoch_batches}."
             )
+        if self.trace_products in (1, 2):
+            raise ValueError(
+                f"trace_products must be 3 or more, or 0 for no trace; received "
+                f"{self.trace_products}."
+            )
+        if not 0 <= self.tolerance < 1:
+            raise ValueError(
+                "tolerance must lie in [0, 1), a share of the spectral radius; received "
+                f"{self.tolerance}; 0.01 is usual."
+            )
         if self.method not in METHODS:
             raise ValueError(
                 f"method must be one of {', '.join(METHODS)}; received {self.method!r}."
+            )
+        if self.method == "lanczos" and self.max_steps < self.count:
+            raise ValueError(
+                f"max_steps must be at least count={self.count}, a product for each eigenvalue; "
+                f"received {self.max_steps}."
             )
         for name, known in (("kinds", KINDS), ("surrogates", (TRAINING, *surrogates.names()))):
             given = getattr(self, name)
             if not given or set(given) - set(known):
                 raise ValueError(
                     f"{name} must be among {', '.join(known)}; received {', '.join(given)!r}."
+                )
+            if len(set(given)) < len(given):
+                raise ValueError(
+                    f"{name} must differ from one another; received {', '.join(given)!r}."
                 )

@@ -74,11 +74,15 @@ def load_images(run, protocol, data_dir=None):
     Raises:
         ValueError: the set has fewer test images, or is not there.
     """
+    needed = protocol.batches * protocol.batch_size
     settings = dataclasses.replace(
-        run.settings,
-        data_dir=data_dir,
-        train_examples=1,
-        test_examples=protocol.batches * protocol.batch_size,
+        run.settings, data_dir=data_dir, train_examples=1, test_examples=needed
     )
-    data = experiment.load_data(settings)
+    try:
+        data = experiment.load_data(settings)
+    except ValueError as error:
+        raise ValueError(
+            f"batches={protocol.batches} of batch_size={protocol.batch_size} need {needed} images: "
+            f"{error}"
+        ) from error
     return data.x_test.astype("float32") / np.float32(255), data.y_test

@@ -1,6 +1,7 @@
 """The attack app as a person meets it: help, mistakes, results, and the same command again."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -75,7 +76,25 @@ def launch(tmp_path):
         (["--model=MODEL", "--epsilon=8"], "epsilon must lie in [0, 1] (pixels are in [0, 1])"),
         (["--model=MODEL", "--norm=l2", "--epsilon=-1"], "epsilon must be at least 0 and finite"),
         (["--model=MODEL", "--norm=l1"], "flag --norm=l1: value should be one of"),
-        (["--model=MODEL", "--epsilons=0,300"], "epsilon must lie in [0, 1]"),
+        (["--model=MODEL", "--epsilon=nan"], "epsilon must lie in [0, 1] (pixels are in [0, 1])"),
+        (["--model="], "model must be a path; received ''"),
+        (["--model=MODEL", "--dataset="], "dataset must be one of cifar10, cifar100, digits; rec"),
+        (["--model=MODEL", "--data_dir="], "data_dir must be a path; received ''"),
+        (["--model=MODEL", "--out_dir="], "out_dir must be a path; received ''"),
+        (["--model=MODEL", "--epsilons=0,300"], "epsilons must be grey levels from 0 to 255; rec"),
+        (["--model=MODEL", "--epsilons=nan"], "epsilons must be grey levels from 0 to 255; receiv"),
+        (["--model=MODEL", "--epsilons=8,,16"], "epsilons must have an entry on each side of a co"),
+        (["--model=MODEL", "--epsilons=8,8.0"], "epsilons must have each entry once; received '8"),
+        (
+            ["--model=MODEL", "--norm=l2", "--epsilons=inf"],
+            "epsilons must be finite lengths of at least 0; received inf",
+        ),
+        (["--model=MODEL", "--steps=0"], "steps must be whole numbers from 1 on; received 0"),
+        (["--model=MODEL", "--steps=7.5"], "steps must be whole numbers with commas between; rec"),
+        (["--model=MODEL", "--checklist_rows=7,7"], "checklist_rows must have each entry once"),
+        (["--model=MODEL", "--substitutes=,"], "substitutes must have an entry on each side of a"),
+        (["--model=MODEL", "--surrogate="], "surrogate must be one of triangle"),
+        (["--model=MODEL", "--surrogate=arctan", "--width=nan"], "width must be a positive finite"),
         (["--model=MODEL", "--norm=l2", "--checklist"], "checklist knows the L-infinity ball"),
         (["--model=MODEL", "--norm=l2", "--protocol=released"], "protocol=released knows the"),
         (["--model=MODEL", "--estimator=stdp"], "flag --estimator=stdp: value should be one of"),
@@ -106,6 +125,101 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     message = capsys.readouterr().err.strip().splitlines()
     assert len(message) == 1 and message[0].startswith("attack: ") and words in message[0]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "kind, words",
+    [
+        ("two_inputs", "must take images alone; it takes 2 inputs: left, right"),
+        ("integers", "must take pixels in [0, 1]; it takes uint8; save it with a float input"),
+        ("batch", "takes batches of 4 images alone; save it with a free batch size"),
+        ("wide", "takes images (9, 8, 1); digits has (8, 8, 1); set --dataset to the set it was"),
+        ("channels_first", "takes images (1, 8, 8) with channels first; digits has (8, 8, 1); put "
+         "keras.layers.Permute((3, 1, 2)) in front of it"),
+        ("dictionary", "must answer with one array of logits; it answers with a dict (a, b)"),
+        ("list", "must answer with one array of logits; it answers with a list (2)"),
+        ("maps", "it answers (16, 8, 8, 1)"),
+        ("few", "answers with 5 logits; digits has 10 classes; set --dataset to"),
+        ("one", "answers with 1 logits; digits has 10 classes"),
+        ("softmax", "answers with probabilities, whose gradients vanish where it is sure; save it"),
+        ("unregistered", "Unregistered"),
+    ],
+)  # fmt: skip
+def test_a_foreign_model_that_does_not_fit_is_one_line(launch, capsys, tmp_path, kind, words):
+    foreign(kind).save(tmp_path / "net.keras")
+    assert launch(f"--model={tmp_path / 'net.keras'}", "--dataset=digits") == 2
+    message = capsys.readouterr().err.strip().splitlines()
+    assert len(message) == 1 and words in message[0], message
+    assert f"attack: model '{tmp_path / 'net.keras'}' " in message[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_substitutes_must_fit_too(launch, capsys, tmp_path, model):
+    foreign("few").save(tmp_path / "net.keras")
+    assert launch(f"--model={model}", f"--substitutes={tmp_path / 'net.keras'}") == 2
+    assert "net.keras' answers with 5 logits" in capsys.readouterr().err
+
+
+def test_a_model_of_any_height_and_width_is_attacked(launch, tmp_path):
+    foreign("free").save(tmp_path / "net.keras")
+    options = "--dataset=digits", "--suite=paper", "--verbose=0", "--pictures=1", "--examples=8"
+    sweep = "--sweep=epsilon", "--epsilons=0,8"
+    assert launch(f"--model={tmp_path / 'net.keras'}", *options, *sweep) == 0
+    assert json.loads((tmp_path / "out/evaluation.json").read_text())["protocol"]["images"] == 8
+
+
+def test_damaged_files_of_a_run_are_one_line(launch, capsys, tmp_path, model):
+    folder = tmp_path / "run"
+    for name, damage in (
+        ("model.keras", lambda content: content[: len(content) // 2]),
+        ("model.keras", lambda content: content[:200] + b"?" + content[201:]),
+        ("result.json", lambda content: b"{}"),
+        ("result.json", lambda content: b"[]"),
+        ("result.json", lambda content: b""),
+        ("result.json", lambda content: content.replace(b'"digits"', b"3")),
+    ):
+        shutil.copytree(model, folder, dirs_exist_ok=True)
+        (folder / name).write_bytes(damage((folder / name).read_bytes()))
+        assert launch(f"--model={folder}") == 2
+        message = capsys.readouterr().err.strip().splitlines()
+        assert len(message) == 1 and f"{folder / name}" in message[0], message
+        assert not (tmp_path / "out").exists()
+
+
+def foreign(kind):
+    """A model of somebody else's."""
+    layers, image = keras.layers, keras.Input((8, 8, 1))
+    flat = layers.Flatten()(image)
+    if kind == "two_inputs":
+        left, right = keras.Input((8, 8, 1), name="left"), keras.Input((8, 8, 1), name="right")
+        return keras.Model([left, right], layers.Dense(10)(layers.Flatten()(left + right)))
+    if kind == "dictionary":
+        return keras.Model(image, {"a": layers.Dense(10)(flat), "b": flat})
+    if kind == "list":
+        return keras.Model(image, [layers.Dense(10)(flat), flat])
+    if kind == "free":
+        images = keras.Input((None, None, 1))
+        maps = layers.Conv2D(4, 3, activation="relu")(images)
+        return keras.Model(images, layers.Dense(10)(layers.GlobalAveragePooling2D()(maps)))
+    if kind == "maps":
+        return keras.Model(image, layers.Conv2D(1, 1)(image))
+    given = {
+        "integers": keras.Input((8, 8, 1), dtype="uint8"),
+        "batch": keras.Input(batch_shape=(4, 8, 8, 1)),
+        "wide": keras.Input((9, 8, 1)),
+        "channels_first": keras.Input((1, 8, 8)),
+    }.get(kind, image)
+    last = {
+        "few": layers.Dense(5),
+        "one": layers.Dense(1),
+        "softmax": layers.Dense(10, activation="softmax"),
+        "unregistered": Unregistered(10),
+    }.get(kind, layers.Dense(10))
+    return keras.Sequential([given, layers.Flatten(), last])
+
+
+class Unregistered(keras.layers.Dense):
+    pass
 
 
 def test_help_lists_every_flag(launch, capsys):

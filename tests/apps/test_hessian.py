@@ -65,7 +65,27 @@ def launch(runs, tmp_path):
     "arguments, words",
     [
         (["--run_dir=/nowhere"], "must hold the result.json and model.keras of a finished run"),
-        (["--batches=0"], "batches must be at least 1; received 0"),
+        (["--runs="], "runs must be names of runs in --run_dir, the baseline first; received ''"),
+        (["--runs=sgd,,dep"], "runs must have an entry on each side of a comma; received 'sgd,,"),
+        (["--runs=sgd,sgd"], "runs must have each entry once; received 'sgd,sgd'"),
+        (["--run_dir="], "run_dir must be a path; received ''"),
+        (["--out_dir= "], "out_dir must be a path; received ' '"),
+        (["--data_dir="], "data_dir must be a path; received ''"),
+        (["--batches=0"], "batches must be a whole number of at least 1; received 0"),
+        (["--count=-1"], "count must be a whole number of at least 1; received -1"),
+        (["--max_steps=4"], "max_steps must be at least count=5, a product for each eigenvalue"),
+        (["--tolerance=nan"], "tolerance must lie in [0, 1), a share of the spectral radius; rece"),
+        (["--tolerance=-1"], "tolerance must lie in [0, 1), a share of the spectral radius; recei"),
+        (
+            ["--tolerance=inf"],
+            "tolerance must lie in [0, 1), a share of the spectral radius; recei",
+        ),
+        (["--trace_products=1"], "trace_products must be 3 or more, or 0 for no trace; received 1"),
+        (["--density_vectors=-1"], "flag --density_vectors=-1: -1 is not a non-negative integer"),
+        (["--epoch_batches=-1"], "epoch_batches must be a whole number of at least 0; received -1"),
+        (["--kinds="], "kinds must be among clean, fgsm, pgd; received ''"),
+        (["--kinds=clean,clean"], "kinds must have each entry once; received 'clean,clean'"),
+        (["--batches=1000"], "batches=1000 of batch_size=128 need 128000 images: test_examples mu"),
         (["--batches=1000"], "test_examples must be a whole number from 1 to 297"),
         (["--kinds=clean,noise"], "kinds must be among clean, fgsm, pgd; received 'clean, noise'"),
         (["--surrogates=step"], "surrogates must be among training, triangle"),
@@ -76,10 +96,14 @@ def launch(runs, tmp_path):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_mistake_is_one_line(launch, capsys, arguments, words):
+def test_a_mistake_is_one_line_before_anything_is_computed(
+    launch, capsys, monkeypatch, tmp_path, arguments, words
+):
+    monkeypatch.setattr("keras_dep.curvature_study.measure", None)
     assert launch(*arguments) == 2
     message = capsys.readouterr().err.strip().splitlines()
     assert len(message) == 1 and message[0].startswith("hessian: ") and words in message[0]
+    assert not (tmp_path / "out").exists()
 
 
 def test_help_lists_every_flag(launch, capsys):

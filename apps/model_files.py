@@ -1,0 +1,127 @@
+"""Models that an app is given: read from their files, and checked against the images they get."""
+
+import os
+
+# Enough of them to tell probabilities from logits.
+ASKED = 16
+RUN = {"optimizer": str, "settings": {"dataset": str, "seed": int, "loss": str}}
+
+
+def load(path):
+    """A model, and what its run says of it.
+
+    Args:
+        path: a .keras file, or the folder of a run with `model.keras` and, if there, `result.json`.
+
+    Raises:
+        ValueError: a file that is not there, damaged, or holds something else.
+    """
+    # Registers what the file names.
+    import keras_dep  # noqa: F401
+    from keras_dep import records
+    from keras_dep import stored
+
+    path = os.path.expanduser(path)
+    facts = {"model_file": os.path.basename(os.path.normpath(path))}
+    if os.path.isdir(path):
+        result = os.path.join(path, "result.json")
+        if os.path.exists(result):
+            run = records.read(result, RUN, "train again with apps/hetero_train.py")
+            settings = run["settings"]
+            facts |= {
+                "checkpoint": "last epoch",
+                "trained_with": run["optimizer"],
+                "dataset": settings["dataset"],
+                "training_seed": settings["seed"],
+                "training_loss": settings["loss"],
+            }
+        path = os.path.join(path, "model.keras")
+    if not os.path.isfile(path):
+        raise ValueError(f"model {path!r} is not there; name a .keras file or the folder of a run.")
+    return stored.load_network(path), facts
+
+
+def check(model, path, data, images):
+    """Raises `ValueError` unless a model takes the images of a set and answers with logits.
+
+    Args:
+        model: the `keras.Model`.
+        path: where it comes from, for the message.
+        data: the `keras_dep.datasets.Dataset`.
+        images: float32 images of it in [0, 1], asked of the model.
+    """
+    fault = _fault_of_inputs(model, data) or _fault_of_outputs(model, data, images[:ASKED])
+    if fault:
+        raise ValueError(f"model {path!r} {fault}.")
+
+
+def _fault_of_inputs(model, data):
+    import keras
+
+    # A subclassed model does not say.
+    inputs = getattr(model, "inputs", None)
+    if not inputs:
+        return None
+    if len(inputs) > 1:
+        names = ", ".join(each.name for each in inputs)
+        return f"must take images alone; it takes {len(inputs)} inputs: {names}"
+    (given,) = inputs
+    shape, wanted = tuple(given.shape[1:]), tuple(data.image_shape)
+    if not keras.backend.is_float_dtype(given.dtype):
+        return f"must take pixels in [0, 1]; it takes {given.dtype}; save it with a float input"
+    if given.shape[0] is not None:
+        return f"takes batches of {given.shape[0]} images alone; save it with a free batch size"
+    if _fits(shape, wanted):
+        return None
+    if _fits(shape, (wanted[-1], *wanted[:-1])):
+        return (
+            f"takes images {shape} with channels first; {data.name} has {wanted}; put "
+            f"keras.layers.Permute({(len(shape), *range(1, len(shape)))}) in front of it"
+        )
+    return (
+        f"takes images {shape}; {data.name} has {wanted}; set --dataset to the set it was "
+        "trained on"
+    )
+
+
+def _fits(shape, wanted):
+    """Whether each axis is as wanted, or free."""
+    return len(shape) == len(wanted) and all(a in (None, b) for a, b in zip(shape, wanted))
+
+
+def _fault_of_outputs(model, data, images):
+    import keras
+    import numpy as np
+
+    from keras_dep.attacks.gradient import random_states_kept
+
+    with random_states_kept(model):
+        try:
+            outputs = model.predict_on_batch(images)
+        # Whatever a layer raises of a shape it does not take.
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            return f"does not take images {images.shape[1:]} of {data.name} ({reason})"
+    if isinstance(outputs, (dict, list, tuple)):
+        names = ", ".join(outputs) if isinstance(outputs, dict) else len(outputs)
+        return (
+            f"must answer with one array of logits; it answers with a {type(outputs).__name__} "
+            f"({names}); save keras.Model(model.input, model.output[...]) with the logits alone"
+        )
+    outputs = keras.ops.convert_to_numpy(outputs).astype("float32")
+    if outputs.ndim not in (2, 3):
+        return (
+            "must answer with logits (batch, classes) or (batch, time, classes); it answers "
+            f"{outputs.shape}"
+        )
+    if outputs.shape[-1] < data.num_classes:
+        return (
+            f"answers with {outputs.shape[-1]} logits; {data.name} has {data.num_classes} classes; "
+            "set --dataset to the set it was trained on"
+        )
+    if (outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1, atol=1e-2):
+        return (
+            "answers with probabilities, whose gradients vanish where it is sure; save it with its "
+            "logits, without the softmax at its end"
+        )
+    return None
