@@ -15,7 +15,6 @@ stopped run started again goes on with its evaluation and its checklist.
 
 import json
 import os
-import shlex
 import sys
 
 from absl import flags
@@ -80,21 +79,21 @@ def launch(argv):
 def main():
     from apps import command
     from apps import model_files
-    from keras_dep import durable
 
     lists = _check_flags()
-    path = command.path(FLAGS, "model")
+    path = os.path.expanduser(FLAGS.model)
     model, facts = model_files.load(path)
     others = {other: model_files.load(other)[0] for other in lists["substitutes"]}
     data, images, labels = _data(facts)
     for name, each in {path: model, **others}.items():
         model_files.check(each, name, data, images)
     _check_model(model)
-    with durable.claimed(_path()):
+    with command.claimed(command.folder("out_dir", FLAGS.out_dir)):
         _attack(model, list(others.values()), data, images, labels, facts, lists)
 
 
 def _attack(model, substitutes, data, images, labels, facts, lists):
+    from apps import command
     from keras_dep import evaluation
     from keras_dep.evaluation import report
     from keras_dep.evaluation import suites
@@ -121,7 +120,7 @@ def _attack(model, substitutes, data, images, labels, facts, lists):
     _write("evaluation.md", text)
     _write("evaluation.csv", report.table(record["attacks"]))
     print(text)
-    with EventWriter(_path()) as writer:
+    with EventWriter(command.folder("out_dir", FLAGS.out_dir)) as writer:
         writer.text("evaluation", text, 0)
         writer.scalar("evaluation/clean", record["clean"]["accuracy"], 0)
         writer.scalar("evaluation/worst_case", record["worst_case"]["accuracy"], 0)
@@ -150,7 +149,7 @@ def _attack(model, substitutes, data, images, labels, facts, lists):
             chosen = {"steps": lists["steps"]} if lists["steps"] else {}
             rows = evaluation.step_sweep(model, images, labels, epsilon=epsilon, **chosen, **white)
             _report_sweep("steps", rows, title, chance, writer)
-    print(f"results in {_path()}\ntensorboard --logdir {shlex.quote(_path())}")
+    print(f"results in {FLAGS.out_dir}\n{command.board(command.folder('out_dir', FLAGS.out_dir))}")
 
 
 def _check_flags():
@@ -159,10 +158,13 @@ def _check_flags():
     from keras_dep.evaluation import suites
     from keras_dep.evaluation.checklist import check_rows
 
-    for name in ("model", "out_dir", "data_dir"):
-        command.path(FLAGS, name)
-    if FLAGS.model is None:
-        raise ValueError("model must be a .keras file or the folder of a run; received none.")
+    if not (FLAGS.model or "").strip():
+        received = "none" if FLAGS.model is None else repr(FLAGS.model)
+        raise ValueError(
+            f"model must be a .keras file or the folder of a run; received {received}."
+        )
+    for name in ("out_dir", "data_dir"):
+        command.folder(name, FLAGS[name].value)
     if FLAGS.dataset is not None:
         _check_data_set(FLAGS.dataset)
     kinds = {"epsilons": float, "steps": int, "checklist_rows": int}
@@ -171,7 +173,10 @@ def _check_flags():
     lists["epsilons"] = _radii(lists["epsilons"])
     if wrong := [number for number in lists["steps"] if number < 1]:
         raise ValueError(f"steps must be whole numbers from 1 on; received {wrong[0]}.")
-    check_rows(lists["checklist_rows"])
+    try:
+        check_rows(lists["checklist_rows"])
+    except ValueError as error:
+        raise ValueError(f"checklist_{error}") from error
     epsilon = suites.radius(FLAGS.norm, FLAGS.epsilon)
     suites.build(FLAGS.suite, norm=FLAGS.norm, epsilon=epsilon, **_derivative())
     if FLAGS.norm != "Linf" and (FLAGS.checklist or FLAGS.protocol == "released"):
@@ -219,7 +224,7 @@ def _check_substitutes():
     from keras_dep import experiment
     from keras_dep import substitutes
 
-    kinds, run = command.entries(FLAGS, "train_substitutes"), command.path(FLAGS, "model")
+    kinds, run = command.entries(FLAGS, "train_substitutes"), os.path.expanduser(FLAGS.model)
     substitutes.check(kinds)
     if kinds and not os.path.isdir(run):
         raise ValueError(
@@ -235,10 +240,10 @@ def _train_substitutes():
     from keras_dep import substitutes
 
     return substitutes.train(
-        command.path(FLAGS, "model"),
+        os.path.expanduser(FLAGS.model),
         FLAGS.train_substitutes,
         _path("substitutes"),
-        data_dir=command.path(FLAGS, "data_dir"),
+        data_dir=command.folder("data_dir", FLAGS.data_dir),
         verbose=FLAGS.verbose,
     )
 
@@ -330,15 +335,15 @@ def _data(facts):
     name = FLAGS.dataset or facts.get("dataset")
     _check_data_set(name)
     facts["dataset"] = name
-    data = datasets.load(name, data_dir=command.path(FLAGS, "data_dir"))
+    data = datasets.load(name, data_dir=command.folder("data_dir", FLAGS.data_dir))
     images = data.x_test[: FLAGS.examples].astype("float32") / np.float32(255)
     return data, images, data.y_test[: FLAGS.examples]
 
 
-def _path(name=""):
+def _path(name):
     from apps import command
 
-    return os.path.join(command.path(FLAGS, "out_dir"), name)
+    return os.path.join(command.folder("out_dir", FLAGS.out_dir), name)
 
 
 def _write(name, text):

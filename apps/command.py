@@ -143,7 +143,12 @@ def until_stopped(name, stopped):
 
 
 def folder(name, value):
-    """A folder that a flag names, with `~` for the user's own; `ValueError` where it is empty."""
+    """A folder that a flag names, with `~` for the user's own; `ValueError` where it is empty.
+
+    A flag that was not given, `None`, stays so.
+    """
+    if value is None:
+        return None
     if not value.strip():
         raise ValueError(
             f"{name} must name a folder; received {value!r}; leave it out or name one."
@@ -151,25 +156,24 @@ def folder(name, value):
     return os.path.expanduser(value)
 
 
+@contextlib.contextmanager
+def claimed(path):
+    """Keeps other processes from the folder of results; `ValueError` where it cannot be written."""
+    from keras_dep import durable
+
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(durable.claimed(path))
+        except OSError as error:
+            raise ValueError(
+                f"out_dir {path!r} cannot be written ({error.strerror}); choose another folder."
+            ) from error
+        yield
+
+
 def board(folder):
     """The command that shows a folder in TensorBoard, as a shell takes it."""
     return f"tensorboard --logdir {shlex.quote(folder)}"
-
-
-def path(flag_values, name):
-    """The path that a flag gives, `~` read as the user's folder, or `None` without the flag.
-
-    Raises:
-        ValueError: an empty path.
-    """
-    given = flag_values[name].value
-    if given is None:
-        return None
-    if not given.strip():
-        raise ValueError(
-            f"{name} must be a path; received {given!r}; leave the flag out or set it."
-        )
-    return os.path.expanduser(given)
 
 
 def entries(flag_values, name, kind=str):

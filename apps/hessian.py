@@ -12,7 +12,6 @@ epochs, the alignment, the densities and the training, and event files.
 
 import dataclasses
 import os
-import shlex
 import sys
 
 from absl import flags
@@ -66,13 +65,15 @@ def main():
     from keras_dep.curvature_study import figures
 
     protocol, names = _protocol(), _names()
-    run_dir, data_dir = command.path(FLAGS, "run_dir"), command.path(FLAGS, "data_dir")
-    out_dir = command.path(FLAGS, "out_dir") or os.path.join(run_dir, "curvature")
+    run_dir, out_dir, data_dir = (
+        command.folder(name, FLAGS[name].value) for name in ("run_dir", "out_dir", "data_dir")
+    )
+    out_dir = out_dir or os.path.join(run_dir, "curvature")
     runs = {name: curvature_study.Run(os.path.join(run_dir, name)) for name in names}
     data = {
         name: curvature_study.load_images(run, protocol, data_dir) for name, run in runs.items()
     }
-    with durable.claimed(out_dir):
+    with command.claimed(out_dir):
         measured = _measured(runs, data, protocol, out_dir)
         table = curvature_study.markdown(measured)
         record = {"protocol": dataclasses.asdict(protocol), "runs": measured}
@@ -82,7 +83,7 @@ def main():
                 file.write(table + "\n")
         results = {name: run.result for name, run in runs.items()}
         figures.draw_all(measured, results, out_dir)
-    print(f"\n{table}\n\ntensorboard --logdir {shlex.quote(out_dir)}")
+    print(f"\n{table}\n\n{command.board(out_dir)}")
 
 
 def _measured(runs, data, protocol, out_dir):

@@ -6,15 +6,13 @@ is passed.
 """
 
 import dataclasses
-import json
-import os
 
 import keras
 
 from keras_dep import durable
-from keras_dep import provenance
 from keras_dep.evaluation import measure
 from keras_dep.evaluation import protocol
+from keras_dep.evaluation import saved
 from keras_dep.evaluation.signs import SIGNS
 from keras_dep.evaluation.signs.bench import Bench
 from keras_dep.evaluation.signs.row import is_passed
@@ -96,7 +94,8 @@ def checklist(
         seed=seed,
         batch_size=batch_size,
     )
-    record = _saved(file, _protocol(bench))
+    wanted = _protocol(bench)
+    record = saved.checklist(file, wanted) or {"protocol": wanted, "rows": []}
     known = {row["number"]: row for row in record["rows"]}
     bar = keras.utils.Progbar(len(rows), verbose=verbose, unit_name="row")
     for done, number in enumerate(rows, 1):
@@ -127,21 +126,6 @@ def _protocol(bench):
         "weights": protocol.fingerprint(*bench.model.get_weights()),
         "substitutes": [protocol.fingerprint(*each.get_weights()) for each in bench.substitutes],
     }
-
-
-def _saved(file, wanted):
-    """The rows in a file, or none yet; refuses those of another protocol."""
-    if file is None or not os.path.exists(file):
-        return {"protocol": wanted, "rows": []}
-    try:
-        with open(file) as opened:
-            record = json.load(opened)
-        found, _ = record["protocol"], record["rows"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is not a checklist; choose another file.") from error
-    wanted = durable.strict(wanted)
-    provenance.refuse_other(file, "a checklist", found, wanted, "choose another file")
-    return record
 
 
 def _save(file, record):

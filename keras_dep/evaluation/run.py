@@ -1,7 +1,5 @@
 """Suites of attacks on one model: per attack, and the worst case per image as the headline."""
 
-import json
-import os
 import time
 
 import keras
@@ -9,13 +7,13 @@ import numpy as np
 
 from keras_dep import durable
 from keras_dep import inference
-from keras_dep import provenance
 from keras_dep._internal import compilation
 from keras_dep._internal import validation
 from keras_dep.attacks.gradient import random_states_kept
 from keras_dep.evaluation import coverage
 from keras_dep.evaluation import measure
 from keras_dep.evaluation import protocol
+from keras_dep.evaluation import saved
 from keras_dep.evaluation import suites
 from keras_dep.evaluation.health import gradient_health
 from keras_dep.substitution import spiking_layers
@@ -142,7 +140,7 @@ def evaluate(
         "broken_by": [None if each else "clean" for each in before],
         "attacks": [],
     }
-    record = _saved(file, record) or record
+    record = saved.evaluation(file, record["protocol"]) or record
     if verbose:
         for each in left_out:
             print(f"left out {', '.join(each['attacks'])}: {each['reason']}", flush=True)
@@ -240,21 +238,6 @@ class _Run:
     def _save(self):
         if self.file is not None:
             durable.write_json(self.file, self.record)
-
-
-def _saved(file, wanted):
-    """The record in a file, if there is one; refuses that of another evaluation."""
-    if file is None or not os.path.exists(file):
-        return None
-    try:
-        with open(file) as opened:
-            record = json.load(opened)
-        found = record["protocol"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is not an evaluation; choose another file.") from error
-    wanted = durable.strict(wanted["protocol"])
-    provenance.refuse_other(file, "an evaluation", found, wanted, "choose another file")
-    return record
 
 
 def _threat(norm, epsilon, derivative):
