@@ -109,8 +109,8 @@ def sweep_markdown(rows):
 
     Example:
 
-    >>> row = {"attack": "pgd", "norm": "Linf", "epsilon": 8 / 255, "accuracy": 0.5}
-    >>> print(sweep_markdown([{**row, "interval": [0.4, 0.6], "correct": 9, "images": 18}]))
+    >>> row = {"attack": "pgd", "norm": "Linf", "epsilon": 8 / 255, "accuracy": 0.5, "images": 18}
+    >>> print(sweep_markdown([{**row, "interval": [0.4, 0.6], "non_finite_answers": 0}]))
     | epsilon (of 255 grey levels) |                    pgd |
     | ---------------------------: | ---------------------: |
     |                            8 | 50.00 % (40.0 to 60.0) |
@@ -127,8 +127,14 @@ def sweep_markdown(rows):
     for point, found in points.items():
         cells = [_percent_within(found[name]) if name in found else "" for name in names]
         lines.append(_line([f"{scale * point:.4g}", *cells]))
-    legend = f"Accuracy (95 % interval) on {rows[0]['images']} images."
-    return aligned("\n".join([*lines, "", legend]) + "\n")
+    lines += ["", f"Accuracy (95 % interval) on {rows[0]['images']} images."]
+    if counts := [
+        f"{row['attack']} at {scale * row[axis]:.4g}: {row['non_finite_answers']}"
+        for row in rows
+        if row["non_finite_answers"]
+    ]:
+        lines.append(f"Answers that are not finite, which are errors: {', '.join(counts)}.")
+    return aligned("\n".join(lines) + "\n")
 
 
 def swept(rows):

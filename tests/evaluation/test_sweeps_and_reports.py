@@ -93,6 +93,9 @@ def test_a_sweep_as_a_table(rows):
     # A terminal shows columns.
     bars = {tuple(i for i, c in enumerate(line) if c == "|") for line in text.splitlines()[:5]}
     assert len(bars) == 1
+    assert "not finite" not in text
+    broken = [{**rows[4], "non_finite_answers": 3}]
+    assert "not finite, which are errors: fgsm at 12.75: 3." in report.sweep_markdown(broken)
     lengths = [{**row, "norm": "L2"} for row in rows]
     assert report.sweep_markdown(lengths).splitlines()[3].startswith("|             0.05 | ")
 
