@@ -221,7 +221,7 @@ def _check_model(model):
 
 def _check_substitutes():
     from apps import command
-    from keras_dep import experiment
+    from keras_dep import results
     from keras_dep import substitutes
 
     kinds, run = command.entries(FLAGS, "train_substitutes"), os.path.expanduser(FLAGS.model)
@@ -232,7 +232,7 @@ def _check_substitutes():
             "the run's folder in --model, or trained models in --substitutes."
         )
     if kinds:
-        experiment.finished(run)
+        results.finished(run)
 
 
 def _train_substitutes():

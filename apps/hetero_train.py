@@ -104,6 +104,7 @@ def _stopped():
 
 def _settings():
     """Flags given on the command line, then the preset's, then the defaults."""
+    from apps import command
     from apps.presets import PRESETS
     from keras_dep.settings import Settings
 
@@ -113,8 +114,7 @@ def _settings():
     for name, value in PRESETS.get(FLAGS.preset, {}).items():
         if not FLAGS[name].present:
             values[name] = value
-    if values["data_dir"]:
-        values["data_dir"] = os.path.expanduser(values["data_dir"])
+    values["data_dir"] = command.folder("data_dir", values["data_dir"])
     return Settings(**values)
 
 

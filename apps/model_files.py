@@ -19,26 +19,29 @@ def load(path):
     # Registers what the file names.
     import keras_dep  # noqa: F401
     from keras_dep import records
+    from keras_dep import results
     from keras_dep import stored
 
     path = os.path.expanduser(path)
     facts = {"model_file": os.path.basename(os.path.normpath(path))}
-    if os.path.isdir(path):
-        result = os.path.join(path, "result.json")
-        if os.path.exists(result):
-            run = records.read(result, RUN, "train again with apps/hetero_train.py")
-            settings = run["settings"]
-            facts |= {
-                "checkpoint": "last epoch",
-                "trained_with": run["optimizer"],
-                "dataset": settings["dataset"],
-                "training_seed": settings["seed"],
-                "training_loss": settings["loss"],
-            }
-        path = os.path.join(path, "model.keras")
-    if not os.path.isfile(path):
-        raise ValueError(f"model {path!r} is not there; name a .keras file or the folder of a run.")
-    return stored.load_network(path), facts
+    network = os.path.join(path, results.NETWORK) if os.path.isdir(path) else path
+    if not os.path.isfile(network):
+        raise ValueError(
+            f"model {network!r} is not there; name a .keras file or the folder of a run."
+        )
+    result = os.path.join(path, results.RESULT)
+    if not os.path.exists(result):
+        return stored.load_network(network), facts
+    run = records.read(result, RUN, "train again with apps/hetero_train.py")
+    settings = run["settings"]
+    facts |= {
+        "checkpoint": "last epoch",
+        "trained_with": run["optimizer"],
+        "dataset": settings["dataset"],
+        "training_seed": settings["seed"],
+        "training_loss": settings["loss"],
+    }
+    return results.trained_network(path, run), facts
 
 
 def check(model, path, data, images):

@@ -70,6 +70,7 @@ def define_once(define=hetero_train._define_settings):
         (["digits"], "no positional arguments are taken; received 'digits'"),
         (["--train_examples=2000"], "train_examples must be a whole number from 1 to 1500"),
         (["--train_examples=10"], "batch_size must be a whole number from 1 to 10; received"),
+        (["--data_dir="], "data_dir must name a folder; received ''"),
         (["--dataset=cifar10", "--data_dir=/nowhere"], "cifar10 expected in /nowhere/cifar10"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

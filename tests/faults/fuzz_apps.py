@@ -44,6 +44,7 @@ TRAINING = (
     "--keep_epochs", "--verbose=0",
 )  # fmt: skip
 OTHER = ("--model=vgg11", "--seed=1")
+BRIEF = ("--poison_count=0", "--attack=none", "--hessian_examples=0")
 BASE = {
     "attack": ("--model={run}/dep", "--out_dir={out}", "--suite=paper", "--examples=8",
                "--verbose=0", "--pictures=0", "--batch_size=8"),
@@ -125,7 +126,8 @@ def flag_commands():
                 for value in values.get(kind, ()):
                     own = f"--{flag.name}={value}"
                     # A file or folder that is not there is named itself, a size beside another's.
-                    names = (flag.name, f"{value!r}"[1:] if value.strip() else flag.name)
+                    path = (f"{value!r}"[1:], f"{value}/") if value.strip() else ()
+                    names = (flag.name, *path)
                     names += () if refused else ("batch_size",)
                     yield Command(app, (*BASE[app], own), names, refused, endless)
 
@@ -148,6 +150,8 @@ def damage_commands(case):
         ("hetero_train", train, "run/dep/state.1", unfinished),
     ]
     for app, arguments, file, removed in readers:
+        if not (case / file).exists():
+            continue
         for damage, refused in damages(case / file):
             name = os.path.basename(file)
             # A run without its network is none; a file that is not there yet is written.
@@ -205,12 +209,17 @@ def harm(path, damage, other):
         path.write_text(json.dumps(record))
 
 
-def make_case(folder):
-    """Two finished runs, `run` and `other`, and in `out` and `other_out` attacks on them."""
-    for run, out, more in (("run", "out", ()), ("other", "other_out", OTHER)):
-        train = [*TRAINING, *more, f"--out_dir={folder / run}"]
+def make_case(folder, brief=False):
+    """Two finished runs, `run` and `other`, and in `out` and `other_out` attacks on them.
+
+    A brief one has a run alone, with less measured.
+    """
+    pairs = [("run", "out", ())] if brief else [("run", "out", ()), ("other", "other_out", OTHER)]
+    less = BRIEF if brief else ()
+    for run, out, more in pairs:
+        train = [*TRAINING, *more, *less, f"--out_dir={folder / run}"]
         attack = [*BASE["attack"], *CHECKLIST, f"--model={folder / run}/dep"]
-        for app, arguments in (("hetero_train", train), ("attack", attack)):
+        for app, arguments in [("hetero_train", train), ("attack", attack)][: 1 if brief else 2]:
             arguments = _placed(arguments, {"run": folder / run, "out": folder / out})
             found = _launched(app, arguments)
             if found.status:
@@ -227,9 +236,11 @@ def run(command, case, folder, stop=False):
         stop: whether it ends where it begins to compute, as an endless one always does.
     """
     arguments = prepared(command, case, folder)
-    if not (stop or command.endless):
-        return _launched(command.app, arguments)
-    with mock.patch(COMPUTING[command.app], side_effect=Reached):
+    # A relative path among the values leads here.
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.chdir(folder))
+        if stop or command.endless:
+            stack.enter_context(mock.patch(COMPUTING[command.app], side_effect=Reached))
         return _launched(command.app, arguments)
 
 
@@ -238,7 +249,8 @@ def prepared(command, case, folder):
     names = ("run", "out", "other")
     for name in names:
         # A flag's case has no results yet.
-        if name != "out" or (command.file or "").startswith("out/"):
+        is_read = name != "out" or (command.file or "").startswith("out/")
+        if is_read and (case / name).exists():
             shutil.copytree(case / name, folder / name)
     for file in command.removed:
         (folder / file).unlink()
@@ -271,8 +283,8 @@ def faults(command, outcome):
 def in_a_process(command, case, folder, backend):
     """The outcome of a command in a process of its own."""
     done = subprocess.run(
-        [sys.executable, f"apps/{command.app}.py", *prepared(command, case, folder)],
-        cwd=ROOT, env={**os.environ, "KERAS_BACKEND": backend}, capture_output=True, text=True,
+        [sys.executable, f"{ROOT}/apps/{command.app}.py", *prepared(command, case, folder)],
+        cwd=folder, env={**os.environ, "KERAS_BACKEND": backend}, capture_output=True, text=True,
         timeout=600, check=False,
     )  # fmt: skip
     return Outcome(done.returncode, done.stderr)
