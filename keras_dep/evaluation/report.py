@@ -57,7 +57,7 @@ def markdown(record):
             value = "; ".join(", ".join(f"{k} {v}" for k, v in kind.items()) for kind in value)
         elif isinstance(value, list):
             value = ", ".join(map(str, value)) or "none"
-        lines.append(f"| {name} | {value} |")
+        lines.append(f"| {name} | {_brief(value)} |")
     lines += ["", "| attack | settings |", "|---|---|"]
     for name, config in record["protocol"]["attacks"].items():
         settings = ", ".join(f"{k} {_brief(v)}" for k, v in config.items() if v is not None)

@@ -65,6 +65,8 @@ def test_tables(honest, held_out, rows):
     assert f" {100 * fgsm['accuracy']:.2f} % " in lines["fgsm"]
     assert f"{fgsm['broken']} of {fgsm['attacked']}" in lines["fgsm"]
     assert f"**{100 * record['worst_case']['accuracy']:.2f} %**" in text
+    usual = report.markdown({**record, "protocol": {**record["protocol"], "epsilon": 8 / 255}})
+    assert re.search(r"\| epsilon +\| 0.0313725 +\|", usual)
     assert "%" not in lines["again"] and "noise (does not count)" in lines
     assert "LIF" in lines["neurons"] and record["protocol"]["weights"] in text
     read = list(csv.DictReader(io.StringIO(report.table(rows))))

@@ -126,7 +126,8 @@ def flag_commands():
                 for value in values.get(kind, ()):
                     own = f"--{flag.name}={value}"
                     # A file or folder that is not there is named itself, a size beside another's.
-                    path = (f"{value!r}"[1:], f"{value}/") if value.strip() else ()
+                    words = " ".join(value.split())
+                    path = (f"{value!r}"[1:], f"{words}/") if words else ()
                     names = (flag.name, *path)
                     names += () if refused else ("batch_size",)
                     yield Command(app, (*BASE[app], own), names, refused, endless)
