@@ -6,7 +6,7 @@ import itertools
 import re
 
 # Characters of a cell beyond which it does not widen its column.
-WIDEST = 40
+WIDEST = 48
 NUMBER = re.compile(r"(\*\*)?[-+]?\d")
 
 
@@ -149,7 +149,7 @@ def swept(rows):
 def aligned(text):
     """The Markdown tables of a text with columns of one width, numbers to the right.
 
-    A cell of more than 40 characters does not widen its column.
+    A cell of more than 48 characters does not widen its column.
 
     Example:
 

@@ -104,7 +104,7 @@ def test_a_sweep_as_a_table(rows):
 
 def test_a_long_cell_does_not_widen_its_column():
     text = (
-        "Before.\n\n| a | b |\n|---|---|\n| x | 1 % |\n| " + 41 * "y" + " | **12 %** |\n\nBehind."
+        "Before.\n\n| a | b |\n|---|---|\n| x | 1 % |\n| " + 49 * "y" + " | **12 %** |\n\nBehind."
     )
     assert report.aligned(text).splitlines() == [
         "Before.",
@@ -112,7 +112,7 @@ def test_a_long_cell_does_not_widen_its_column():
         "| a  |        b |",
         "| -- | -------: |",
         "| x  |      1 % |",
-        f"| {41 * 'y'} | **12 %** |",
+        f"| {49 * 'y'} | **12 %** |",
         "",
         "Behind.",
     ]
