@@ -158,7 +158,8 @@ def damage_commands(case):
             # A run without its network is none; a file that is not there yet is written.
             missing = damage == ("removed",)
             must = refused and not (missing and name not in ("model.keras",))
-            names = (name, "set --dataset" if missing else name)
+            # What is missing in a record of settings is taken to be as usual.
+            names = (name, "set --dataset" if missing else damage[-1])
             yield Command(app, arguments, names, must, False, damage, file, removed)
 
 
