@@ -14,7 +14,6 @@ import contextlib
 import dataclasses
 import importlib
 import io
-import json
 import os
 import pathlib
 import random
@@ -26,6 +25,7 @@ import time
 import traceback
 from unittest import mock
 
+import damage
 from absl import flags
 from absl.testing import flagsaver
 
@@ -83,7 +83,7 @@ class Command:
         names: one of these must stand in the line of an error.
         refused: whether anything but a refusal is a fault.
         endless: whether it is stopped where it begins to compute.
-        damage: name of the damage, for `Case.harm`, or `None`.
+        damage: what has been done to a file, for `damage.harm`, or `None`.
         file: the damaged file, relative to the case.
         removed: files taken away beforehand, so that others are read.
     """
@@ -153,62 +153,15 @@ def damage_commands(case):
     for app, arguments, file, removed in readers:
         if not (case / file).exists():
             continue
-        for damage, refused in damages(case / file):
+        for done, refused in damage.damages(case / file):
             name = os.path.basename(file)
             # A run without its network is none; a file that is not there yet is written.
-            missing = damage == ("removed",)
+            missing = done == ("removed",)
             must = refused and not (missing and name not in ("model.keras",))
+            names = (name, *(("set --dataset",) if missing else ()))
             # What is missing in a record of settings is taken to be as usual.
-            names = (name, "set --dataset" if missing else damage[-1])
-            yield Command(app, arguments, names, must, False, damage, file, removed)
-
-
-def damages(path):
-    """Names of what can be done to a file, and whether no reader may take it for whole."""
-    yield ("emptied",), True
-    yield ("removed",), True
-    for share in ("0.01", "0.5", "0.99"):
-        yield ("cut", share), True
-    # A flipped byte of JSON may be another number, and one of an archive may be read by nobody.
-    for share in ("0", "0.1", "0.3", "0.5", "0.7", "0.9", "1"):
-        yield ("flipped", share), False
-    yield ("other",), False
-    if path.suffix == ".json":
-        for text in ("{}", "[]", "null", "3", '"x"'):
-            yield ("content", text), True
-        record = json.loads(path.read_text())
-        for index, place in enumerate(_places(record)):
-            if len(place) == 1 or index % 2:
-                yield ("without", *place), False
-            if len(place) == 1 or not index % 2:
-                yield ("retyped", *place), False
-
-
-def harm(path, damage, other):
-    """Damages a file; `other` is that of another run."""
-    content, (what, *how) = path.read_bytes(), damage
-    if what == "removed":
-        path.unlink()
-    elif what == "emptied":
-        path.write_bytes(b"")
-    elif what == "cut":
-        path.write_bytes(content[: int(float(how[0]) * len(content))])
-    elif what == "flipped":
-        place = min(int(float(how[0]) * len(content)), len(content) - 1)
-        path.write_bytes(content[:place] + bytes([content[place] ^ 0x11]) + content[place + 1 :])
-    elif what == "other":
-        shutil.copy(other, path)
-    elif what == "content":
-        path.write_text(how[0])
-    else:
-        record = json.loads(content)
-        inner = record
-        for key in how[:-1]:
-            inner = inner[key]
-        kind = inner.pop(how[-1])
-        if what == "retyped":
-            inner[how[-1]] = _of_another_type(kind)
-        path.write_text(json.dumps(record))
+            names += done[-1:] if done[0] == "without" else ()
+            yield Command(app, arguments, names, must, False, done, file, removed)
 
 
 def make_case(folder, brief=False):
@@ -259,7 +212,7 @@ def prepared(command, case, folder):
     if command.damage:
         first, rest = command.file.split("/", 1)
         counterpart = {"run": "other", "out": "other_out", "other": "run"}[first]
-        harm(folder / command.file, command.damage, case / counterpart / rest)
+        damage.harm(folder / command.file, command.damage, case / counterpart / rest)
     return _placed(command.arguments, {name: folder / name for name in names})
 
 
@@ -361,22 +314,6 @@ def _placed(arguments, folders):
     for name, folder in folders.items():
         arguments = [part.replace(f"{{{name}}}", str(folder)) for part in arguments]
     return arguments
-
-
-def _places(record, depth=2):
-    """Keys of a record and of the objects in it."""
-    for key, value in record.items():
-        yield (key,)
-        if isinstance(value, dict) and depth > 1:
-            yield from ((key, *inner) for inner in _places(value, depth - 1))
-
-
-def _of_another_type(value):
-    if isinstance(value, str):
-        return 3
-    if isinstance(value, dict):
-        return []
-    return {"x": []} if isinstance(value, list) or value is None else "x"
 
 
 def main():
