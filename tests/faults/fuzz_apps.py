@@ -158,7 +158,8 @@ def damage_commands(case):
             # A run without its network is none; a file that is not there yet is written.
             missing = done == ("removed",)
             must = refused and not (missing and name not in ("model.keras",))
-            names = (name, *(("set --dataset",) if missing else ()))
+            # A state is named without its epoch.
+            names = (name.replace("state.1", "dep/state"), *(("set --dataset",) if missing else ()))
             # What is missing in a record of settings is taken to be as usual.
             names += done[-1:] if done[0] == "without" else ()
             yield Command(app, arguments, names, must, False, done, file, removed)
