@@ -9,8 +9,16 @@ import keras_dep
 
 ROOT = pathlib.Path(keras_dep.__file__).parent
 FLOORS = {
-    0: ("_export", "_backend", "_internal", "_version", "durable", "prepared", "provenance"),
-    0: ("_export", "_backend", "_version", "durable", "prepared", "provenance", "quiet"),
+    0: (
+        "_export",
+        "_backend",
+        "_internal",
+        "_version",
+        "durable",
+        "prepared",
+        "provenance",
+        "quiet",
+    ),
     1: (
         "deflation",
         "surrogates",
