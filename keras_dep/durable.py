@@ -1,8 +1,6 @@
 """Files whole or absent, whatever gives out; and folders that one process alone writes to."""
 
 import contextlib
-import json
-import math
 import os
 import shutil
 import tempfile
@@ -58,37 +56,6 @@ def whole_file(path):
             message = f"cannot write {path}: {reason}; {free_bytes(folder)} bytes free"
             raise OSError(error.errno, message) from error
         raise
-
-
-def write_json(path, value):
-    """Writes strict JSON as a `whole_file`: a number that is not finite becomes `null`.
-
-    Args:
-        path: as in `whole_file`.
-        value: what `json.dump` takes.
-
-    Raises:
-        OSError: as in `whole_file`.
-
-    Example:
-
-    >>> path = tempfile.mkdtemp() + "/result.json"
-    >>> write_json(path, {"loss": math.nan, "steps": (1, 2)})
-    >>> with open(path) as file:
-    ...     json.load(file)
-    {'loss': None, 'steps': [1, 2]}
-    """
-    with whole_file(path) as unfinished, open(unfinished, "w") as file:
-        json.dump(strict(value), file, indent=1, allow_nan=False)
-
-
-def strict(value):
-    """A value as strict JSON holds it: numbers that are not finite as `None`, tuples as lists."""
-    if isinstance(value, dict):
-        return {key: strict(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [strict(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def try_folder(folder):

@@ -46,6 +46,11 @@ def to_json(record, indent=None):
     return json.dumps(_marked(record), indent=indent, allow_nan=False)
 
 
+def plain(record):
+    """A record as `read` gives it once it was written: tuples are lists."""
+    return _unmarked(json.loads(to_json(record)))
+
+
 def read(path, schema, mend):
     """Reads a record and checks it.
 

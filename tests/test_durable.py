@@ -2,8 +2,6 @@
 
 import contextlib
 import errno
-import json
-import math
 import os
 import signal
 import subprocess
@@ -23,15 +21,6 @@ def test_the_name_appears_with_the_whole_content(tmp_path):
             assert not path.exists() and os.path.splitext(unfinished)[1] == ".json"
             file.write("]")
     assert path.read_text() == "[1]" and os.listdir(tmp_path) == ["result.json"]
-
-
-def test_json_is_strict_at_any_depth(tmp_path):
-    path = tmp_path / "result.json"
-    value = {"a": [math.nan, {"b": (math.inf, -math.inf, 1.5, 2)}], "c": None, "d": "NaN"}
-    durable.write_json(path, value)
-    found = json.loads(path.read_text(), parse_constant=lambda text: pytest.fail(text))
-    assert found == durable.strict(value)
-    assert found == {"a": [None, {"b": [None, None, 1.5, 2]}], "c": None, "d": "NaN"}
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("writer"), ValueError("x")])

@@ -25,6 +25,16 @@ def refuse_constant(name):
     raise AssertionError(f"{name} is not JSON")
 
 
+def test_a_record_is_plain_as_it_comes_back(tmp_path):
+    path = tmp_path / "result.json"
+    record = {"a": [math.nan, {"b": (math.inf, -math.inf, 1.5, 2)}], "c": None}
+    records.write(path, record)
+    json.loads(path.read_text(), parse_constant=lambda text: pytest.fail(text))
+    back, plain = records.read(path, {}, ""), records.plain(record)
+    assert repr(back) == repr(plain)
+    assert plain["a"][1]["b"] == [math.inf, -math.inf, 1.5, 2]
+
+
 def test_what_is_not_finite_comes_back_and_the_file_is_strict_json(tmp_path):
     path = tmp_path / "result.json"
     record = {"a": math.inf, "b": [-math.inf, {"c": 1.5}], "d": (math.nan, None, True, "word")}

@@ -9,7 +9,7 @@ import dataclasses
 
 import keras
 
-from keras_dep import durable
+from keras_dep import records
 from keras_dep.evaluation import measure
 from keras_dep.evaluation import protocol
 from keras_dep.evaluation import saved
@@ -100,7 +100,7 @@ def checklist(
     bar = keras.utils.Progbar(len(rows), verbose=verbose, unit_name="row")
     for done, number in enumerate(rows, 1):
         if number not in known:
-            known[number] = durable.strict({"number": number, **SIGNS[number](bench)})
+            known[number] = records.plain({"number": number, **SIGNS[number](bench)})
         # The verdict alone depends on the significance.
         known[number]["passed"] = is_passed(known[number], significance)
         record["rows"] = [known[each] for each in sorted(known)]
@@ -130,7 +130,7 @@ def _protocol(bench):
 
 def _save(file, record):
     if file is not None:
-        durable.write_json(file, record)
+        records.write(file, record)
 
 
 def check_rows(rows):

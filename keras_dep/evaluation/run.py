@@ -5,8 +5,8 @@ import time
 import keras
 import numpy as np
 
-from keras_dep import durable
 from keras_dep import inference
+from keras_dep import records
 from keras_dep._internal import compilation
 from keras_dep._internal import validation
 from keras_dep.attacks.gradient import random_states_kept
@@ -237,7 +237,7 @@ class _Run:
 
     def _save(self):
         if self.file is not None:
-            durable.write_json(self.file, self.record)
+            records.write(self.file, self.record)
 
 
 def _threat(norm, epsilon, derivative):

@@ -2,7 +2,6 @@
 
 import os
 
-from keras_dep import durable
 from keras_dep import provenance
 from keras_dep import records
 
@@ -72,7 +71,7 @@ def _read(file, what, protocol, first, unfinished, finished):
     mend = f"it is not {what}; {OTHER}"
     is_finished = records.read(file, first, mend).get("finished")
     record = records.read(file, finished if is_finished else unfinished, mend)
-    provenance.refuse_other(file, what, record["protocol"], durable.strict(protocol), OTHER)
+    provenance.refuse_other(file, what, record["protocol"], records.plain(protocol), OTHER)
     return record
 
 
