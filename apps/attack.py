@@ -156,7 +156,7 @@ def _check_flags():
     """Says what the flags alone show to be wrong, as `ValueError`; returns those with commas."""
     from apps import command
     from keras_dep.evaluation import suites
-    from keras_dep.evaluation.checklist import check_rows
+    from keras_dep.evaluation.obfuscation.checklist import check_rows
 
     if not (FLAGS.model or "").strip():
         received = "none" if FLAGS.model is None else repr(FLAGS.model)
@@ -197,20 +197,20 @@ def _radii(given):
 
 
 def _check_data_set(name):
-    from keras_dep import datasets
+    from keras_dep.data import sources
 
-    if name not in datasets.names():
+    if name not in sources.names():
         raise ValueError(
-            f"dataset must be one of {', '.join(datasets.names())}; received {name!r}; "
+            f"dataset must be one of {', '.join(sources.names())}; received {name!r}; "
             "set --dataset."
         )
 
 
 def _check_model(model):
     """Says what does not suit the model ahead of hours of work, as `ValueError`."""
-    from keras_dep.attacks.released import pixel_statistics
+    from keras_dep.attacks.reference_code_attack import pixel_statistics
     from keras_dep.evaluation import suites
-    from keras_dep.substitution import spiking_layers
+    from keras_dep.layers.overrides import spiking_layers
 
     epsilon = suites.radius(FLAGS.norm, FLAGS.epsilon)
     spiking = bool(spiking_layers(model))
@@ -221,11 +221,11 @@ def _check_model(model):
 
 def _check_substitutes():
     from apps import command
-    from keras_dep import results
-    from keras_dep import substitutes
+    from keras_dep.experiments import results
+    from keras_dep.experiments import substitute_models
 
     kinds, run = command.entries(FLAGS, "train_substitutes"), os.path.expanduser(FLAGS.model)
-    substitutes.check(kinds)
+    substitute_models.check(kinds)
     if kinds and not os.path.isdir(run):
         raise ValueError(
             f"train_substitutes needs the settings of a run, and {run!r} is a file; name "
@@ -237,9 +237,9 @@ def _check_substitutes():
 
 def _train_substitutes():
     from apps import command
-    from keras_dep import substitutes
+    from keras_dep.experiments import substitute_models
 
-    return substitutes.train(
+    return substitute_models.train(
         os.path.expanduser(FLAGS.model),
         FLAGS.train_substitutes,
         _path("substitutes"),
@@ -285,7 +285,7 @@ def _report_released(model, images, labels, epsilon, writer):
 
     from keras_dep import evaluation
     from keras_dep.evaluation import report
-    from keras_dep.evaluation.released import CAUTION
+    from keras_dep.evaluation.reference_protocol import CAUTION
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -309,15 +309,13 @@ def _report_text(name, text, writer):
 
 
 def _report_sweep(axis, rows, title, chance, writer):
-    from keras_dep.evaluation import figures
+    from keras_dep.evaluation import plots
     from keras_dep.evaluation import report
 
     name = f"sweep_{axis}"
     _write(f"{name}.json", json.dumps(rows, indent=1))
     _write(f"{name}.csv", report.table(rows))
-    figures.draw_sweep(
-        rows, [_path(f"{name}.{ending}") for ending in ("png", "svg")], chance, title
-    )
+    plots.draw_sweep(rows, [_path(f"{name}.{ending}") for ending in ("png", "svg")], chance, title)
     # TensorBoard's steps are whole numbers: grey levels, thousandths of a length.
     scale = {"epsilon": 255 if FLAGS.norm == "Linf" else 1000, "steps": 1}[axis]
     for row in rows:
@@ -330,12 +328,12 @@ def _data(facts):
     import numpy as np
 
     from apps import command
-    from keras_dep import datasets
+    from keras_dep.data import sources
 
     name = FLAGS.dataset or facts.get("dataset")
     _check_data_set(name)
     facts["dataset"] = name
-    data = datasets.load(name, data_dir=command.folder("data_dir", FLAGS.data_dir))
+    data = sources.load(name, data_dir=command.folder("data_dir", FLAGS.data_dir))
     images = data.x_test[: FLAGS.examples].astype("float32") / np.float32(255)
     return data, images, data.y_test[: FLAGS.examples]
 
@@ -347,9 +345,9 @@ def _path(name):
 
 
 def _write(name, text):
-    from keras_dep import durable
+    from keras_dep._internal import atomic_io
 
-    with durable.whole_file(_path(name)) as unfinished, open(unfinished, "w") as file:
+    with atomic_io.whole_file(_path(name)) as unfinished, open(unfinished, "w") as file:
         file.write(text)
 
 

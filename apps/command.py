@@ -65,7 +65,7 @@ def set_up(backend):
 
 def import_keras():
     """Imports Keras, and TensorFlow in silence where it computes, else not at all."""
-    with alone("quiet").without_import_log():
+    with alone("_internal/quiet").without_import_log():
         import keras  # noqa: F401
 
     from keras_dep._backend import aside
@@ -159,11 +159,11 @@ def folder(name, value):
 @contextlib.contextmanager
 def claimed(path):
     """Keeps other processes from the folder of results; `ValueError` where it cannot be written."""
-    from keras_dep import durable
+    from keras_dep._internal import atomic_io
 
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(durable.claimed(path))
+            stack.enter_context(atomic_io.claimed(path))
         except OSError as error:
             raise ValueError(
                 f"out_dir {path!r} cannot be written ({error.strerror}); choose another folder."

@@ -59,26 +59,24 @@ def launch(argv):
 
 def main():
     from apps import command
-    from keras_dep import curvature_study
-    from keras_dep import durable
-    from keras_dep import records
-    from keras_dep.curvature_study import figures
+    from keras_dep._internal import atomic_io
+    from keras_dep._internal import records
+    from keras_dep.studies import curvature
+    from keras_dep.studies.curvature import figures
 
     protocol, names = _protocol(), _names()
     run_dir, out_dir, data_dir = (
         command.folder(name, FLAGS[name].value) for name in ("run_dir", "out_dir", "data_dir")
     )
     out_dir = out_dir or os.path.join(run_dir, "curvature")
-    runs = {name: curvature_study.Run(os.path.join(run_dir, name)) for name in names}
-    data = {
-        name: curvature_study.load_images(run, protocol, data_dir) for name, run in runs.items()
-    }
+    runs = {name: curvature.Run(os.path.join(run_dir, name)) for name in names}
+    data = {name: curvature.load_images(run, protocol, data_dir) for name, run in runs.items()}
     with command.claimed(out_dir):
         measured = _measured(runs, data, protocol, out_dir)
-        table = curvature_study.markdown(measured)
+        table = curvature.markdown(measured)
         record = {"protocol": dataclasses.asdict(protocol), "runs": measured}
         records.write(os.path.join(out_dir, "hessian.json"), record)
-        with durable.whole_file(os.path.join(out_dir, "hessian.md")) as unfinished:
+        with atomic_io.whole_file(os.path.join(out_dir, "hessian.md")) as unfinished:
             with open(unfinished, "w") as file:
                 file.write(table + "\n")
         results = {name: run.result for name, run in runs.items()}
@@ -87,14 +85,14 @@ def main():
 
 
 def _measured(runs, data, protocol, out_dir):
-    from keras_dep import curvature_study
+    from keras_dep.studies import curvature
     from keras_dep.summaries import EventWriter
 
     measured = {}
     for name, run in runs.items():
         print(f"\n{name.upper()}", flush=True)
         with EventWriter(os.path.join(out_dir, name)) as writer:
-            measured[name] = curvature_study.measure(
+            measured[name] = curvature.measure(
                 run, *data[name], protocol, writer, lambda line: print(line, flush=True)
             )
     return measured
@@ -113,7 +111,7 @@ def _names():
 
 def _protocol():
     from apps import command
-    from keras_dep.curvature_study import Protocol
+    from keras_dep.studies.curvature import Protocol
 
     values = {field.name: FLAGS[field.name].value for field in dataclasses.fields(Protocol)}
     values |= {name: tuple(command.entries(FLAGS, name)) for name in ("kinds", "surrogates")}

@@ -72,7 +72,7 @@ def launch(argv):
 
 def main(argv):
     from apps import command
-    from keras_dep import experiment
+    from keras_dep.experiments import experiment
 
     if len(argv) > 1:
         _fail(f"no positional arguments are taken; received {' '.join(argv[1:])!r}.")
@@ -106,7 +106,7 @@ def _settings():
     """Flags given on the command line, then the preset's, then the defaults."""
     from apps import command
     from apps.presets import PRESETS
-    from keras_dep.settings import Settings
+    from keras_dep.experiments.settings import Settings
 
     if FLAGS.preset not in (None, *PRESETS):
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}; received {FLAGS.preset!r}.")
@@ -200,7 +200,7 @@ def _look_for_data(argv):
     from apps import command
     from apps.presets import PRESETS
 
-    prepared = command.alone("prepared")
+    prepared = command.alone("data/tfds_files")
     early = flags.FlagValues()
     flags.DEFINE_string("preset", None, "", flag_values=early)
     flags.DEFINE_string("dataset", None, "", flag_values=early)
@@ -218,9 +218,9 @@ def _look_for_data(argv):
 
 
 def _define_settings():
-    """One flag for each field of `keras_dep.settings.Settings`."""
-    from keras_dep.settings import Settings
-    from keras_dep.settings import kind
+    """One flag for each field of `keras_dep.experiments.settings.Settings`."""
+    from keras_dep.experiments.settings import Settings
+    from keras_dep.experiments.settings import kind
 
     define = {
         str: flags.DEFINE_string,
@@ -237,7 +237,7 @@ def _define_settings():
 
 
 def _grouped_help():
-    from keras_dep.settings import GROUPS
+    from keras_dep.experiments.settings import GROUPS
 
     groups = FLAGS.flags_by_module_dict()
     print(__doc__)

@@ -18,9 +18,9 @@ def load(path):
     """
     # Registers what the file names.
     import keras_dep  # noqa: F401
-    from keras_dep import records
-    from keras_dep import results
-    from keras_dep import stored
+    from keras_dep._internal import model_files
+    from keras_dep._internal import records
+    from keras_dep.experiments import results
 
     path = os.path.expanduser(path)
     facts = {"model_file": os.path.basename(os.path.normpath(path))}
@@ -31,7 +31,7 @@ def load(path):
         )
     result = os.path.join(path, results.RESULT)
     if not os.path.exists(result):
-        return stored.load_network(network), facts
+        return model_files.load_network(network), facts
     run = records.read(result, RUN, "train again with apps/hetero_train.py")
     settings = run["settings"]
     facts |= {
@@ -50,7 +50,7 @@ def check(model, path, data, images):
     Args:
         model: the `keras.Model`.
         path: where it comes from, for the message.
-        data: the `keras_dep.datasets.Dataset`.
+        data: the `keras_dep.data.sources.Dataset`.
         images: float32 images of it in [0, 1], asked of the model.
     """
     fault = _fault_of_inputs(model, data) or _fault_of_outputs(model, data, images[:ASKED])
@@ -96,7 +96,7 @@ def _fault_of_outputs(model, data, images):
     import keras
     import numpy as np
 
-    from keras_dep.attacks.gradient import random_states_kept
+    from keras_dep.attacks.gradient_attack import random_states_kept
 
     with random_states_kept(model):
         try:

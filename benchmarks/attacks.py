@@ -77,16 +77,16 @@ def _suite(options):
     """The reliable suite over one PGD of 50 steps, in seconds, on images of the test set."""
     from keras_dep import attacks
     from keras_dep import evaluation
-    from keras_dep.evaluation import measure
+    from keras_dep.evaluation import accuracy
 
     model, images, labels = _trained(options)
-    right = measure.right(model, images, labels, options.batch)
+    right = accuracy.right(model, images, labels, options.batch)
     if not right.any():
         raise SystemExit("attacks.py: the network gets none of the images right; give it more.")
     chosen = (images[right], labels[right], options.batch)
 
     def search(steps):
-        list(measure.under_attack(model, attacks.PGD(epsilon=EPSILON, steps=steps), *chosen))
+        list(accuracy.under_attack(model, attacks.PGD(epsilon=EPSILON, steps=steps), *chosen))
 
     # The first compiles. The suite too attacks only what was right.
     _, peer = (_timed(search, steps) for steps in (1, 50))
@@ -157,7 +157,7 @@ def _images_of(model, options):
     """Noise, and what a model takes it for, as some attack only what is classified right."""
     import numpy as np
 
-    from keras_dep import inference
+    from keras_dep.models import inference
 
     shape = (options.batch, 32, 32, 3)
     images = np.random.default_rng(0).uniform(0, 1, shape).astype("float32")
@@ -167,13 +167,13 @@ def _images_of(model, options):
 def _trained(options):
     import keras
 
-    from keras_dep import datasets
+    from keras_dep.data import sources
 
     path = options.network
     path = os.path.join(path, "model.keras") if os.path.isdir(path) else path
     model = keras.saving.load_model(path, compile=False)
     count = options.examples or options.batch
-    data = datasets.load(options.dataset, data_dir=options.data_dir, test_examples=count)
+    data = sources.load(options.dataset, data_dir=options.data_dir, test_examples=count)
     return model, data.x_test.astype("float32") / 255, data.y_test
 
 
@@ -201,7 +201,7 @@ def _answer(options):
     import keras
     import torch
 
-    from keras_dep.attacks import channels_first
+    from keras_dep.interop import channels_first
 
     model = keras.saving.load_model(options.peers_of, compile=False)
     images, labels = _images_of(model, options)

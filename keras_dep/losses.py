@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_dep import _backend
-from keras_dep._export import export
 from keras_dep._internal import validation
+from keras_dep._internal.export import export
 
 
 def mean_logits(outputs):

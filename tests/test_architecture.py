@@ -9,61 +9,25 @@ import keras_dep
 
 ROOT = pathlib.Path(keras_dep.__file__).parent
 FLOORS = {
-    0: (
-        "_export",
-        "_backend",
-        "_internal",
-        "_version",
-        "durable",
-        "prepared",
-        "provenance",
-        "quiet",
-    ),
-    1: (
-        "deflation",
-        "surrogates",
-        "losses",
-        "threat",
-        "poison",
-        "augmentation",
-        "timewise",
-        "precision",
-        "records",
-        "stored",
-    ),
-    2: (
-        "encoders",
-        "optimizers",
-        "spectrum",
-        "summaries",
-        "inference",
-        "activity",
-        "substitution",
-        "stateless",
-    ),
-    3: (
-        "neurons",
-        "normalization",
-        "attacks",
-        "batches",
-        "curvature",
-        "datasets",
-        "alignment",
-    ),
-    4: ("framewise", "models", "callbacks", "hetero", "evaluation"),
-    5: ("settings", "nir"),
-    6: ("results",),
-    7: ("experiment",),
-    8: ("curvature_study", "substitutes"),
+    0: ("_version", "_internal"),
+    1: ("_backend",),
+    2: ("surrogates", "deflation", "losses"),
+    3: ("layers", "optimizers"),
+    4: ("curvature", "data", "models", "summaries"),
+    5: ("attacks", "profiling"),
+    6: ("training", "evaluation", "interop"),
+    7: ("callbacks",),
+    8: ("experiments",),
+    9: ("studies",),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 HOMES = {
     "torch": ("_backend",),
     "jax": ("_backend",),
-    "tensorflow": ("_backend", "datasets"),
-    "tensorflow_datasets": ("datasets",),
+    "tensorflow": ("_backend", "data"),
+    "tensorflow_datasets": ("data",),
     "tensorboard": ("summaries",),
-    "nir": ("nir",),
+    "nir": ("interop",),
     "absl": (),
 }
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
@@ -94,7 +58,7 @@ def test_file(path):
     assert not any(isinstance(node, ast.Assert) for node in ast.walk(tree))
     assert ast.get_docstring(tree)
     assert len(text.splitlines()) <= 400
-    if here not in ("_backend", "datasets"):
+    if here not in ("_backend", "data"):
         assert "backend.backend()" not in text.replace('"backend": keras.backend.backend()', "")
 
 

@@ -8,7 +8,7 @@ from keras import ops
 from keras_dep import MeanLogitAccuracy
 from keras_dep import MeanLogitCrossentropy
 from keras_dep import TemporalEfficientTraining
-from keras_dep import mean_logits
+from keras_dep.losses import mean_logits
 from keras_dep.losses import predicted_classes
 
 BATCH, TIME, CLASSES = 6, 4, 5

@@ -7,8 +7,8 @@ from keras import ops
 
 import keras_dep
 from keras_dep import surrogates
-from keras_dep.curvature import Hessian
-from tests import native
+from keras_dep.curvature.operators import Hessian
+from tests.support import native
 
 POINTS = np.array([-3.0, -0.7, -0.3, -0.01, 0.01, 0.2, 0.45, 0.9, 2.0], "float32")
 

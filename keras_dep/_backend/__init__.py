@@ -1,7 +1,7 @@
 """What Keras cannot express, one file per framework behind one interface.
 
 Each file defines the following, that of torch with `torch_curvature`; what frameworks that compile
-whole programs have in common stands in `whole_program`:
+whole programs have in common stands in `generic`:
 
 - `gradient_and_outputs(model, objective, ask)`: a function `(x, y, *extra) -> (gradient, outputs,
   beside)` of `ask(x, *extra) -> (outputs, beside)`, which asks the model in inference mode; the
@@ -23,7 +23,7 @@ whole programs have in common stands in `whole_program`:
 - `product(one, other, transpose_one=False, transpose_other=False)`: inside such a function, the
   matrix products of two stacks, each transposed first if asked, in the full precision of their
   type, also where a GPU would round to fewer bits; `other` may also be one matrix for the stack;
-- `less_outer(matrix, left, right)`: a matrix less a column times a row, in one pass;
+- `subtract_rank_one(matrix, left, right)`: a matrix less a column times a row, in one pass;
 - `leading_eigenvectors(program, closeness)`: the function `program(matrices)` of small positive
   semi-definite matrices `(k, n, n)`, or a decomposition in its place: unit vectors `(k, n, 1)` of
   their largest eigenvalues, and whether a second one is within the share `closeness` of it, `(k,)`;
@@ -47,17 +47,18 @@ whole programs have in common stands in `whole_program`:
   the statistics `(T, channels)`, or the framework's kernel for it; parameters and statistics are in
   float32 at least, and outputs of half-precision steps may be;
 - `double_precision()`: a context within which Keras keeps float64 as the type of a result;
-- `without(vector, basis)`: a flat vector less its projection on each of some unit vectors, in turn;
-  `combination(weights, basis)`: their sum weighted by Python numbers. Both touch no argument, and
-  no number leaves the device;
+- `orthogonalize(vector, basis)`: a flat vector less its projection on each of some unit vectors, in
+  turn; `combination(weights, basis)`: their sum weighted by Python numbers. Both touch no argument,
+  and no number leaves the device;
 - `normalize(inputs, mean, variance, gamma, beta, axis, epsilon)`: by given statistics, of the same
   types;
 - `branches_freely(tensor)`: whether a branch on a value computed from `tensor` costs no waiting
   for its device;
 - `readable(tensor)`: whether its values can be read at once: it belongs to no program that is being
   compiled, and nothing waits for its device;
-- `either(condition, first, second, variables)`: runs one of two functions without results, which
-  assign to some of `variables`; a `ValueError` where the replicas of a strategy cannot;
+- `conditional_assign(condition, first, second, variables)`: runs one of two functions without
+  results, which assign to some of `variables`; a `ValueError` where the replicas of a strategy
+  cannot;
 - `module_role(module, variable)`: what a variable of a `keras.layers.TorchModuleWrapper` is to the
   torch module in it: `(what, outputs, layout)`, as in `keras_dep.optimizers.roles.Role`;
 - `on_reduced(transform, gradients)`: `transform` of the gradients as reduced over all replicas, in
@@ -74,15 +75,15 @@ import importlib
 
 import keras
 
+from keras_dep._backend import generic
 from keras_dep._backend import types
-from keras_dep._backend import whole_program
 
 _framework = importlib.import_module(f"keras_dep._backend.{keras.backend.backend()}")
 
 
 def _kernel(name):
     """The framework's own, where it runs each operation by itself."""
-    return getattr(_framework, name, None) or getattr(whole_program, name)
+    return getattr(_framework, name, None) or getattr(generic, name)
 
 
 gradient_and_outputs = _framework.gradient_and_outputs
@@ -92,7 +93,7 @@ hessian_product = _framework.hessian_product
 gauss_newton_product = _framework.gauss_newton_product
 compiled = _framework.compiled
 product = _framework.product
-less_outer = _kernel("less_outer")
+subtract_rank_one = _kernel("subtract_rank_one")
 leading_eigenvectors = _kernel("leading_eigenvectors")
 with_derivative = _kernel("with_derivative")
 marked = _kernel("marked")
@@ -103,11 +104,11 @@ average_pool = _kernel("average_pool")
 batch_normalizer = _kernel("batch_normalizer")
 normalize = _kernel("normalize")
 double_precision = getattr(_framework, "double_precision", types.doubles_kept)
-without = _kernel("without")
+orthogonalize = _kernel("orthogonalize")
 combination = _kernel("combination")
 branches_freely = _kernel("branches_freely")
 readable = _framework.readable
-either = _framework.either
+conditional_assign = _framework.conditional_assign
 module_role = _kernel("module_role")
 on_reduced = _framework.on_reduced
 outermost_call = _kernel("outermost_call")

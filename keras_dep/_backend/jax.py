@@ -8,8 +8,8 @@ import keras
 from jax.custom_derivatives import SymbolicZero
 from jax.flatten_util import ravel_pytree
 
+from keras_dep._backend import generic
 from keras_dep._backend import types
-from keras_dep._backend import whole_program
 from keras_dep._backend import windows
 
 
@@ -84,7 +84,7 @@ def double_precision():
         yield
 
 
-def without(vector, basis):
+def orthogonalize(vector, basis):
     # One at a time: a growing stack would be compiled anew.
     for unit in basis:
         vector = _less(vector, unit)
@@ -108,7 +108,7 @@ def over_steps(step, start, inputs):
     longest = LONGEST_CHAIN_ON_GPU if jax.default_backend() == "gpu" else LONGEST_CHAIN
     traced = isinstance(inputs, jax.core.Tracer)
     if len(inputs) <= (longest if traced else LONGEST_EAGER_CHAIN):
-        return whole_program.over_steps(step, start, inputs)
+        return generic.over_steps(step, start, inputs)
     return jax.lax.scan(step, start, inputs)[1]
 
 
@@ -116,13 +116,13 @@ def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format)
     kernel = keras.ops.convert_to_tensor(kernel)
     options = (strides, padding, dilation_rate, data_format)
     if jax.default_backend() != "cpu" or not windows.possible(inputs, kernel, *options):
-        return whole_program.convolve(inputs, kernel, bias, *options)
+        return generic.convolve(inputs, kernel, bias, *options)
     if windows.preferable(inputs, kernel, *options):
         # XLA's fast path on a CPU ends there: two by two maps of a kernel of three take fifty times
         # as long as a product.
         return windows.product(inputs, kernel, bias, strides, padding, data_format)
     outputs = _convolution(*options)(inputs, kernel)
-    return outputs if bias is None else whole_program.biased(outputs, bias, data_format)
+    return outputs if bias is None else generic.biased(outputs, bias, data_format)
 
 
 @functools.cache
@@ -135,7 +135,7 @@ def _convolution(strides, padding, dilation_rate, data_format):
 
     @jax.custom_jvp
     def convolution(inputs, kernel):
-        return whole_program.convolve(inputs, kernel, None, *options)
+        return generic.convolve(inputs, kernel, None, *options)
 
     # Nine times the maps: laid out again for the derivative, and not kept.
     @jax.checkpoint
@@ -159,7 +159,7 @@ def readable(tensor):
     return not isinstance(tensor, jax.core.Tracer)
 
 
-def either(condition, first, second, variables):
+def conditional_assign(condition, first, second, variables):
     def outcome(function):
         def run():
             current = [(variable, variable.value) for variable in variables]

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.python import xla
 
-from keras_dep._backend import whole_program
+from keras_dep._backend import generic
 from keras_dep._backend import windows
 
 # Apple's GPUs have no XLA; Keras asks the same before it compiles a train step.
@@ -29,7 +29,7 @@ def gradient_and_outputs(model, objective, ask):
 
 def stateless_outputs(model, values, x):
     with tf.GradientTape() as tape:
-        found = whole_program.stateless_outputs(model, values, x)
+        found = generic.stateless_outputs(model, values, x)
     # A function loaded from a SavedModel, say.
     past = {id(variable) for variable in tape.watched_variables()}
     for variable, _ in values:
@@ -167,14 +167,14 @@ def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format)
         if windows.preferable(inputs, kernel, strides, padding, dilation_rate, data_format):
             return windows.product(inputs, kernel, bias, strides, padding, data_format)
     options = (strides, padding, dilation_rate, data_format)
-    outputs = whole_program.convolve(inputs, kernel, None, *options)
+    outputs = generic.convolve(inputs, kernel, None, *options)
     if inputs.shape[0] == 0:
         # Of an empty batch TensorFlow gives the channels of the input.
         axis = 1 if data_format == "channels_first" else 3
         shape = list(outputs.shape)
         shape[axis] = kernel.shape[-1]
         outputs = tf.zeros(shape, outputs.dtype)
-    return outputs if bias is None else whole_program.biased(outputs, bias, data_format)
+    return outputs if bias is None else generic.biased(outputs, bias, data_format)
 
 
 def product(one, other, transpose_one=False, transpose_other=False):
@@ -200,7 +200,7 @@ LONGEST_CHAIN = 8
 def over_steps(step, start, inputs):
     count = inputs.shape[0]
     if count <= LONGEST_CHAIN:
-        return whole_program.over_steps(step, start, inputs)
+        return generic.over_steps(step, start, inputs)
     # `keras.ops.scan` leaves the number of rounds open, and XLA then has no derivative.
     given = tf.TensorArray(inputs.dtype, count, element_shape=inputs.shape[1:]).unstack(inputs)
     found = tf.TensorArray(inputs.dtype, count, element_shape=inputs.shape[1:])
@@ -219,7 +219,7 @@ def readable(tensor):
     return not tf.is_symbolic_tensor(tensor)
 
 
-def either(condition, first, second, variables):
+def conditional_assign(condition, first, second, variables):
     # Replicas that meet to update a weight cannot do so inside a branch.
     distribute = tf.distribute
     meets = not tf.__internal__.distribute.strategy_supports_no_merge_call()

@@ -9,7 +9,7 @@ import torch
 from torch.utils._triton import has_triton
 
 from keras_dep._backend import calls
-from keras_dep._backend import whole_program
+from keras_dep._backend import generic
 from keras_dep._backend import windows
 from keras_dep._backend.torch_curvature import gauss_newton_product as gauss_newton_product
 from keras_dep._backend.torch_curvature import hessian_product as hessian_product
@@ -80,7 +80,7 @@ def product(one, other, transpose_one=False, transpose_other=False):
     return one @ other
 
 
-def less_outer(matrix, left, right):
+def subtract_rank_one(matrix, left, right):
     return torch.addcmul(matrix, left, right, value=-1)
 
 
@@ -206,7 +206,7 @@ def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format)
     if torch.compiler.is_compiling():
         # The compiler orders memory by itself, and fails on an order of unknown sizes.
         options = (strides, padding, dilation_rate, data_format)
-        return whole_program.convolve(inputs, kernel, bias, *options)
+        return generic.convolve(inputs, kernel, bias, *options)
     maps = _maps(inputs, data_format)
     zeros = [gap * (size - 1) for gap, size in zip(dilation_rate, kernel.shape)]
     if padding == "valid":
@@ -308,7 +308,7 @@ def normalize(inputs, mean, variance, gamma, beta, axis, epsilon):
     return outputs.movedim(1, axis)
 
 
-def without(vector, basis):
+def orthogonalize(vector, basis):
     # In place: memory anew for each vector would cost more than the arithmetic.
     vector = vector.clone()
     for unit in basis:
@@ -333,7 +333,7 @@ def readable(tensor):
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def either(condition, first, second, variables):
+def conditional_assign(condition, first, second, variables):
     keras.ops.cond(condition, first, second)
 
 

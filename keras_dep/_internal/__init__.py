@@ -1,1 +1,1 @@
-"""What the package shares and does not export."""
+"""What every room may use and no user imports: files, checks, registration."""

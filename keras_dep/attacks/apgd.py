@@ -2,11 +2,11 @@
 
 from keras import ops
 
-from keras_dep._export import export
+from keras_dep._internal.export import export
 from keras_dep.attacks.adaptive import AdaptiveAttack
 from keras_dep.attacks.adaptive import stages
-from keras_dep.attacks.gradient import choose
-from keras_dep.threat import NORMS
+from keras_dep.attacks.gradient_attack import choose
+from keras_dep.attacks.threat import NORMS
 
 
 @export
@@ -15,12 +15,12 @@ class APGD(AdaptiveAttack):
     where the loss rose in no more than 75 % of a stage's steps, or has stalled.
 
     Args:
-        epsilon: radius of the ball in pixel units; see `keras_dep.threat.Threat`.
+        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.threat.Threat`.
         steps: gradient steps, at least 1.
         restarts: independent searches, at least 1.
         norm: `"Linf"` or `"L2"`.
         **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
-            `keras_dep.attacks.gradient.GradientAttack`.
+            `keras_dep.attacks.gradient_attack.GradientAttack`.
 
     Raises:
         ValueError: an argument outside its limits, or a model that does not suit them.

@@ -3,12 +3,12 @@
 import numpy as np
 from keras import ops
 
-from keras_dep import inference
-from keras_dep._export import export
 from keras_dep._internal import validation
-from keras_dep.attacks import objectives
+from keras_dep._internal.export import export
+from keras_dep.attacks import losses
 from keras_dep.attacks.apgd import APGD
 from keras_dep.losses import mean_logits
+from keras_dep.models import inference
 
 
 @export
@@ -20,12 +20,12 @@ class APGDT(APGD):
 
     Args:
         classes: how many wrong classes to try, at least 1, the likeliest first; of fewer, all.
-        epsilon: radius of the ball in pixel units; see `keras_dep.threat.Threat`.
+        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.threat.Threat`.
         steps: gradient steps towards each class, at least 1.
         restarts: independent searches, at least 1.
         norm: `"Linf"` or `"L2"`.
         **gradient: `seed`, `surrogate`, `width`, `estimator`, `samples`, as in
-            `keras_dep.attacks.gradient.GradientAttack`.
+            `keras_dep.attacks.gradient_attack.GradientAttack`.
 
     Call arguments:
         y: the true classes.
@@ -63,10 +63,10 @@ class APGDT(APGD):
         return super().from_config({k: v for k, v in config.items() if k not in decided})
 
     def objective(self, labels, outputs):
-        return objectives.targeted_logit_ratio(labels, outputs)
+        return losses.targeted_logit_ratio(labels, outputs)
 
     def _maximises(self):
-        return (objectives.targeted_logit_ratio,)
+        return (losses.targeted_logit_ratio,)
 
     def _craft(self, model, images, labels, seed):
         classes = inference.class_count(model, images)

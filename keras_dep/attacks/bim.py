@@ -1,8 +1,8 @@
 """The basic iterative method."""
 
-from keras_dep._export import export
-from keras_dep.attacks.gradient import GradientAttack
-from keras_dep.threat import Threat
+from keras_dep._internal.export import export
+from keras_dep.attacks.gradient_attack import GradientAttack
+from keras_dep.attacks.threat import Threat
 
 
 @export
@@ -10,12 +10,12 @@ class BIM(GradientAttack):
     """PGD from the image itself.
 
     Args:
-        epsilon: radius of the ball in pixel units; see `keras_dep.threat.Threat`.
+        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.threat.Threat`.
         step_size: length of a step in pixel units.
         steps: number of steps, at least 1.
         norm: `"Linf"` or `"L2"`.
         **gradient: `loss`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
-            `keras_dep.attacks.gradient.GradientAttack`.
+            `keras_dep.attacks.gradient_attack.GradientAttack`.
 
     Raises:
         ValueError: an argument outside its limits.

@@ -1,8 +1,8 @@
 """The fast gradient sign method."""
 
-from keras_dep._export import export
-from keras_dep.attacks.gradient import GradientAttack
-from keras_dep.threat import Threat
+from keras_dep._internal.export import export
+from keras_dep.attacks.gradient_attack import GradientAttack
+from keras_dep.attacks.threat import Threat
 
 
 @export
@@ -12,10 +12,10 @@ class FGSM(GradientAttack):
     With `norm="L2"` the step is `epsilon * grad / |grad|`.
 
     Args:
-        epsilon: radius of the ball in pixel units; see `keras_dep.threat.Threat`.
+        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.threat.Threat`.
         norm: `"Linf"` or `"L2"`.
         **gradient: `loss`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
-            `keras_dep.attacks.gradient.GradientAttack`.
+            `keras_dep.attacks.gradient_attack.GradientAttack`.
 
     Raises:
         ValueError: an argument outside its limits.

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_dep import _backend
 from keras_dep._internal import compilation
-from keras_dep.attacks.estimators import Estimator
+from keras_dep.attacks.gradient_estimators import Estimator
 
 # Further apart than one pass through a model can draw.
 DRAWS_PER_LOOK = 4096

@@ -2,9 +2,9 @@
 
 from keras import ops
 
-from keras_dep._export import export
-from keras_dep.attacks.gradient import GradientAttack
-from keras_dep.threat import Threat
+from keras_dep._internal.export import export
+from keras_dep.attacks.gradient_attack import GradientAttack
+from keras_dep.attacks.threat import Threat
 
 
 @export
@@ -14,13 +14,13 @@ class MIFGSM(GradientAttack):
     Momentum carries the search past what is peculiar to one model, so its images transfer well.
 
     Args:
-        epsilon: radius of the ball in pixel units; see `keras_dep.threat.Threat`.
+        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.threat.Threat`.
         step_size: length of a step in pixel units.
         steps: number of steps, at least 1.
         decay: what the accumulated gradient keeps from step to step, at least 0.
         norm: `"Linf"` or `"L2"`.
         **gradient: `loss`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
-            `keras_dep.attacks.gradient.GradientAttack`.
+            `keras_dep.attacks.gradient_attack.GradientAttack`.
 
     Raises:
         ValueError: an argument outside its limits.

@@ -3,10 +3,10 @@
 import numpy as np
 from keras import ops
 
-from keras_dep._export import export
-from keras_dep.attacks.gradient import Attack
-from keras_dep.attacks.gradient import image_draws
-from keras_dep.threat import Threat
+from keras_dep._internal.export import export
+from keras_dep.attacks.gradient_attack import Attack
+from keras_dep.attacks.gradient_attack import image_draws
+from keras_dep.attacks.threat import Threat
 
 
 @export

@@ -1,8 +1,8 @@
 """Projected gradient descent."""
 
-from keras_dep._export import export
-from keras_dep.attacks.gradient import GradientAttack
-from keras_dep.threat import Threat
+from keras_dep._internal.export import export
+from keras_dep.attacks.gradient_attack import GradientAttack
+from keras_dep.attacks.threat import Threat
 
 
 @export
@@ -10,7 +10,7 @@ class PGD(GradientAttack):
     """Steps up the gradient, each followed by the projection onto ball and pixel range.
 
     Args:
-        epsilon: radius of the ball in pixel units; see `keras_dep.threat.Threat`.
+        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.threat.Threat`.
         step_size: length of a step in pixel units; the paper uses 0.01 at 8/255.
         steps: number of steps, at least 1.
         random_start: start from a random point of the ball.
@@ -18,7 +18,7 @@ class PGD(GradientAttack):
             wrong class is kept.
         norm: `"Linf"` or `"L2"`.
         **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
-            `keras_dep.attacks.gradient.GradientAttack`.
+            `keras_dep.attacks.gradient_attack.GradientAttack`.
 
     Raises:
         ValueError: an argument outside its limits.

@@ -5,11 +5,11 @@ import math
 import numpy as np
 from keras import ops
 
-from keras_dep._export import export
 from keras_dep._internal import validation
-from keras_dep.attacks.gradient import Attack
-from keras_dep.attacks.gradient import image_draws
-from keras_dep.threat import Threat
+from keras_dep._internal.export import export
+from keras_dep.attacks.gradient_attack import Attack
+from keras_dep.attacks.gradient_attack import image_draws
+from keras_dep.attacks.threat import Threat
 
 POINTS = ("corners", "uniform")
 
@@ -22,7 +22,7 @@ class RandomSearch(Attack):
     point it is uniform noise.
 
     Args:
-        epsilon: radius of the ball in pixel units; see `keras_dep.threat.Threat`.
+        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.threat.Threat`.
         draws: points per image, at least 1.
         points: `"corners"`, every pixel moved by `epsilon` up or down, or `"uniform"`, any point of
             the ball alike. An L2 ball has no corners, and its surface stands for them.

@@ -6,7 +6,7 @@ import inspect
 import keras
 
 from keras_dep._internal import compilation
-from keras_dep.threat import Threat
+from keras_dep.attacks.threat import Threat
 
 
 def from_config(config, **objects):

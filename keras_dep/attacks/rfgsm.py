@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from keras_dep._export import export
-from keras_dep.attacks.gradient import GradientAttack
-from keras_dep.attacks.gradient import image_draws
-from keras_dep.threat import Threat
+from keras_dep._internal.export import export
+from keras_dep.attacks.gradient_attack import GradientAttack
+from keras_dep.attacks.gradient_attack import image_draws
+from keras_dep.attacks.threat import Threat
 
 
 @export
@@ -19,7 +19,7 @@ class RFGSM(GradientAttack):
         step_size: length of the random step and of each gradient step; default `epsilon / 2`.
         steps: gradient steps, at least 1.
         **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
-            `keras_dep.attacks.gradient.GradientAttack`.
+            `keras_dep.attacks.gradient_attack.GradientAttack`.
 
     Raises:
         ValueError: an argument outside its limits.

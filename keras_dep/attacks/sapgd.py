@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_dep._export import export
+from keras_dep._internal.export import export
 from keras_dep.attacks.adaptive import AdaptiveAttack
 from keras_dep.attacks.adaptive import stages
 
@@ -20,7 +20,7 @@ class SAPGD(AdaptiveAttack):
         steps: gradient steps, at least 1.
         restarts: independent searches, at least 1.
         **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
-            `keras_dep.attacks.gradient.GradientAttack`.
+            `keras_dep.attacks.gradient_attack.GradientAttack`.
 
     Raises:
         ValueError: an argument outside its limits, or a model that does not suit them.

@@ -3,12 +3,12 @@
 import numpy as np
 from keras import ops
 
-from keras_dep._export import export
 from keras_dep._internal import validation
-from keras_dep.attacks import objectives
-from keras_dep.attacks.gradient import Attack
-from keras_dep.attacks.gradient import image_draws
-from keras_dep.threat import Threat
+from keras_dep._internal.export import export
+from keras_dep.attacks import losses
+from keras_dep.attacks.gradient_attack import Attack
+from keras_dep.attacks.gradient_attack import image_draws
+from keras_dep.attacks.threat import Threat
 
 
 @export
@@ -19,12 +19,12 @@ class SPSA(Attack):
     by the differences. What a defence hides from differentiation it does not hide from this.
 
     Args:
-        epsilon: radius of the ball in pixel units; see `keras_dep.threat.Threat`.
+        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.threat.Threat`.
         step_size: length of a step in pixel units.
         steps: number of steps, at least 1.
         directions: random directions per step, two questions each, at least 1.
         spacing: distance of both ends from the image in pixel units, in (0, 1].
-        loss: what is maximised, as in `keras_dep.attacks.gradient.GradientAttack`.
+        loss: what is maximised, as in `keras_dep.attacks.gradient_attack.GradientAttack`.
         seed: seed of the directions.
         targeted: labels name the class to be reached.
         norm: `"Linf"` or `"L2"`.
@@ -62,7 +62,7 @@ class SPSA(Attack):
             raise ValueError(f"spacing must lie in (0, 1]; received {spacing}; 0.01 is usual.")
         self.directions = validation.whole_number("directions", directions)
         self.spacing = spacing
-        self.loss = objectives.check(loss)
+        self.loss = losses.check(loss)
 
     def get_config(self):
         threat = self.threat
@@ -91,7 +91,7 @@ class SPSA(Attack):
             ends = ops.concatenate([images + self.spacing * corner, images - self.spacing * corner])
             outputs = model.predict_on_batch(ops.clip(ends, *self.threat.bounds))
             outputs = ops.convert_to_tensor(outputs)
-            value = objectives.aimed(self.loss, self.targeted, twice, outputs)
+            value = losses.aimed(self.loss, self.targeted, twice, outputs)
             there, back = ops.split(value, 2)
             rise = ops.reshape(there - back, (-1,) + (1,) * len(shape))
             estimate = estimate + rise * corner

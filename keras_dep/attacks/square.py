@@ -6,13 +6,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_dep import inference
-from keras_dep._export import export
 from keras_dep._internal import validation
-from keras_dep.attacks import bumps
-from keras_dep.attacks.gradient import Attack
-from keras_dep.attacks.gradient import image_draws
-from keras_dep.threat import Threat
+from keras_dep._internal.export import export
+from keras_dep.attacks import square_l2
+from keras_dep.attacks.gradient_attack import Attack
+from keras_dep.attacks.gradient_attack import image_draws
+from keras_dep.attacks.threat import Threat
+from keras_dep.models import inference
 
 # Queries of 10,000 after which the share of changed pixels halves.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -27,7 +27,7 @@ class Square(Attack):
     a network that hides its gradient does not stop it. Each image has draws of its own.
 
     Args:
-        epsilon: radius of the ball in pixel units; see `keras_dep.threat.Threat`.
+        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.threat.Threat`.
         queries: squares to try, at least 1, after the start.
         share: share of the pixels in the first squares, in (0, 1].
         seed: seed of the draws.
@@ -96,7 +96,7 @@ class Square(Attack):
     def _first(self, draw, clean):
         """What the search of one image starts from."""
         if self.threat.norm == "L2":
-            change = bumps.first_bumps(draw, clean.shape, self.threat.epsilon)
+            change = square_l2.first_bumps(draw, clean.shape, self.threat.epsilon)
         else:
             change = np.float32(self.threat.epsilon) * draw_stripes(draw, clean.shape)
         return np.clip(clean + change, *self.threat.bounds)
@@ -105,8 +105,8 @@ class Square(Attack):
         """What it tries next."""
         epsilon = np.float32(self.threat.epsilon)
         if self.threat.norm == "L2":
-            side = bumps.odd_side(side, clean.shape[:2])
-            change = bumps.moved_bump(draw, best - clean, epsilon, side)
+            side = square_l2.odd_side(side, clean.shape[:2])
+            change = square_l2.moved_bump(draw, best - clean, epsilon, side)
             return np.clip(clean + change, *self.threat.bounds)
         painted = best + 2 * epsilon * draw_square(draw, clean.shape, side)
         return np.clip(np.clip(painted, clean - epsilon, clean + epsilon), *self.threat.bounds)

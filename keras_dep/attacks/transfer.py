@@ -1,8 +1,8 @@
 """Black box by substitute: images made for other models."""
 
-from keras_dep._export import export
+from keras_dep._internal.export import export
 from keras_dep.attacks import record
-from keras_dep.attacks.gradient import Attack
+from keras_dep.attacks.gradient_attack import Attack
 
 # Of a record, what is not the attack's on the substitutes.
 _ITS_OWN = ("crafted_by", "substitutes")

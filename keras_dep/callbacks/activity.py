@@ -4,10 +4,10 @@ import dataclasses
 
 import keras
 
-from keras_dep.activity import EDGES
-from keras_dep.activity import Activity
-from keras_dep.activity import ActivityProbe
-from keras_dep.activity import LayerActivity
+from keras_dep.profiling.activity import EDGES
+from keras_dep.profiling.activity import Activity
+from keras_dep.profiling.activity import ActivityProbe
+from keras_dep.profiling.activity import LayerActivity
 
 
 class ActivityLog(keras.callbacks.Callback):
@@ -27,7 +27,7 @@ class ActivityLog(keras.callbacks.Callback):
         network: the model to measure where it is not the one in `fit`.
 
     Attributes:
-        history: list of `keras_dep.activity.Activity`, one per epoch.
+        history: list of `keras_dep.profiling.activity.Activity`, one per epoch.
 
     Example:
 

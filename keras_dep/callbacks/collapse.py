@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from keras_dep import inference
 from keras_dep._internal import validation
+from keras_dep.models import inference
 
 
 class CollapseWatch(keras.callbacks.Callback):

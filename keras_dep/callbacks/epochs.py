@@ -5,7 +5,7 @@ import re
 
 import keras
 
-from keras_dep import stored
+from keras_dep._internal import model_files
 
 _NAME = re.compile(r"(\d+)\.weights\.h5")
 
@@ -13,9 +13,9 @@ _NAME = re.compile(r"(\d+)\.weights\.h5")
 class EpochWeights(keras.callbacks.Callback):
     """Keeps a network's weights ahead of training and behind every epoch, one file each.
 
-    Each file is whole or absent and has its checksum beside it, see `keras_dep.stored`. A resumed
-    run goes on with them. List it before `ResumeState`, so that an epoch that counts as done has
-    its file.
+    Each file is whole or absent and has its checksum beside it, see
+    `keras_dep._internal.model_files`. A resumed run goes on with them. List it before
+    `ResumeState`, so that an epoch that counts as done has its file.
 
     Args:
         folder: where; created. `kept` finds the files.
@@ -50,7 +50,7 @@ class EpochWeights(keras.callbacks.Callback):
         # Reading it brings weights back that a JAX epoch keeps to itself.
         model = self.model
         path = os.path.join(self.folder, f"{epochs_completed}.weights.h5")
-        stored.save_weights(self.network or model, path)
+        model_files.save_weights(self.network or model, path)
 
 
 def kept(folder):

@@ -7,9 +7,9 @@ import warnings
 
 import keras
 
-from keras_dep import alignment
-from keras_dep.curvature import Hessian
-from keras_dep.spectrum.vectors import NotFinite
+from keras_dep.curvature import alignment
+from keras_dep.curvature.flat_vectors import NotFinite
+from keras_dep.curvature.operators import Hessian
 
 # What of an alignment is a number for all weights together.
 ALIGNED = tuple(f.name for f in dataclasses.fields(alignment.Alignment) if f.name != "layers")
@@ -24,8 +24,8 @@ class HessianSpectrum(keras.callbacks.Callback):
     finite is reported and skipped. It follows the model in `fit`: another one, another loss or
     other trainable weights than at the last measurement are compiled anew.
 
-    With `align`, also the fields of `keras_dep.alignment.Alignment`, as `hessian/<field>`, and
-    `hessian/cosine/<path>` of each weight that `DEP` projects, or would.
+    With `align`, also the fields of `keras_dep.curvature.alignment.Alignment`, as
+    `hessian/<field>`, and `hessian/cosine/<path>` of each weight that `DEP` projects, or would.
 
     Args:
         x: inputs of the batch.

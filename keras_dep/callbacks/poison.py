@@ -20,9 +20,9 @@ class PoisonInjection(keras.callbacks.Callback):
     Args:
         schedule: a `keras_dep.PoisonSchedule`.
         source: function `(epoch, number) -> (x, y)` or `(x, y, sample_weight)` that gives the
-            batch, for example a `keras_dep.hetero.PoisonSource`; `None` when the data set itself
-            holds the poisoned batches in place of ordinary ones, and this callback only reports
-            them.
+            batch, for example a `keras_dep.training.adversarial.PoisonSource`; `None` when the data
+            set itself holds the poisoned batches in place of ordinary ones, and this callback only
+            reports them.
         attack: attack that perturbs the extra batch under the weights of the moment, or `None` to
             insert it as it is.
         watch: a `keras_dep.callbacks.CollapseWatch` to ask before and after each poisoned batch.
@@ -42,7 +42,7 @@ class PoisonInjection(keras.callbacks.Callback):
     Example:
 
     >>> import numpy as np
-    >>> from keras_dep.poison import PoisonSchedule
+    >>> from keras_dep.training.poison_schedule import PoisonSchedule
     >>> extra = lambda epoch, number: (np.ones((2, 3), "float32"), np.ones((2, 1), "float32"))
     >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     >>> model.compile("sgd", "mse")

@@ -15,7 +15,7 @@ import warnings
 import keras
 import numpy as np
 
-from keras_dep import durable
+from keras_dep._internal import atomic_io
 
 MAGIC = b"KDEPRUN1"
 _PREFIX = struct.Struct("<8sQ")
@@ -40,8 +40,8 @@ class ResumeState(keras.callbacks.Callback):
         callbacks: objects whose counters belong to the run, as a list, or as a dict from name to
             object. Each has `get_state() -> JSON-able dict` and `set_state(dict)`. The latter is
             called by `restore` and again when training begins, as callbacks often start anew there.
-        data: data set that counts its epochs in an attribute `epoch`, such as `keras_dep.Batches`;
-            `restore` sets it to the epoch that comes next.
+        data: data set that counts its epochs in an attribute `epoch`, such as
+            `keras_dep.data.Batches`; `restore` sets it to the epoch that comes next.
         metadata: JSON-able dict of what identifies the run, such as its flags. `restore` refuses a
             state with another one.
 
@@ -174,7 +174,7 @@ class ResumeState(keras.callbacks.Callback):
         text = _to_json(header, "get_state() and the logs").encode()
         path = self.paths[epochs_completed % 2]
         try:
-            with durable.whole_file(path) as unfinished:
+            with atomic_io.whole_file(path) as unfinished:
                 _write(unfinished, [_PREFIX.pack(MAGIC, len(text)), text], arrays)
         except OSError as error:
             raise OSError(
@@ -348,11 +348,11 @@ def _check_participants(callbacks):
 def _check_writable(path):
     folder = os.path.dirname(path)
     try:
-        durable.try_folder(folder)
+        atomic_io.try_folder(folder)
     except OSError as error:
         raise ValueError(
             f"path must be in a folder that can be written; received {path} ({error}; "
-            f"{durable.free_bytes(folder)} bytes free); choose another path or mend its "
+            f"{atomic_io.free_bytes(folder)} bytes free); choose another path or mend its "
             "permissions."
         ) from error
 

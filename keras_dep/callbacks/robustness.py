@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from keras_dep import attacks
-from keras_dep import inference
 from keras_dep._internal import validation
-from keras_dep.attacks.gradient import random_states_kept
+from keras_dep.attacks.gradient_attack import random_states_kept
+from keras_dep.models import inference
 
 
 class RobustnessLog(keras.callbacks.Callback):

@@ -1,6 +1,6 @@
 """Removal of the leading singular component of a gradient, as pure functions on tensors."""
 
-from keras_dep.deflation.components import leading_components
+from keras_dep.deflation.lanczos import leading_components
 from keras_dep.deflation.projection import deflate
 from keras_dep.deflation.projection import deflate_all
 from keras_dep.deflation.projection import matricise

@@ -10,8 +10,8 @@ import keras
 from keras import ops
 
 from keras_dep import _backend
-from keras_dep.deflation.components import BASIS
-from keras_dep.deflation.components import leading_components
+from keras_dep.deflation.lanczos import BASIS
+from keras_dep.deflation.lanczos import leading_components
 
 # Numbers that the bases of a group may always take.
 ROOM = 2**18
@@ -114,7 +114,7 @@ def deflate_all(gradients, output_axes):
     for group in _groups([(*matrix.shape, matrix.dtype) for matrix in matrices]):
         components = leading_components(*(matrices[index] for index in group))
         for index, (left, right, share, value) in zip(group, components):
-            rest = _backend.less_outer(matrices[index], left, right)
+            rest = _backend.subtract_rank_one(matrices[index], left, right)
             deflated = _unfolded(rest, gradients[index].shape, *sides[index])
             results[index] = ops.cast(deflated, gradients[index].dtype), share, value
     return results

@@ -1,14 +1,14 @@
 """Robustness of a model in one call, with everything that decides the number beside it."""
 
-from keras_dep.evaluation.checklist import checklist
-from keras_dep.evaluation.checklist import checklist_table
-from keras_dep.evaluation.figures import draw_sweep
-from keras_dep.evaluation.figures import side_by_side
-from keras_dep.evaluation.health import gradient_health
+from keras_dep.evaluation.accuracy import robust_accuracy
+from keras_dep.evaluation.evaluate import evaluate
 from keras_dep.evaluation.intervals import wilson
-from keras_dep.evaluation.measure import robust_accuracy
-from keras_dep.evaluation.released import released_protocol
-from keras_dep.evaluation.run import evaluate
+from keras_dep.evaluation.obfuscation.checklist import checklist
+from keras_dep.evaluation.obfuscation.checklist import checklist_table
+from keras_dep.evaluation.obfuscation.health import gradient_health
+from keras_dep.evaluation.plots import draw_sweep
+from keras_dep.evaluation.plots import side_by_side
+from keras_dep.evaluation.reference_protocol import released_protocol
 from keras_dep.evaluation.sweeps import epsilon_sweep
 from keras_dep.evaluation.sweeps import step_sweep
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_dep.substitution import spiking_layers
+from keras_dep.layers.overrides import spiking_layers
 
 # Who wrote `call` says nothing of what these compute: they run code of others.
 WRAPPERS = (

@@ -2,8 +2,8 @@
 
 import os
 
-from keras_dep import provenance
-from keras_dep import records
+from keras_dep._internal import fingerprint
+from keras_dep._internal import records
 
 OTHER = "choose another file"
 # Interval and accuracy of an attack that saw only what others left standing are none.
@@ -71,7 +71,7 @@ def _read(file, what, protocol, first, unfinished, finished):
     mend = f"it is not {what}; {OTHER}"
     is_finished = records.read(file, first, mend).get("finished")
     record = records.read(file, finished if is_finished else unfinished, mend)
-    provenance.refuse_other(file, what, record["protocol"], records.plain(protocol), OTHER)
+    fingerprint.refuse_other(file, what, record["protocol"], records.plain(protocol), OTHER)
     return record
 
 

@@ -2,10 +2,10 @@
 
 from keras_dep import attacks
 from keras_dep import surrogates
+from keras_dep.attacks.threat import USUAL_RADII
+from keras_dep.attacks.threat import Threat
 from keras_dep.evaluation import coverage
-from keras_dep.substitution import spiking_layers
-from keras_dep.threat import USUAL_RADII
-from keras_dep.threat import Threat
+from keras_dep.layers.overrides import spiking_layers
 
 SUITES = ("quick", "paper", "reliable")
 ESTIMATORS = ("hart", "rga", "bptr", "pdsg", "conversion")
@@ -43,7 +43,7 @@ def build(
     Args:
         suite: one of `SUITES`.
         norm: ball of every attack, `"Linf"` or `"L2"`.
-        epsilon: its radius, see `keras_dep.threat.Threat`; default: 8/255, for `"L2"` 0.5.
+        epsilon: its radius, see `keras_dep.attacks.threat.Threat`; default: 8/255, for `"L2"` 0.5.
         seed: seed of every attack.
         classes: number of classes; the logit ratio needs three.
         spiking: whether the model has spikes to be derived by other surrogates.
@@ -51,8 +51,8 @@ def build(
         samples: gradients to average, for models that draw at random.
         substitutes: models to transfer from.
         **derivative: `estimator`, `surrogate`, `width` of the white-box attacks of `quick` and
-            `paper`, as in `keras_dep.attacks.gradient.GradientAttack`; the reliable suite tries all
-            of them.
+            `paper`, as in `keras_dep.attacks.gradient_attack.GradientAttack`; the reliable suite
+            tries all of them.
 
     Returns:
         Dictionary from name to attack.

@@ -1,7 +1,7 @@
 """Accuracy along the radius of the ball and along the number of steps."""
 
 from keras_dep import attacks
-from keras_dep.evaluation import measure
+from keras_dep.evaluation import accuracy
 from keras_dep.evaluation import suites
 
 # Of the paper's Figures 3 and 4, and as wide a reach of lengths.
@@ -41,7 +41,7 @@ def epsilon_sweep(
         seed: seed of the starts.
         batch_size: images at a time.
         **derivative: `estimator`, `surrogate`, `width` in the white box, as in
-            `keras_dep.attacks.gradient.GradientAttack`.
+            `keras_dep.attacks.gradient_attack.GradientAttack`.
 
     Returns:
         List of rows, dictionaries of `attack`, `norm`, `epsilon`, and what
@@ -125,13 +125,13 @@ def _transferred(chosen, substitutes):
 
 
 def _rows(model, images, labels, norm, points, batch_size):
-    images, labels = measure.check_data(model, images, labels, batch_size)
+    images, labels = accuracy.check_data(model, images, labels, batch_size)
     return [
         {
             "attack": name,
             "norm": norm,
             axis: value,
-            **measure.robust_accuracy(model, attack, images, labels, batch_size),
+            **accuracy.robust_accuracy(model, attack, images, labels, batch_size),
         }
         for axis, value, chosen in points
         for name, attack in chosen.items()

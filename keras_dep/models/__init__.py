@@ -1,6 +1,7 @@
 """Spiking networks by name."""
 
+from keras_dep.models.per_step_inputs import with_frames
 from keras_dep.models.registry import build
 from keras_dep.models.registry import names
 
-__all__ = ["build", "names"]
+__all__ = ["build", "names", "with_frames"]

@@ -5,10 +5,10 @@ import math
 import keras
 from keras import layers
 
-from keras_dep.models.cells import Cells
-from keras_dep.models.pooling import AveragePooling2D
-from keras_dep.models.residual import SkipInit
-from keras_dep.models.standardized import ScaledStandardizedConv2D
+from keras_dep.layers.pooling import AveragePooling2D
+from keras_dep.layers.residual import SkipInit
+from keras_dep.layers.weight_standardization import ScaledStandardizedConv2D
+from keras_dep.models.builder import NetworkBuilder
 
 # Blocks in each of the four stages.
 BLOCKS = {"nf_resnet18": (2, 2, 2, 2), "nf_resnet34": (3, 4, 6, 3)}
@@ -32,8 +32,8 @@ def nf_resnet(name, input_shape, num_classes, **options):
             configured to `channels_first`; the stem, which quarters the map, is made for 224 x 224.
         num_classes: number of classes, at least 2.
         **options: `timesteps`, `neuron`, `encoder`, `normalization`, `dropout`, `spiking`, `mean`
-            and `std`, as in `keras_dep.models.cells.Cells`; dropout acts before the dense layer,
-            and there is nothing to normalise.
+            and `std`, as in `keras_dep.models.builder.NetworkBuilder`; dropout acts before the
+            dense layer, and there is nothing to normalise.
 
     Returns:
         A `keras.Model` from pixels in [0, 1] to logits `(batch, timesteps, num_classes)`.
@@ -48,7 +48,7 @@ def nf_resnet(name, input_shape, num_classes, **options):
     >>> nf_resnet("nf_resnet18", (32, 32, 3), num_classes=10).output_shape
     (None, 4, 10)
     """
-    cells = Cells(**options)
+    cells = NetworkBuilder(**options)
     inputs, x = cells.image(input_shape)
     x = _convolve(cells, x, WIDTHS[0], size=7, strides=2)
     x = AveragePooling2D(3, 2)(layers.ZeroPadding2D(1)(x))

@@ -43,8 +43,8 @@ def build(name, **options):
         name: one of `names()`.
         **options: `input_shape` and `num_classes`, and on request `timesteps`, `neuron`, `encoder`,
             `normalization`, `dropout`, `spiking`, `mean` and `std`, as in
-            `keras_dep.models.cells.Cells`. `spiking=False` gives the network's twin of ReLUs, whose
-            weights fit this one's and the other way round.
+            `keras_dep.models.builder.NetworkBuilder`. `spiking=False` gives the network's twin of
+            ReLUs, whose weights fit this one's and the other way round.
 
     Returns:
         A `keras.Model` from images `(batch, height, width, channels)` in [0, 1], or with

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from keras_dep.models.cells import Cells
+from keras_dep.models.builder import NetworkBuilder
 
 # Blocks in each of the four stages.
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
@@ -24,8 +24,8 @@ def preactivation_resnet(name, input_shape, num_classes, **options):
             configured to `channels_first`; the stem is made for small images such as 32 x 32.
         num_classes: number of classes, at least 2.
         **options: `timesteps`, `neuron`, `encoder`, `normalization`, `dropout`, `spiking`, `mean`
-            and `std`, as in `keras_dep.models.cells.Cells`; dropout acts inside the blocks and
-            before the dense layer.
+            and `std`, as in `keras_dep.models.builder.NetworkBuilder`; dropout acts inside the
+            blocks and before the dense layer.
 
     Returns:
         A `keras.Model` from pixels in [0, 1] to logits `(batch, timesteps, num_classes)`.
@@ -42,7 +42,7 @@ def preactivation_resnet(name, input_shape, num_classes, **options):
     """
     if name not in BLOCKS:
         raise ValueError(f"name must be one of {', '.join(BLOCKS)}; received {name!r}.")
-    cells = Cells(**options)
+    cells = NetworkBuilder(**options)
     inputs, x = cells.image(input_shape)
     x = cells.convolve(x, WIDTHS[0], use_bias=False)
     for stage, (width, count) in enumerate(zip(WIDTHS, BLOCKS[name])):

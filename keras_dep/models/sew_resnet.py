@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from keras_dep.models.cells import Cells
+from keras_dep.models.builder import NetworkBuilder
 
 # Blocks in each of the four stages.
 BLOCKS = {"sew_resnet18": (2, 2, 2, 2)}
@@ -22,7 +22,8 @@ def sew_resnet(name, input_shape, num_classes, **options):
             configured to `channels_first`; the stem, which quarters the map, is made for 224 x 224.
         num_classes: number of classes, at least 2.
         **options: `timesteps`, `neuron`, `encoder`, `normalization`, `dropout`, `spiking`, `mean`
-            and `std`, as in `keras_dep.models.cells.Cells`; dropout acts before the dense layer.
+            and `std`, as in `keras_dep.models.builder.NetworkBuilder`; dropout acts before the
+            dense layer.
 
     Returns:
         A `keras.Model` from pixels in [0, 1] to logits `(batch, timesteps, num_classes)`.
@@ -37,7 +38,7 @@ def sew_resnet(name, input_shape, num_classes, **options):
     >>> sew_resnet("sew_resnet18", (32, 32, 3), num_classes=10).output_shape
     (None, 4, 10)
     """
-    cells = Cells(**options)
+    cells = NetworkBuilder(**options)
     inputs, x = cells.image(input_shape)
     x = _fire(cells, x, WIDTHS[0], size=7, strides=2)
     # Spikes are not negative, so that zeros beside the map never are the greatest.

@@ -3,9 +3,9 @@
 import keras
 from keras import layers
 
-from keras_dep.models.cells import Cells
-from keras_dep.models.pooling import AveragePooling2D
-from keras_dep.models.pooling import PooledTo
+from keras_dep.layers.pooling import AveragePooling2D
+from keras_dep.layers.pooling import PooledTo
+from keras_dep.models.builder import NetworkBuilder
 
 # Numbers are output channels of 3x3 convolutions; "M" halves the map by average pooling.
 STAGES = {
@@ -34,7 +34,7 @@ def spiking_vgg(name, input_shape, num_classes, **options):
             configured to `channels_first`.
         num_classes: number of classes, at least 2.
         **options: `timesteps`, `neuron`, `encoder`, `normalization`, `dropout`, `spiking`, `mean`
-            and `std`, as in `keras_dep.models.cells.Cells`.
+            and `std`, as in `keras_dep.models.builder.NetworkBuilder`.
 
     Returns:
         A `keras.Model` from pixels in [0, 1] to logits `(batch, timesteps, num_classes)`.
@@ -51,7 +51,7 @@ def spiking_vgg(name, input_shape, num_classes, **options):
     """
     if name not in STAGES:
         raise ValueError(f"name must be one of {', '.join(STAGES)}; received {name!r}.")
-    cells = Cells(**options)
+    cells = NetworkBuilder(**options)
     inputs, x = cells.image(input_shape)
     x = _maps(cells, x, STAGES[name])
     x = layers.Flatten()(PooledTo(HEAD_SIZE)(x))
@@ -70,7 +70,7 @@ def deep_headed_vgg(name, input_shape, num_classes, normalization="merged", **op
         input_shape: `(height, width, channels)`, or `(channels, height, width)` where Keras is
             configured to `channels_first`; the head's size grows with it.
         num_classes: number of classes, at least 2.
-        normalization: as in `keras_dep.models.cells.Cells`.
+        normalization: as in `keras_dep.models.builder.NetworkBuilder`.
         **options: the other options there.
 
     Returns:
@@ -86,7 +86,7 @@ def deep_headed_vgg(name, input_shape, num_classes, normalization="merged", **op
     >>> deep_headed_vgg("vgg11_rat", (8, 8, 3), num_classes=10).output_shape
     (None, 4, 10)
     """
-    cells = Cells(normalization=normalization, **options)
+    cells = NetworkBuilder(normalization=normalization, **options)
     inputs, x = cells.image(input_shape)
     x = layers.Flatten()(_maps(cells, x, DEEP_HEADED_STAGES[name]))
     for _ in range(2):

@@ -3,8 +3,8 @@
 import keras
 from keras import layers
 
-from keras_dep.models.cells import Cells
-from keras_dep.models.residual import WeightedSum
+from keras_dep.layers.residual import WeightedSum
+from keras_dep.models.builder import NetworkBuilder
 
 # Blocks in each of the three stages, and how much wider than 16, 32, 64 they are.
 SIZES = {"wrn16_4": (2, 4)}
@@ -24,7 +24,7 @@ def wide_resnet(name, input_shape, num_classes, normalization="merged", **option
         input_shape: `(height, width, channels)`, or `(channels, height, width)` where Keras is
             configured to `channels_first`; made for 32 x 32.
         num_classes: number of classes, at least 2.
-        normalization: as in `keras_dep.models.cells.Cells`.
+        normalization: as in `keras_dep.models.builder.NetworkBuilder`.
         **options: the other options there; dropout acts inside the blocks.
 
     Returns:
@@ -41,7 +41,7 @@ def wide_resnet(name, input_shape, num_classes, normalization="merged", **option
     (None, 4, 10)
     """
     count, factor = SIZES[name]
-    cells = Cells(normalization=normalization, **options)
+    cells = NetworkBuilder(normalization=normalization, **options)
     inputs, x = cells.image(input_shape)
     x = cells.convolve(x, WIDTHS[0], use_bias=False)
     for stage, width in enumerate(WIDTHS):

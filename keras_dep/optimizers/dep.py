@@ -6,9 +6,9 @@ import warnings
 from keras import ops
 
 from keras_dep import deflation
-from keras_dep._export import export
+from keras_dep._internal.export import export
 from keras_dep.optimizers import plan
-from keras_dep.optimizers.transform import GradientTransform
+from keras_dep.optimizers.base import GradientTransform
 
 RANK_ONE = ("keep", "remove")
 

@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from keras_dep import durable
+from keras_dep._internal import atomic_io
 from keras_dep.summaries import board
 from keras_dep.summaries import hparams
 from keras_dep.summaries import images as pictures
@@ -218,7 +218,7 @@ class EventWriter:
         try:
             yield
         except OSError as error:
-            place = f"{self.logdir!r} ({durable.free_bytes(self.logdir)} bytes free)"
+            place = f"{self.logdir!r} ({atomic_io.free_bytes(self.logdir)} bytes free)"
             raise OSError(error.errno, f"cannot write events to {place}: {error}") from error
         finally:
             self.seconds += time.perf_counter() - start

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from keras_dep import LIF
-from keras_dep import substitution
 from keras_dep._internal import compilation
+from keras_dep.layers import overrides
 
 X, Y = np.linspace(0, 1, 24).reshape(6, 4).astype("float32"), np.arange(6) % 3
 
@@ -62,9 +62,9 @@ def test_what_keras_does_with_a_model_changes_none_of_its_constants():
 def test_blocks_that_replace_a_rule_leave_the_constants_as_they_were():
     model = sequential()
     before = compilation.constants(model)
-    with substitution.surrogate_in_place(model, "arctan"):
+    with overrides.surrogate_in_place(model, "arctan"):
         assert compilation.constants(model) != before
-    with substitution.estimator_in_place(model, lambda layer, currents: currents):
+    with overrides.estimator_in_place(model, lambda layer, currents: currents):
         assert compilation.constants(model) != before
     assert compilation.constants(model) == before
 

@@ -10,10 +10,10 @@ import pytest
 from apps import attack
 from keras_dep import LIF
 from keras_dep import DirectEncoding
-from keras_dep import Steps
+from keras_dep import UnfoldTime
 from keras_dep import models
-from keras_dep import substitutes
-from keras_dep.settings import Settings
+from keras_dep.experiments import substitute_models
+from keras_dep.experiments.settings import Settings
 from keras_dep.summaries import board
 from keras_dep.summaries import read_scalars
 from keras_dep.summaries import reader
@@ -42,7 +42,7 @@ def model(tmp_path_factory):
         DirectEncoding(2),
         LIF(2),
         keras.layers.Dense(10),
-        Steps(2),
+        UnfoldTime(2),
     ]
     folder = tmp_path_factory.mktemp("run")
     keras.Sequential(body).save(folder / "model.keras")
@@ -278,13 +278,15 @@ def test_substitutes_are_trained_once_as_the_run_was(launch, capsys, tmp_path, m
 
 def test_settings_of_substitutes():
     settings = Settings(model="vgg5", seed=2**31 - 1, keep_epochs=True)
-    found = {kind: substitutes.settings_of(settings, kind) for kind in substitutes.KINDS}
+    found = {
+        kind: substitute_models.settings_of(settings, kind) for kind in substitute_models.KINDS
+    }
     assert {each.seed for each in found.values()} == {0}
     assert found["architecture"].model == "vgg11" and found["twin"].model == "vgg5"
     assert [kind for kind, each in found.items() if not each.spiking] == ["twin"]
     assert not any(each.keep_epochs or each.hessian_examples for each in found.values())
     for name in models.names():
-        assert name != substitutes.other_architecture(name) in models.names()
+        assert name != substitute_models.other_architecture(name) in models.names()
 
 
 def scalars_at(folder, tag):

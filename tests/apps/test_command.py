@@ -182,7 +182,7 @@ def test_a_mistake_of_ours_keeps_its_traceback():
 NOISY = """
 import os, sys
 from apps import command
-with command.alone("quiet").without_import_log():
+with command.alone("_internal/quiet").without_import_log():
     os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called\\n")
     os.write(2, b"I0000 00:00:1795872442.928789 7137 port.cc:153] oneDNN is on\\n")
     os.write(2, b"E0000 00:00:1795872442.928789 7137 a.cc:1] broken\\n")

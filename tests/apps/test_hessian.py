@@ -9,7 +9,7 @@ import pytest
 
 import keras_dep
 from apps import hessian
-from keras_dep.settings import Settings
+from keras_dep.experiments.settings import Settings
 from keras_dep.summaries import read_scalars
 
 BATCHES, SIZE, KINDS, SURROGATES = 2, 6, ("clean", "fgsm"), ("training", "arctan")
@@ -28,7 +28,7 @@ def runs(tmp_path_factory):
             keras.layers.Dense(8),
             keras_dep.LIF(2),
             keras.layers.Dense(10),
-            keras_dep.Steps(2),
+            keras_dep.UnfoldTime(2),
         ]
         (folder / name).mkdir()
         model = keras.Sequential(body)
@@ -99,7 +99,7 @@ def launch(runs, tmp_path):
 def test_a_mistake_is_one_line_before_anything_is_computed(
     launch, capsys, monkeypatch, tmp_path, arguments, words
 ):
-    monkeypatch.setattr("keras_dep.curvature_study.measure", None)
+    monkeypatch.setattr("keras_dep.studies.curvature.measure", None)
     assert launch(*arguments) == 2
     message = capsys.readouterr().err.strip().splitlines()
     assert len(message) == 1 and message[0].startswith("hessian: ") and words in message[0]
@@ -158,7 +158,7 @@ def test_table_files_and_figures(launch, runs, capsys, tmp_path):
             assert row[3] == f"{early['spectral_radius']:.4g}"
     # One of them by hand: the second batch, attacked through the run's own surrogate.
     model = keras.saving.load_model(runs / "dep" / "model.keras")
-    data = keras_dep.datasets.load("digits", test_examples=BATCHES * SIZE)
+    data = keras_dep.data.sources.load("digits", test_examples=BATCHES * SIZE)
     x, y = data.x_test[SIZE:].astype("float32") / 255, data.y_test[SIZE:]
     attacked = keras_dep.FGSM(epsilon=Settings().eval_epsilon)(model, x, y)
     seen = keras_dep.Hessian(

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_dep import APGD
-from keras_dep import SAPGD
+from keras_dep.attacks import APGD
+from keras_dep.attacks import SAPGD
 from keras_dep.attacks.adaptive import stages
-from keras_dep.attacks.gradient import image_draws
+from keras_dep.attacks.gradient_attack import image_draws
 from tests.attacks.test_gradient_attacks import CLASSES
 from tests.attacks.test_gradient_attacks import everything
 from tests.attacks.test_gradient_attacks import linear

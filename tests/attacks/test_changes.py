@@ -9,8 +9,8 @@ from keras import ops
 
 import keras_dep
 from keras_dep import attacks
-from keras_dep import inference
-from keras_dep.attacks import estimators
+from keras_dep.attacks import gradient_estimators
+from keras_dep.models import inference
 
 SHAPE, CLASSES, T = (5,), 3, 3
 
@@ -23,7 +23,7 @@ def network(**neurons):
         keras.layers.Dense(8),
         keras_dep.LIF(T, **{"tau": 4.0, **neurons}),
         keras.layers.Dense(CLASSES),
-        keras_dep.Steps(T),
+        keras_dep.UnfoldTime(T),
     ]
     model, draw = keras.Sequential(body), np.random.default_rng(0)
     model.set_weights([draw.normal(0, 1.0, w.shape).astype("float32") for w in model.weights])
@@ -97,7 +97,7 @@ def test_an_objective_of_ones_own_gets_its_own_gradient():
 def straight(factor):
     # Each call gives another class of the same name.
     @dataclasses.dataclass(frozen=True)
-    class Straight(estimators.BPTR):
+    class Straight(gradient_estimators.BPTR):
         scale: float = 1.0
 
         def spikes(self, layer, currents, numbers, memory):
@@ -148,12 +148,12 @@ def test_the_released_attack_follows_pixel_statistics():
         return keras.Sequential([keras.Input(SHAPE), layer, *model.layers])
 
     with pytest.warns(UserWarning):
-        attack = attacks.Released(attacks.FGSM(epsilon=0.1))
+        attack = attacks.ReferenceCodeAttack(attacks.FGSM(epsilon=0.1))
     model = normalised(0.5)
     before = attack(model, x, y)
     model.layers[0].mean = normalised(0.2).layers[0].mean
     found = attack(model, x, y)
     with pytest.warns(UserWarning):
-        fresh = attacks.Released(attacks.FGSM(epsilon=0.1))
+        fresh = attacks.ReferenceCodeAttack(attacks.FGSM(epsilon=0.1))
     np.testing.assert_array_equal(found, fresh(normalised(0.2), x, y))
     assert (found != before).any()

@@ -7,17 +7,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from keras import ops
 
-from keras_dep import APGD
-from keras_dep import BIM
 from keras_dep import FGSM
-from keras_dep import MIFGSM
 from keras_dep import PGD
-from keras_dep import SAPGD
-from keras_dep import Threat
+from keras_dep.attacks import APGD
 from keras_dep.attacks import APGDT
+from keras_dep.attacks import BIM
+from keras_dep.attacks import MIFGSM
+from keras_dep.attacks import SAPGD
 from keras_dep.attacks import SPSA
 from keras_dep.attacks import RandomSearch
-from keras_dep.attacks.gradient import random_offset
+from keras_dep.attacks import Threat
+from keras_dep.attacks.gradient_attack import random_offset
 from tests.attacks.test_gradient_attacks import linear
 from tests.attacks.test_gradient_attacks import linear_gradient
 from tests.attacks.test_gradient_attacks import logits

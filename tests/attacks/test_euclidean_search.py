@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from keras_dep.attacks import RandomSearch
 from keras_dep.attacks import Square
-from keras_dep.attacks import bumps
+from keras_dep.attacks import square_l2
 from tests.attacks.test_black_box import broken
 from tests.attacks.test_black_box import problem
 
@@ -27,24 +27,24 @@ def length(change):
 )
 def test_changes_have_the_length_that_is_theirs(rows, columns, channels, side, seed):
     draw, shape = np.random.default_rng(seed), (rows, columns, channels)
-    change = bumps.first_bumps(draw, shape, 0.7)
+    change = square_l2.first_bumps(draw, shape, 0.7)
     assert length(change[None]) == pytest.approx(0.7, rel=1e-5)
-    side = bumps.odd_side(side, shape[:2])
+    side = square_l2.odd_side(side, shape[:2])
     assert side <= min(shape[:2])
-    moved = bumps.moved_bump(draw, 0.5 * change, np.float32(0.7), side)
+    moved = square_l2.moved_bump(draw, 0.5 * change, np.float32(0.7), side)
     assert moved.dtype == np.float32 and length(moved[None]) == pytest.approx(0.7, rel=1e-5)
 
 
 def test_a_bump_is_a_peak_beside_a_trough():
-    assert bumps.bump(1).tolist() == [[-1]]
-    shape = bumps.bump(7)
+    assert square_l2.bump(1).tolist() == [[-1]]
+    shape = square_l2.bump(7)
     assert np.square(shape).sum() == pytest.approx(1, rel=1e-6)
     assert (shape[:3] > 0).all() and (shape[3:] < 0).all()
     # Rings of the peak, three by seven around (1, 3), add up 1, 1/4, 1/9 and 1/16 from outside.
     rings = np.cumsum([1 / 16, 1 / 9, 1 / 4, 1])
     np.testing.assert_allclose(shape[1, :4] / shape[1, 3], rings / rings[-1], rtol=1e-5)
-    assert bumps.odd_side(2, (9, 9)) == 3 and bumps.odd_side(6, (9, 9)) == 7
-    assert bumps.odd_side(9, (8, 9)) == 8
+    assert square_l2.odd_side(2, (9, 9)) == 3 and square_l2.odd_side(6, (9, 9)) == 7
+    assert square_l2.odd_side(9, (8, 9)) == 8
 
 
 def test_square_nears_the_worst_point_without_a_gradient():

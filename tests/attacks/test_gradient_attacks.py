@@ -16,9 +16,9 @@ from keras_dep import DirectEncoding
 from keras_dep import MeanLogitAccuracy
 from keras_dep import MeanLogitCrossentropy
 from keras_dep import RateEncoding
-from keras_dep import Steps
-from keras_dep import TimeSharedDropout
-from keras_dep.attacks.gradient import random_offset
+from keras_dep import UnfoldTime
+from keras_dep.attacks.gradient_attack import random_offset
+from keras_dep.layers import TimeSharedDropout
 
 FEATURES, CLASSES, COUNT, T = 6, 4, 32, 3
 
@@ -64,7 +64,7 @@ def spiking():
             TimeSharedDropout(0.5, T, seed=3),
             layers.Flatten(),
             layers.Dense(CLASSES),
-            Steps(T),
+            UnfoldTime(T),
         ]
     )
     model.compile(
@@ -142,7 +142,7 @@ def test_per_step_logits_are_averaged_first():
     model, kernel, bias = linear()
     x, y = problem()
     inputs = keras.Input((FEATURES,))
-    steps = Steps(T)(model(DirectEncoding(T)(inputs)))
+    steps = UnfoldTime(T)(model(DirectEncoding(T)(inputs)))
     wide = keras.Model(inputs, steps)
     assert wide.output_shape == (None, T, CLASSES)
     attack = PGD(epsilon=0.1, step_size=0.03, steps=3)

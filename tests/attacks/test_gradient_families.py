@@ -6,15 +6,15 @@ import pytest
 from keras import layers
 from keras import ops
 
-from keras_dep import APGD
 from keras_dep import FGSM
 from keras_dep import LIF
 from keras_dep import PGD
 from keras_dep import PLIF
-from keras_dep import SAPGD
 from keras_dep import DirectEncoding
-from keras_dep import Steps
-from keras_dep.attacks import objectives
+from keras_dep import UnfoldTime
+from keras_dep.attacks import APGD
+from keras_dep.attacks import SAPGD
+from keras_dep.attacks import losses
 from tests.attacks.test_gradient_attacks import CLASSES
 from tests.attacks.test_gradient_attacks import FEATURES
 from tests.attacks.test_gradient_attacks import linear
@@ -33,7 +33,7 @@ def spiking(neuron=LIF, **options):
         DirectEncoding(T),
         neuron(T, **options),
         layers.Dense(CLASSES, kernel_initializer=wide),
-        Steps(T),
+        UnfoldTime(T),
     ]
     return keras.Sequential(body)
 
@@ -59,8 +59,8 @@ def test_losses_in_float64():
         "margin": wrong - right,
         "dlr": (wrong - right) / (ranked[:, -1] - ranked[:, -3]),
     }
-    assert set(expected) == set(objectives.LOSSES)
-    for name, loss in objectives.LOSSES.items():
+    assert set(expected) == set(losses.LOSSES)
+    for name, loss in losses.LOSSES.items():
         found = loss(ops.convert_to_tensor(labels), ops.convert_to_tensor(steps, "float32"))
         np.testing.assert_allclose(ops.convert_to_numpy(found), expected[name], rtol=1e-4)
 

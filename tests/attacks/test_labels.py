@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_dep import attacks
-from keras_dep import inference
+from keras_dep.models import inference
 from tests.attacks.test_guarantees import BUILDERS
 from tests.attacks.test_guarantees import MODEL
 from tests.attacks.test_guarantees import images
@@ -48,7 +48,7 @@ def test_every_form_gives_the_same_gradient_and_released_images():
     inputs = keras.Input(x.shape[1:])
     normalised = keras.Model(inputs, MODEL(keras.layers.Normalization(mean=0, variance=1)(inputs)))
     with pytest.warns(UserWarning):
-        released = attacks.Released(attacks.FGSM(epsilon=0.1))
+        released = attacks.ReferenceCodeAttack(attacks.FGSM(epsilon=0.1))
     shown, answers = released(normalised, x, y), released.answers(normalised, x, y)
     for given in FORMS.values():
         found = attacks.FGSM(loss="margin").gradient(MODEL, x, given(y))

@@ -62,7 +62,7 @@ def test_the_released_attack_comes_back():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         inner = attacks.PGD(epsilon=0.3, norm="L2", steps=2, loss="margin")
-        attack = attacks.Released(inner, stale_state=False)
+        attack = attacks.ReferenceCodeAttack(inner, stale_state=False)
         again = attacks.from_config(kept(attack.get_config()))
     assert again.attack.get_config() == inner.get_config() and again.stale_state is False
 

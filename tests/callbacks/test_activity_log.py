@@ -14,7 +14,7 @@ from keras_dep.summaries import read_scalars
 
 def test_logs_history_and_event_file(tmp_path, capsys):
     neurons = keras_dep.LIF(2, threshold=0.2, name="neurons")
-    head = [keras.layers.Dense(3, name="head"), keras_dep.Steps(2)]
+    head = [keras.layers.Dense(3, name="head"), keras_dep.UnfoldTime(2)]
     body = [keras.layers.Dense(6, name="body"), keras_dep.DirectEncoding(2), neurons]
     model = keras.Sequential([keras.Input((4,)), *body, *head])
     model.compile(keras.optimizers.SGD(0.1), keras_dep.MeanLogitCrossentropy())
@@ -22,7 +22,7 @@ def test_logs_history_and_event_file(tmp_path, capsys):
     with EventWriter(tmp_path) as writer:
         log = ActivityLog(x, writer)
         fitted = model.fit(x, np.arange(8) % 3, batch_size=4, epochs=2, callbacks=[log], verbose=2)
-    now = keras_dep.ActivityProbe(model)(x)
+    now = keras_dep.profiling.ActivityProbe(model)(x)
     rates = [activity.spike_rate for activity in log.history]
     assert log.history[-1] == now and len(rates) == 2 and now.spike_rate > 0
     restored = ActivityLog(x)
@@ -45,7 +45,7 @@ def two_models():
         body = [keras_dep.DirectEncoding(2), keras.layers.Dense(6)]
         neurons = keras_dep.LIF(2, threshold=threshold)
         model = keras.Sequential(
-            [keras.Input((4,)), *body, neurons, keras.layers.Dense(3), keras_dep.Steps(2)]
+            [keras.Input((4,)), *body, neurons, keras.layers.Dense(3), keras_dep.UnfoldTime(2)]
         )
         model.compile(keras.optimizers.SGD(0.1), keras_dep.MeanLogitCrossentropy())
         yield model
@@ -56,7 +56,7 @@ def test_it_measures_the_model_in_fit():
     log, rates = ActivityLog(x), []
     for model in two_models():
         model.fit(x, np.arange(8) % 3, callbacks=[log], verbose=0)
-        rates.append(keras_dep.ActivityProbe(model)(x).spike_rate)
+        rates.append(keras_dep.profiling.ActivityProbe(model)(x).spike_rate)
     assert [activity.spike_rate for activity in log.history] == rates
     assert rates[0] > 0.1 > rates[1]
 
@@ -64,10 +64,10 @@ def test_it_measures_the_model_in_fit():
 def test_it_follows_changed_layers():
     x = np.random.default_rng(0).random((8, 4)).astype("float32")
     model, silent = two_models()
-    probe = keras_dep.ActivityProbe(model)
+    probe = keras_dep.profiling.ActivityProbe(model)
     before = probe(x).spike_rate
     neurons = next(layer for layer in model.layers if isinstance(layer, keras_dep.LIF))
     neurons.threshold = 5.0
-    assert probe(x).spike_rate == keras_dep.ActivityProbe(silent)(x).spike_rate < before
+    assert probe(x).spike_rate == keras_dep.profiling.ActivityProbe(silent)(x).spike_rate < before
     neurons.threshold = 0.2
     assert probe(x).spike_rate == before

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_dep import PerturbedTraining
 from keras_dep.attacks import FGSM
 from keras_dep.callbacks import EpochWeights
 from keras_dep.callbacks.epochs import kept
+from keras_dep.training import PerturbedTraining
 
 
 def network():

@@ -10,12 +10,12 @@ from keras import layers
 from keras import ops
 
 from keras_dep import Hessian
-from keras_dep import PerturbedTraining
-from keras_dep import alignment
 from keras_dep.attacks import FGSM
 from keras_dep.callbacks import HessianSpectrum
+from keras_dep.curvature import alignment
 from keras_dep.summaries import EventWriter
 from keras_dep.summaries import read_scalars
+from keras_dep.training import PerturbedTraining
 
 FEATURES, CLASSES, BATCH_SIZE, STEPS = 4, 3, 8, 5
 

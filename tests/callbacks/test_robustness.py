@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_dep import PGD
-from keras_dep import inference
 from keras_dep.callbacks import RobustnessLog
+from keras_dep.models import inference
 from keras_dep.summaries import EventWriter
 from keras_dep.summaries import read_scalars
 from tests.callbacks.test_hessian_callback import STEPS

@@ -6,22 +6,22 @@ import jax
 import keras
 import numpy as np
 
-from tests.distribution import problem
+from tests.support import replicas
 
 
 def main(source, folder):
     given = np.load(source)
     devices = keras.distribution.list_devices()
     keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
-    model = problem.network(given)
-    model.compile(problem.optimizer(), problem.loss())
+    model = replicas.network(given)
+    model.compile(replicas.optimizer(), replicas.loss())
     parts = watch_parts(model)
-    model.fit(given["x"], given["y"], problem.BATCH, shuffle=False, verbose=0)
-    if set(parts) != {problem.BATCH // problem.REPLICAS}:
+    model.fit(given["x"], given["y"], replicas.BATCH, shuffle=False, verbose=0)
+    if set(parts) != {replicas.BATCH // replicas.REPLICAS}:
         raise RuntimeError(f"the devices had parts of {parts} images, not half a batch each")
     copies = [[s.data for s in v.value.addressable_shards] for v in model.trainable_variables]
     for replica, weights in enumerate(zip(*copies)):
-        problem.save(f"{folder}/reduced_{replica}.npz", weights, model.optimizer)
+        replicas.save(f"{folder}/reduced_{replica}.npz", weights, model.optimizer)
 
 
 def watch_parts(model):

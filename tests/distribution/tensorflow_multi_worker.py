@@ -10,17 +10,17 @@ import tensorflow as tf
 # The strategy must come before anything else that TensorFlow does.
 strategy = tf.distribute.MultiWorkerMirroredStrategy()
 
-from tests.distribution import problem  # noqa: E402
+from tests.support import replicas  # noqa: E402
 
 
 def main(source, folder):
     given = np.load(source)
     rank = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
     with strategy.scope():
-        model, optimizer = problem.network(given), problem.optimizer()
+        model, optimizer = replicas.network(given), replicas.optimizer()
         optimizer.build(model.trainable_variables)
-    train(model, problem.loss(), optimizer, given)
-    problem.save(f"{folder}/reduced_{rank}.npz", model.get_weights(), optimizer)
+    train(model, replicas.loss(), optimizer, given)
+    replicas.save(f"{folder}/reduced_{rank}.npz", model.get_weights(), optimizer)
 
 
 def train(model, loss, optimizer, given):
@@ -35,7 +35,7 @@ def train(model, loss, optimizer, given):
     def step(x, y):
         strategy.run(replica_step, args=(x, y))
 
-    batches = tf.data.Dataset.from_tensor_slices((given["x"], given["y"])).batch(problem.BATCH)
+    batches = tf.data.Dataset.from_tensor_slices((given["x"], given["y"])).batch(replicas.BATCH)
     for x, y in strategy.experimental_distribute_dataset(batches):
         step(x, y)
 

@@ -12,23 +12,23 @@ import keras
 import numpy as np
 import pytest
 
-from tests.distribution import problem
+from tests.support import replicas
 
 ROOT = pathlib.Path(__file__).parents[2]
 LIMIT = 200
 
 
 def tensorflow_multi_worker():
-    workers = [f"127.0.0.1:{port}" for port in free_ports(problem.REPLICAS)]
-    for index in range(problem.REPLICAS):
+    workers = [f"127.0.0.1:{port}" for port in free_ports(replicas.REPLICAS)]
+    for index in range(replicas.REPLICAS):
         task = {"type": "worker", "index": index}
         yield {"TF_CONFIG": json.dumps({"cluster": {"worker": workers}, "task": task})}
 
 
 def torch_data_distributed():
     (port,) = free_ports(1)
-    for rank in range(problem.REPLICAS):
-        place = {"RANK": rank, "WORLD_SIZE": problem.REPLICAS, "MASTER_PORT": port}
+    for rank in range(replicas.REPLICAS):
+        place = {"RANK": rank, "WORLD_SIZE": replicas.REPLICAS, "MASTER_PORT": port}
         place = {name: str(value) for name, value in place.items()}
         yield {**place, "MASTER_ADDR": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo"}
 
@@ -97,23 +97,23 @@ def concerning(backend, name):
     "name", [concerning(backend, name) for name, (backend, _) in WORKERS.items()]
 )
 def test_two_replicas_with_half_a_batch_each_end_where_one_process_does(name, tmp_path):
-    given = problem.draw()
+    given = replicas.draw()
     np.savez(tmp_path / "given.npz", **given)
     _, environments = WORKERS[name]
     run_together(name, environments(), [tmp_path / "given.npz", tmp_path], tmp_path)
-    whole = problem.steps_in_numpy(given, parts=1)
+    whole = replicas.steps_in_numpy(given, parts=1)
     reduced = [np.load(path) for path in sorted(tmp_path.glob("reduced_*.npz"))]
-    assert len(reduced) == problem.REPLICAS
+    assert len(reduced) == replicas.REPLICAS
     for found in reduced:
         assert distance(found, whole) < 1e-5
         np.testing.assert_allclose(found["removed"], whole["removed"], atol=1e-5)
     # Some workers show that they would notice: there the replicas project before they reduce.
-    apart = problem.steps_in_numpy(given, parts=problem.REPLICAS)
+    apart = replicas.steps_in_numpy(given, parts=replicas.REPLICAS)
     for path in tmp_path.glob("apart_*.npz"):
         assert distance(np.load(path), apart) < 1e-5
 
 
 def test_halves_projected_apart_end_elsewhere():
-    given = problem.draw()
-    whole, apart = (problem.steps_in_numpy(given, parts) for parts in (1, problem.REPLICAS))
+    given = replicas.draw()
+    whole, apart = (replicas.steps_in_numpy(given, parts) for parts in (1, replicas.REPLICAS))
     assert distance(apart, whole) > 1e-3

@@ -10,7 +10,7 @@ import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from tests.distribution import problem
+from tests.support import replicas
 
 
 def main(source, folder):
@@ -20,12 +20,12 @@ def main(source, folder):
     distributed.init_process_group("gloo", timeout=datetime.timedelta(seconds=60))
     rank = distributed.get_rank()
     for name, step in (("reduced", reduced_step), ("apart", apart_step)):
-        replica, optimizer = DistributedDataParallel(problem.network(given)), problem.optimizer()
+        replica, optimizer = DistributedDataParallel(replicas.network(given)), replicas.optimizer()
         optimizer.build(replica.module.trainable_variables)
-        for batch in zip(*(np.split(given[key], problem.STEPS) for key in "xy")):
-            step(replica, optimizer, *(np.split(v, problem.REPLICAS)[rank] for v in batch))
+        for batch in zip(*(np.split(given[key], replicas.STEPS) for key in "xy")):
+            step(replica, optimizer, *(np.split(v, replicas.REPLICAS)[rank] for v in batch))
         weights = replica.module.get_weights()
-        problem.save(f"{folder}/{name}_{rank}.npz", weights, optimizer)
+        replicas.save(f"{folder}/{name}_{rank}.npz", weights, optimizer)
     distributed.barrier()
     # No teardown: gloo's has been seen to wait for ever for a process that had left.
     os._exit(0)
@@ -47,14 +47,14 @@ def apart_step(replica, optimizer, x, y):
         gradients = optimizer.transform(gradients, variables)
         for gradient in gradients:
             distributed.all_reduce(gradient)
-            gradient /= problem.REPLICAS
+            gradient /= replicas.REPLICAS
         optimizer.inner_optimizer.apply(gradients, variables)
 
 
 def derive(replica, x, y):
     replica.zero_grad()
     logits = replica(torch.from_numpy(x), training=True)
-    problem.loss()(torch.from_numpy(y), logits).backward()
+    replicas.loss()(torch.from_numpy(y), logits).backward()
     return [variable.value.grad for variable in replica.module.trainable_variables]
 
 

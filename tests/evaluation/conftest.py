@@ -7,7 +7,7 @@ import pytest
 from keras_dep import LIF
 from keras_dep import DirectEncoding
 from keras_dep import MeanLogitCrossentropy
-from keras_dep import Steps
+from keras_dep import UnfoldTime
 
 SIDE, CLASSES, T = 6, 3, 2
 
@@ -30,7 +30,7 @@ def network(scale=2.0, width=2.0, **neuron):
         DirectEncoding(T),
         LIF(T, width=width, **neuron),
         keras.layers.Dense(CLASSES),
-        Steps(T),
+        UnfoldTime(T),
     ]
     return keras.Sequential(body)
 

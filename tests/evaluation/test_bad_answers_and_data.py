@@ -12,18 +12,18 @@ from keras import ops
 from keras_dep import MeanLogitAccuracy
 from keras_dep import attacks
 from keras_dep import evaluate
-from keras_dep import inference
 from keras_dep.attacks import FGSM
 from keras_dep.callbacks import CollapseWatch
 from keras_dep.callbacks import RobustnessLog
+from keras_dep.evaluation import accuracy
 from keras_dep.evaluation import checklist
 from keras_dep.evaluation import epsilon_sweep
 from keras_dep.evaluation import gradient_health
-from keras_dep.evaluation import measure
 from keras_dep.evaluation import released_protocol
 from keras_dep.evaluation import report
 from keras_dep.evaluation import robust_accuracy
 from keras_dep.evaluation import step_sweep
+from keras_dep.models import inference
 
 COUNT, FEATURES, CLASSES = 20, 4, 4
 EPSILON = 0.1
@@ -83,8 +83,10 @@ def test_a_network_that_is_right_everywhere_is_right_with_labels_of_any_form(mod
     assert log.measure()["accuracy"] == 1.0
     assert robust_accuracy(model, FGSM(epsilon=0.0), x, y)["accuracy"] == 1.0
     assert evaluate(model, x, y, {"a": FGSM(epsilon=0.0)}, verbose=0)["worst_case"]["accuracy"] == 1
-    assert measure.right(model, x, y).all()
-    assert all(still.all() for still, _, _ in measure.under_attack(model, FGSM(epsilon=0), x, y, 8))
+    assert accuracy.right(model, x, y).all()
+    assert all(
+        still.all() for still, _, _ in accuracy.under_attack(model, FGSM(epsilon=0), x, y, 8)
+    )
     assert inference.accuracy_and_loss(model, x, y)[0] == 1.0
     assert epsilon_sweep(model, x, y, epsilons=[0])[0]["accuracy"] == 1.0
     assert gradient_health(model, x, y)["zero_images"] == 0
@@ -158,7 +160,7 @@ def test_an_attack_that_ends_in_an_answer_that_is_not_finite_has_fooled():
 DOORS = {
     "evaluate": lambda m, x, y, **k: evaluate(m, x, y, "paper", verbose=0, **k),
     "robust_accuracy": lambda m, x, y, **k: robust_accuracy(m, FGSM(), x, y, **k),
-    "under_attack": lambda m, x, y, **k: list(measure.under_attack(m, FGSM(), x, y, **k)),
+    "under_attack": lambda m, x, y, **k: list(accuracy.under_attack(m, FGSM(), x, y, **k)),
     "epsilon_sweep": lambda m, x, y, **k: epsilon_sweep(m, x, y, epsilons=[0.1], **k),
     "step_sweep": lambda m, x, y, **k: step_sweep(m, x, y, steps=[1], **k),
     "checklist": lambda m, x, y, **k: checklist(m, x, y, rows=[15], **k),

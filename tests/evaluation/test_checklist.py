@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_dep.evaluation import accuracy
 from keras_dep.evaluation import checklist
 from keras_dep.evaluation import checklist_table
-from keras_dep.evaluation import measure
-from keras_dep.evaluation.signs import SIGNS
+from keras_dep.evaluation.obfuscation import SIGNS
 from tests.evaluation.conftest import bars
 from tests.evaluation.conftest import network
 from tests.evaluation.conftest import train
@@ -113,7 +113,7 @@ def test_saturated_input_is_caught(data, seed):
     spoilt.compile(keras.optimizers.Adam(0.01), loss=model.loss)
     spoilt.fit(*bars(256, 0), batch_size=64, epochs=10, verbose=0)
     rows = checklist(spoilt, *data, rows=(2, 7), **STRONG)
-    assert measure.right(spoilt, *data).mean() > 0.8
+    assert accuracy.right(spoilt, *data).mean() > 0.8
     assert failed(rows) == {2, 7}
 
 

@@ -62,8 +62,8 @@ def test_a_value_that_is_missing_or_of_another_type_is_named(tmp_path, record, n
     if name not in record:
         return
     path = tmp_path / "evaluation.json"
-    without = {key: value for key, value in record.items() if key != name}
-    assert f"'{name}' is missing" in refusal(path, without)
+    orthogonalize = {key: value for key, value in record.items() if key != name}
+    assert f"'{name}' is missing" in refusal(path, orthogonalize)
     assert f"'{name}' must be" in refusal(path, {**record, name: "x"})
 
 

@@ -9,11 +9,11 @@ import pytest
 from scipy import stats
 
 from keras_dep.evaluation import significance
-from keras_dep.evaluation.signs import gradient
-from keras_dep.evaluation.signs.row import beyond
-from keras_dep.evaluation.signs.row import is_passed
-from keras_dep.evaluation.signs.row import outdone
-from keras_dep.evaluation.signs.row import row
+from keras_dep.evaluation.obfuscation import gradient
+from keras_dep.evaluation.obfuscation.check_result import beyond
+from keras_dep.evaluation.obfuscation.check_result import is_passed
+from keras_dep.evaluation.obfuscation.check_result import outdone
+from keras_dep.evaluation.obfuscation.check_result import row
 
 
 @pytest.mark.parametrize("trials", [0, 1, 32, 300])

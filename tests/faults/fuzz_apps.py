@@ -34,7 +34,7 @@ APPS = ("attack", "hessian", "hetero_train")
 # Where each app begins to compute.
 COMPUTING = {
     "attack": "keras_dep.evaluation.evaluate",
-    "hessian": "keras_dep.curvature_study.measure",
+    "hessian": "keras_dep.studies.curvature.measure",
     "hetero_train": "keras.Model.fit",
 }
 TRAINING = (
@@ -251,7 +251,9 @@ def _launched(app, arguments):
     module = importlib.import_module(f"apps.{app}")
     said = io.StringIO()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch("keras_dep.experiment.build_network", _small_network))
+        stack.enter_context(
+            mock.patch("keras_dep.experiments.experiment.build_network", _small_network)
+        )
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         stack.enter_context(contextlib.redirect_stderr(said))
         if app == "hetero_train":
@@ -278,7 +280,7 @@ def _small_network(settings, data):
 
     from keras_dep import LIF
     from keras_dep import DirectEncoding
-    from keras_dep import Steps
+    from keras_dep import UnfoldTime
 
     steps = settings.timesteps
     return keras.Sequential(
@@ -290,7 +292,7 @@ def _small_network(settings, data):
             DirectEncoding(steps),
             LIF(steps) if settings.spiking else keras.layers.ReLU(),
             keras.layers.Dense(data.num_classes),
-            Steps(steps),
+            UnfoldTime(steps),
         ]
     )
 
@@ -299,7 +301,7 @@ def flags_of(app):
     module = importlib.import_module(f"apps.{app}")
     if app != "hetero_train":
         return [module.FLAGS[name] for name in module.FLAGS]
-    from keras_dep.settings import GROUPS
+    from keras_dep.experiments.settings import GROUPS
 
     _define_settings(module)
     groups = flags.FLAGS.flags_by_module_dict()

@@ -6,8 +6,8 @@ import signal
 import keras
 import numpy as np
 
-from keras_dep.batches import Batches
 from keras_dep.callbacks import resume
+from keras_dep.data.loader import Batches
 
 EPOCHS, BATCHES, BATCH_SIZE = 4, 6, 8
 

@@ -6,9 +6,9 @@ import pytest
 
 import keras_dep
 from keras_dep import models
-from keras_dep.models.convolution import Conv2D
-from keras_dep.models.pooling import AveragePooling2D
-from tests.models import families
+from keras_dep.layers.convolution import Conv2D
+from keras_dep.layers.pooling import AveragePooling2D
+from tests.support import families
 
 
 def small():
@@ -17,13 +17,13 @@ def small():
         [
             keras.Input((8, 8, 2)),
             Conv2D(4, 3, padding="same", use_bias=False),
-            keras_dep.MergedBatchNormalization(),
+            keras_dep.layers.MergedBatchNormalization(),
             keras_dep.DirectEncoding(2),
             keras_dep.LIF(2, threshold=0.5, tau=2.0),
             AveragePooling2D(2),
             keras.layers.Flatten(),
             keras.layers.Dense(3),
-            keras_dep.Steps(2),
+            keras_dep.UnfoldTime(2),
         ]
     )
 

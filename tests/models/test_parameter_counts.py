@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.models import families
+from tests.support import families
 
 
 def build(name, size=32, **options):

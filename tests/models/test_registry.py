@@ -7,11 +7,12 @@ from keras import ops
 
 import keras_dep
 from keras_dep import models
+from keras_dep.layers import pooling
 from keras_dep.models import nf_resnet
 from keras_dep.models import resnet
 from keras_dep.models import vgg
-from tests.models import families
-from tests.models.families import FAMILIES
+from tests.support import families
+from tests.support.families import FAMILIES
 
 SIZE, CLASSES, T = 8, 3, 2
 
@@ -109,7 +110,7 @@ def test_the_twin_is_the_network_of_rectifiers(narrow):
         place += 6
         x = values(ops.conv(x, kernel.astype("float32"), padding="same")) + bias
         x = np.maximum((x - mean) / np.sqrt(variance + 1e-5) * gamma + beta, 0).astype("float32")
-    x = values(models.pooling.PooledTo(7)(x)).reshape(3, -1)
+    x = values(pooling.PooledTo(7)(x)).reshape(3, -1)
     expected = x @ weights[-2] + weights[-1]
     np.testing.assert_allclose(values(twin(images(3)))[:, 0], expected, rtol=1e-4)
 
@@ -159,7 +160,7 @@ def test_frames_keep_their_steps_without_spikes(narrow):
     [
         (dict(encoder="latency"), keras_dep.LatencyEncoding),
         (dict(encoder="rate"), keras_dep.RateEncoding),
-        (dict(normalization="tdbn"), keras_dep.ThresholdDependentBatchNormalization),
+        (dict(normalization="tdbn"), keras_dep.layers.ThresholdDependentBatchNormalization),
     ],
     ids=str,
 )

@@ -6,8 +6,8 @@ import pytest
 
 import keras_dep
 from keras_dep import models
-from tests.models import families
-from tests.test_nir import draw_weights
+from tests.interop.test_nir import draw_weights
+from tests.support import families
 
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
 

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from keras_dep import models
-from tests.models import families
+from tests.support import families
 
 
 @pytest.fixture

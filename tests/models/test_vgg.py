@@ -7,7 +7,7 @@ from keras import ops
 
 import keras_dep
 from keras_dep import models
-from tests.models import families
+from tests.support import families
 
 CHANNELS = {
     "vgg5": (64, 128, 128),
@@ -73,7 +73,7 @@ def test_repeating_after_the_first_normalisation_changes_nothing(normalization):
     layers = {type(layer).__name__: layer for layer in reversed(model.layers)}
     convolution, normalise = layers["Conv2D"], layers["MergedBatchNormalization"]
     if normalization == "stepwise":
-        reference = keras_dep.StepwiseBatchNormalization(2, momentum=0.9, epsilon=1e-5)
+        reference = keras_dep.layers.StepwiseBatchNormalization(2, momentum=0.9, epsilon=1e-5)
     else:
         reference = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)
     # The pixel normalisation of the model is the identity here.

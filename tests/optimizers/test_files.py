@@ -11,9 +11,9 @@ from keras import ops
 
 from keras_dep import DEP
 from keras_dep import CoupledWeightDecay
-from keras_dep.optimizers.transform import GradientTransform
-from tests.test_optimizers import compiled_model
-from tests.test_optimizers import data
+from keras_dep.optimizers.base import GradientTransform
+from tests.optimizers.test_optimizers import compiled_model
+from tests.optimizers.test_optimizers import data
 
 
 def trained(optimizer, **options):

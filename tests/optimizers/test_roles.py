@@ -11,9 +11,9 @@ from keras import ops
 import keras_dep
 from keras_dep import DEP
 from keras_dep.deflation import projection
-from keras_dep.models.convolution import Conv2D
-from keras_dep.models.residual import SkipInit
-from keras_dep.models.standardized import ScaledStandardizedConv2D
+from keras_dep.layers.convolution import Conv2D
+from keras_dep.layers.residual import SkipInit
+from keras_dep.layers.weight_standardization import ScaledStandardizedConv2D
 
 # Axes of inputs and axes of outputs.
 MAP = ((0,), (1,))

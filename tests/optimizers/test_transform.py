@@ -10,11 +10,11 @@ from keras.optimizers import OptimizerMap
 
 from keras_dep import DEP
 from keras_dep import CoupledWeightDecay
-from tests.test_optimizers import apply
-from tests.test_optimizers import arrays
-from tests.test_optimizers import compiled_model
-from tests.test_optimizers import data
-from tests.test_optimizers import project
+from tests.optimizers.test_optimizers import apply
+from tests.optimizers.test_optimizers import arrays
+from tests.optimizers.test_optimizers import compiled_model
+from tests.optimizers.test_optimizers import data
+from tests.optimizers.test_optimizers import project
 
 SHARED = {
     "learning_rate": 0.25,

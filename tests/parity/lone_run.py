@@ -19,8 +19,8 @@ class Partial(importlib.machinery.PathFinder):
 def main(folder):
     import keras
 
-    from keras_dep import experiment
-    from keras_dep.settings import Settings
+    from keras_dep.experiments import experiment
+    from keras_dep.experiments.settings import Settings
 
     settings = Settings(
         model="vgg5",

@@ -62,7 +62,7 @@ def test_eigenvalues_of_a_spiking_network(runs, backend, kind):
 def test_a_file_saved_elsewhere_gives_the_same_logits(runs, backend):
     folder, x, found = runs
     loaded = keras.saving.load_model(folder / f"{backend}.keras")
-    logits = keras_dep.inference.logits(loaded, x)
+    logits = keras_dep.models.inference.logits(loaded, x)
     np.testing.assert_allclose(logits, found[backend]["logits"], atol=1e-4)
 
 

@@ -20,7 +20,7 @@ def small_spiking_network():
         keras.layers.Dense(12),
         keras_dep.LIF(4, surrogate="arctan"),
         keras.layers.Dense(10),
-        keras_dep.Steps(4),
+        keras_dep.UnfoldTime(4),
     ]
     model = keras.Sequential([keras.Input((8, 8, 1)), *body])
     draw = np.random.default_rng(5)
@@ -36,12 +36,12 @@ def eigenvalues(kind, x, y):
 def standing(x):
     """Which images of the class that the network sees in them withstand a suite."""
     model = small_spiking_network()
-    labels = keras_dep.inference.logits(model, x).argmax(axis=1)
+    labels = keras_dep.models.inference.logits(model, x).argmax(axis=1)
     ball = {"epsilon": 0.03}
     suite = {
         "pgd": keras_dep.PGD(steps=5, **ball),
-        "apgd": keras_dep.APGD(steps=5, **ball),
-        "square": keras_dep.Square(queries=10, **ball),
+        "apgd": keras_dep.attacks.APGD(steps=5, **ball),
+        "square": keras_dep.attacks.Square(queries=10, **ball),
     }
     found = keras_dep.evaluate(model, x, labels, suite, batch_size=len(x), verbose=0)
     return [by is None for by in found["broken_by"]]
@@ -56,7 +56,7 @@ def main(source, target, saved):
     losses = [model.train_on_batch(given["x"], given["y"]) for _ in range(5)]
     weights = {f"weight_{i}": value for i, value in enumerate(model.get_weights())}
     model.save(saved)
-    logits = keras_dep.inference.logits(model, given["x"])
+    logits = keras_dep.models.inference.logits(model, given["x"])
     curvature = {
         kind.__name__: eigenvalues(kind, given["x"], given["y"])
         for kind in (keras_dep.Hessian, keras_dep.GaussNewton)

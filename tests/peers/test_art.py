@@ -6,11 +6,11 @@ import pytest
 
 from keras_dep.attacks import FGSM
 from keras_dep.attacks import PGD
-from tests.peers.attacked import CLASSES
-from tests.peers.attacked import SIDE
-from tests.peers.attacked import adapted
-from tests.peers.attacked import assert_equal
-from tests.peers.attacked import problem
+from tests.support.attacked import CLASSES
+from tests.support.attacked import SIDE
+from tests.support.attacked import adapted
+from tests.support.attacked import assert_equal
+from tests.support.attacked import problem
 
 if keras.backend.backend() != "torch":
     pytest.skip("the peer is used through torch", allow_module_level=True)

@@ -7,15 +7,15 @@ import pytest
 from keras_dep.attacks import APGD
 from keras_dep.attacks import APGDT
 from keras_dep.attacks import Square
-from keras_dep.attacks.gradient import image_draws
-from tests.peers.attacked import BumpDraws
-from tests.peers.attacked import SquareDraws
-from tests.peers.attacked import adapted
-from tests.peers.attacked import assert_equal
-from tests.peers.attacked import back
-from tests.peers.attacked import forth
-from tests.peers.attacked import problem
-from tests.peers.attacked import scores
+from keras_dep.attacks.gradient_attack import image_draws
+from tests.support.attacked import BumpDraws
+from tests.support.attacked import SquareDraws
+from tests.support.attacked import adapted
+from tests.support.attacked import assert_equal
+from tests.support.attacked import back
+from tests.support.attacked import forth
+from tests.support.attacked import problem
+from tests.support.attacked import scores
 
 if keras.backend.backend() != "torch":
     pytest.skip("the peer is a torch library", allow_module_level=True)

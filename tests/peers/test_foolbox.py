@@ -6,11 +6,11 @@ import pytest
 from keras_dep.attacks import BIM
 from keras_dep.attacks import FGSM
 from keras_dep.attacks import PGD
-from tests.peers.attacked import adapted
-from tests.peers.attacked import assert_equal
-from tests.peers.attacked import back
-from tests.peers.attacked import forth
-from tests.peers.attacked import problem
+from tests.support.attacked import adapted
+from tests.support.attacked import assert_equal
+from tests.support.attacked import back
+from tests.support.attacked import forth
+from tests.support.attacked import problem
 
 if keras.backend.backend() != "torch":
     pytest.skip("the peer is used through torch", allow_module_level=True)

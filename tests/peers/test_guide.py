@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.peers.attacked import problem
+from tests.support.attacked import problem
 
 if keras.backend.backend() != "torch":
     pytest.skip("the peers are torch libraries", allow_module_level=True)

@@ -10,7 +10,7 @@ from keras_dep import DirectEncoding
 from keras_dep import GaussNewton
 from keras_dep import Hessian
 from keras_dep import MeanLogitCrossentropy
-from keras_dep import Steps
+from keras_dep import UnfoldTime
 
 if keras.backend.backend() != "jax":
     pytest.skip("the peer is a JAX function", allow_module_level=True)
@@ -55,7 +55,7 @@ def network(neurons):
             DirectEncoding(TIMESTEPS),
             lif,
             keras.layers.Dense(CLASSES),
-            Steps(TIMESTEPS),
+            UnfoldTime(TIMESTEPS),
         ],
     }[neurons]
     return keras.Sequential([keras.Input((FEATURES,)), *body])

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import keras_dep
-from tests.models import families
-from tests.test_nir import draw_weights
+from tests.interop.test_nir import draw_weights
+from tests.support import families
 
 if keras.backend.backend() != "torch":
     pytest.skip("the peers are torch libraries", allow_module_level=True)
@@ -77,7 +77,7 @@ def test_snntorch_runs_a_network_of_here():
     exchange = pytest.importorskip("snntorch.import_nir")
     neuron = {"tau": 1.6, "reset": "hard"}
     body = [keras_dep.DirectEncoding(T), keras.layers.Dense(20), keras_dep.LIF(T, **neuron)]
-    body += [keras.layers.Dense(9), keras_dep.LIF(T, **neuron), keras_dep.Steps(T)]
+    body += [keras.layers.Dense(9), keras_dep.LIF(T, **neuron), keras_dep.UnfoldTime(T)]
     model = keras.Sequential([keras.Input((6,)), *body])
     draw_weights(model)
     x = np.random.default_rng(0).random((BATCH, 6)).astype("float32")

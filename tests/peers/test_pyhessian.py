@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_dep.curvature import Hessian
+from keras_dep.curvature import power_iteration
+from keras_dep.curvature.operators import Hessian
 from keras_dep.losses import MeanLogitCrossentropy
-from keras_dep.spectrum import power_iteration
 
 if keras.backend.backend() != "torch":
     pytest.skip("the peer is a torch library", allow_module_level=True)
@@ -14,8 +14,8 @@ if keras.backend.backend() != "torch":
 torch = pytest.importorskip("torch")
 pyhessian = pytest.importorskip("pyhessian")
 
-from tests.peers.problems import NETWORKS  # noqa: E402
-from tests.peers.problems import problem  # noqa: E402
+from tests.support.curvature_problems import NETWORKS  # noqa: E402
+from tests.support.curvature_problems import problem  # noqa: E402
 
 COUNT = 5
 

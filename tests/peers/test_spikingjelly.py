@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_dep import surrogates
-from keras_dep.neurons.lif import LIF
-from keras_dep.neurons.plif import PLIF
+from keras_dep.layers.lif import LIF
+from keras_dep.layers.plif import PLIF
 
 if keras.backend.backend() != "torch":
     pytest.skip("the peer is a torch library", allow_module_level=True)

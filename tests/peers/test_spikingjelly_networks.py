@@ -84,7 +84,7 @@ def test_sew_resnet18(sew_resnet):
 
 def test_threshold_dependent_normalisation():
     x = np.random.default_rng(0).normal(1.0, 2.0, (T, BATCH, 3, 5, 6)).astype("float32")
-    ours = keras_dep.ThresholdDependentBatchNormalization(
+    ours = keras_dep.layers.ThresholdDependentBatchNormalization(
         0.5, alpha=0.7, axis=1, momentum=0.9, epsilon=1e-5
     )
     theirs = layer.ThresholdDependentBatchNorm2d(0.7, 0.5, 3, momentum=0.1)

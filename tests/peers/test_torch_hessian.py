@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_dep.curvature import Hessian
+from keras_dep.curvature.operators import Hessian
 from keras_dep.losses import MeanLogitCrossentropy
 
 if keras.backend.backend() != "torch":
@@ -13,8 +13,8 @@ if keras.backend.backend() != "torch":
 
 torch = pytest.importorskip("torch")
 
-from tests.peers.problems import NETWORKS  # noqa: E402
-from tests.peers.problems import problem  # noqa: E402
+from tests.support.curvature_problems import NETWORKS  # noqa: E402
+from tests.support.curvature_problems import problem  # noqa: E402
 
 
 @pytest.mark.parametrize("kind", NETWORKS)

@@ -12,13 +12,13 @@ from keras_dep.attacks import MIFGSM
 from keras_dep.attacks import PGD
 from keras_dep.attacks import RFGSM
 from keras_dep.attacks import Square
-from keras_dep.attacks import channels_first
-from keras_dep.attacks.gradient import image_draws
-from keras_dep.attacks.gradient import random_offset
-from tests.peers.attacked import CLASSES
-from tests.peers.attacked import SIDE
-from tests.peers.attacked import SquareDraws
-from tests.peers.attacked import build
+from keras_dep.attacks.gradient_attack import image_draws
+from keras_dep.attacks.gradient_attack import random_offset
+from keras_dep.interop import channels_first
+from tests.support.attacked import CLASSES
+from tests.support.attacked import SIDE
+from tests.support.attacked import SquareDraws
+from tests.support.attacked import build
 
 if keras.backend.backend() != "torch":
     pytest.skip("the peer is a torch library", allow_module_level=True)

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from tests.callbacks.resume.small_run import bits
-from tests.callbacks.resume.small_run import save
+from tests.support.small_run import bits
+from tests.support.small_run import save
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import pytest
 
 from keras_dep.callbacks import resume
 from keras_dep.callbacks.resume import ResumeState
-from tests.callbacks.resume.small_run import bits
-from tests.callbacks.resume.small_run import build
-from tests.callbacks.resume.small_run import read
-from tests.callbacks.resume.small_run import scramble
-from tests.callbacks.resume.small_run import train
-from tests.callbacks.resume.small_run import write
+from tests.support.small_run import bits
+from tests.support.small_run import build
+from tests.support.small_run import read
+from tests.support.small_run import scramble
+from tests.support.small_run import train
+from tests.support.small_run import write
 
 
 def damaged_restore(path, saved, damaged):

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from keras_dep.callbacks.resume import ResumeState
-from tests.callbacks.resume.small_run import BATCHES
-from tests.callbacks.resume.small_run import OPTIMIZERS
-from tests.callbacks.resume.small_run import Count
-from tests.callbacks.resume.small_run import bits
-from tests.callbacks.resume.small_run import build
-from tests.callbacks.resume.small_run import read
-from tests.callbacks.resume.small_run import save
-from tests.callbacks.resume.small_run import scramble
-from tests.callbacks.resume.small_run import train
 from tests.faults.resume_worker import AtBatch
+from tests.support.small_run import BATCHES
+from tests.support.small_run import OPTIMIZERS
+from tests.support.small_run import Count
+from tests.support.small_run import bits
+from tests.support.small_run import build
+from tests.support.small_run import read
+from tests.support.small_run import save
+from tests.support.small_run import scramble
+from tests.support.small_run import train
 
 
 def break_off():

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from keras_dep.callbacks.resume import ResumeState
-from tests.callbacks.resume.small_run import FEATURES
-from tests.callbacks.resume.small_run import OPTIMIZERS
-from tests.callbacks.resume.small_run import Count
-from tests.callbacks.resume.small_run import bits
-from tests.callbacks.resume.small_run import build
-from tests.callbacks.resume.small_run import read
-from tests.callbacks.resume.small_run import refused
-from tests.callbacks.resume.small_run import save
-from tests.callbacks.resume.small_run import train
-from tests.callbacks.resume.small_run import write
+from tests.support.small_run import FEATURES
+from tests.support.small_run import OPTIMIZERS
+from tests.support.small_run import Count
+from tests.support.small_run import bits
+from tests.support.small_run import build
+from tests.support.small_run import read
+from tests.support.small_run import refused
+from tests.support.small_run import save
+from tests.support.small_run import train
+from tests.support.small_run import write
 
 
 def test_other_model_is_refused_and_left_alone(saved_path):

@@ -1,0 +1,143 @@
+"""Records of results as JSON files: written strictly, checked when read."""
+
+import json
+import math
+import os
+import types
+
+from keras_dep._internal import atomic_io
+
+# The names that Protocol Buffers' JSON mapping gives them; `float` reads them back.
+NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_KINDS = {
+    str: "a string", int: "an integer", float: "a number", bool: "true or false",
+    type(None): "null", dict: "an object", list: "a list", object: "anything",
+}  # fmt: skip
+
+
+def write(path, record):
+    """Writes a record as strict JSON, whole or not at all.
+
+    JSON has no NaN and no infinities: they are written as the strings `"NaN"`, `"Infinity"` and
+    `"-Infinity"`, which `read` turns into numbers again.
+
+    Args:
+        path: the file, in a folder that exists.
+        record: dictionary of what JSON can hold: dictionaries with string keys, lists, tuples,
+            strings, Python numbers, booleans and `None`.
+
+    Raises:
+        OSError: the file cannot be written; one line with `path` and the free space.
+
+    Example:
+
+    >>> import tempfile
+    >>> path = tempfile.mkdtemp() + "/result.json"
+    >>> write(path, {"accuracy": 0.5, "loss": math.inf})
+    >>> read(path, {"accuracy": float, "loss": float}, "train again")
+    {'accuracy': 0.5, 'loss': inf}
+    """
+    with atomic_io.whole_file(path) as unfinished, open(unfinished, "w", encoding="utf-8") as file:
+        file.write(to_json(record, indent=2) + "\n")
+
+
+def to_json(record, indent=None):
+    """A record as the text that `write` writes."""
+    return json.dumps(_marked(record), indent=indent, allow_nan=False)
+
+
+def plain(record):
+    """A record as `read` gives it once it was written: tuples are lists."""
+    return _unmarked(json.loads(to_json(record)))
+
+
+def read(path, schema, mend):
+    """Reads a record and checks it.
+
+    Args:
+        path: the file.
+        schema: what the record must hold. A type, or a union of types such as `float | None`,
+            stands for a value of it, where an integer counts as a float and a boolean as neither; a
+            dictionary for an object with at least these keys; a list of one schema for a list of
+            such; `{str: schema}` for an object with any keys; a tuple for one of several.
+        mend: what to do about a file that cannot be used, in words.
+
+    Returns:
+        The record, with the numbers that `write` marked. Files of earlier revisions, which hold NaN
+        and infinities as JSON does not allow, are read too.
+
+    Raises:
+        ValueError: there is no such file, it is not JSON or cut short, or a value is missing or of
+            another type; one line with the file, what is wrong and the mend.
+    """
+    path = os.fspath(path)
+    try:
+        with open(path, encoding="utf-8") as file:
+            record = _unmarked(json.load(file))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror or error}); {mend}.") from error
+    except (ValueError, RecursionError) as error:
+        what = str(error).splitlines()[0]
+        raise ValueError(f"{path} is damaged, not whole JSON ({what}); {mend}.") from error
+    fault = _fault(record, schema, "")
+    if fault:
+        raise ValueError(f"{path} is not the file expected: {fault}; {mend}.")
+    return record
+
+
+def _marked(value):
+    if isinstance(value, dict):
+        return {key: _marked(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_marked(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def _unmarked(value):
+    if isinstance(value, dict):
+        return {key: _unmarked(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_unmarked(each) for each in value]
+    return NOT_FINITE.get(value, value) if isinstance(value, str) else value
+
+
+def _fault(value, schema, place):
+    """What is wrong with a value, in words, or `None`."""
+    if isinstance(schema, tuple):
+        faults = [_fault(value, each, place) for each in schema]
+        # The last one of several is the fullest.
+        return None if None in faults else faults[-1]
+    if isinstance(schema, list):
+        pairs = enumerate(value) if isinstance(value, list) else ()
+        faults = (_fault(each, schema[0], f"{place}[{index}]") for index, each in pairs)
+        return _wrong(value, list, place) or next(filter(None, faults), None)
+    if isinstance(schema, dict):
+        if fault := _wrong(value, dict, place):
+            return fault
+        if str in schema:
+            schema = dict.fromkeys(value, schema[str])
+        for key, each in schema.items():
+            inner = f"{place}.{key}" if place else key
+            fault = _fault(value[key], each, inner) if key in value else f"{inner!r} is missing"
+            if fault:
+                return fault
+        return None
+    return _wrong(value, schema, place)
+
+
+def _wrong(value, kind, place):
+    kinds = kind.__args__ if isinstance(kind, types.UnionType) else (kind,)
+    accepted = (*kinds, int) if float in kinds else kinds
+    # Python counts booleans among the integers.
+    if isinstance(value, bool):
+        accepted = tuple(each for each in accepted if each in (bool, object))
+    if isinstance(value, accepted):
+        return None
+    wanted = " or ".join(_KINDS[each] for each in kinds)
+    named = f"{place!r}" if place else "it"
+    shown = repr(value)
+    if len(shown) > 40:
+        shown = f"{type(value).__name__} {shown[:30]}..."
+    return f"{named} must be {wanted}; received {shown}"

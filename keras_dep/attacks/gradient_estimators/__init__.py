@@ -1,0 +1,59 @@
+"""By what rule an attack derives the spikes of a network, which have no derivative of their own."""
+
+import keras
+
+from keras_dep.attacks.gradient_estimators.assg import ASSG
+from keras_dep.attacks.gradient_estimators.base import Estimator
+from keras_dep.attacks.gradient_estimators.base import Surrogate
+from keras_dep.attacks.gradient_estimators.conversion import Conversion
+from keras_dep.attacks.gradient_estimators.hart import HART
+from keras_dep.attacks.gradient_estimators.pdsg import PDSG
+from keras_dep.attacks.gradient_estimators.rate import BPTR
+from keras_dep.attacks.gradient_estimators.rate import RGA
+
+ESTIMATORS = {
+    "assg": ASSG,
+    "bptr": BPTR,
+    "conversion": Conversion,
+    "hart": HART,
+    "pdsg": PDSG,
+    "rga": RGA,
+}
+
+
+def named(estimator):
+    """An estimator as it is, the one of a name with its published settings, or of its `get_config`.
+
+    Raises:
+        ValueError: neither an `Estimator` nor a name in `ESTIMATORS` nor a dictionary of either.
+
+    Example:
+
+    >>> named(named(RGA(subthreshold=0.1)).get_config())
+    RGA(subthreshold=0.1)
+    """
+    if isinstance(estimator, Estimator):
+        return estimator
+    settings = dict(estimator) if isinstance(estimator, dict) else {"rule": estimator}
+    name = settings.pop("rule", None)
+    kind = ESTIMATORS.get(name) or keras.saving.get_registered_object(name)
+    if not (isinstance(kind, type) and issubclass(kind, Estimator)):
+        raise ValueError(
+            f"estimator must be one of {', '.join(ESTIMATORS)}, or an object of those of "
+            f"keras_dep.attacks; received {name!r}."
+        )
+    return kind(**settings)
+
+
+__all__ = [
+    "ASSG",
+    "BPTR",
+    "Conversion",
+    "Estimator",
+    "ESTIMATORS",
+    "HART",
+    "named",
+    "PDSG",
+    "RGA",
+    "Surrogate",
+]

@@ -1,0 +1,98 @@
+"""The adaptive-sharpness surrogate gradient."""
+
+import dataclasses
+import math
+
+from keras import ops
+
+from keras_dep import surrogates
+from keras_dep._internal.export import export
+from keras_dep.attacks.gradient_estimators.base import LayerRule
+from keras_dep.layers.overrides import estimator_in_place
+
+
+@export
+@dataclasses.dataclass(frozen=True)
+class ASSG(LayerRule):
+    """Arctan surrogates as wide as each neuron's potential is far from its threshold.
+
+    For every neuron, step and image the attack remembers the mean distance `M` to the threshold and
+    its mean deviation `D`, both fading from gradient to gradient, and takes the steepness
+    `a / (M + relaxation D + 1e-4)`. `a` is such that the gradient of a neuron at its mean distance
+    vanishes to the degree given, 0 for all of it and 1 for none.
+
+    Args:
+        vanishing: largest expected degree to which a gradient vanishes, in (0, 1).
+        relaxation: weight of the deviation, at least 0.
+        mean_decay: what `M` keeps from gradient to gradient, in [0, 1).
+        deviation_decay: what `D` keeps.
+
+    Raises:
+        ValueError: an argument outside its limits.
+
+    Source: arXiv 2512.22522, where `vanishing` is `A` and the code's parameter `A / 2`; with
+    `SAPGD` the published attack.
+
+    Example:
+
+    >>> round(ASSG().numbers()[0], 5)
+    2.65171
+    """
+
+    vanishing: float = 0.85
+    relaxation: float = 1.5
+    mean_decay: float = 0.9
+    deviation_decay: float = 0.9
+
+    ARGUMENTS = ("vanishing", "relaxation", "mean_decay", "deviation_decay")
+
+    def __post_init__(self):
+        if not 0 < self.vanishing < 1:
+            raise ValueError(
+                f"vanishing must lie in (0, 1); received {self.vanishing}; 0.85 is usual."
+            )
+        if not (0 <= self.relaxation < math.inf):
+            raise ValueError(
+                f"relaxation must be at least 0 and finite; received {self.relaxation}."
+            )
+        for name in ("mean_decay", "deviation_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1); received {getattr(self, name)}.")
+
+    def numbers(self):
+        steepness = 2 * math.tan(math.pi * self.vanishing / 2) / math.pi
+        return steepness, self.relaxation, self.mean_decay, self.deviation_decay
+
+    def again(self):
+        return *self.numbers()[:2], 1.0, 1.0
+
+    def start(self, model, images):
+        # Within a train step the number of samples may be open.
+        shapes, samples = [], ops.shape(images)[0]
+
+        def note(layer, currents):
+            steps, _, *rest = currents.shape
+            shapes.append((steps, samples, *rest))
+            return currents
+
+        with estimator_in_place(model, note):
+            model(images[:1], training=False)
+        return [[ops.ones(shape), ops.zeros(shape)] for shape in shapes]
+
+    def spikes(self, layer, currents, numbers, memory):
+        steepness, relaxation, mean_decay, deviation_decay = numbers
+        before = zip(*(ops.unstack(ops.cast(each, currents.dtype)) for each in memory))
+        kept = []
+
+        def fire(distance):
+            mean, deviation = next(before)
+            size = ops.abs(ops.stop_gradient(distance))
+            mean = mean_decay * mean + (1 - mean_decay) * size
+            size = ops.abs(size - mean)
+            deviation = deviation_decay * deviation + (1 - deviation_decay) * size
+            kept.append((mean, deviation))
+            width = (mean + relaxation * deviation + 1e-4) / steepness
+            return surrogates.spike(distance, "arctan", width)
+
+        fired = ops.stack([fired for _, fired in layer.steps(currents, fire)])
+        return fired, [ops.cast(ops.stack(each), "float32") for each in zip(*kept)]

@@ -1,0 +1,76 @@
+"""The surrogate gradient that depends on the spread of the potentials."""
+
+import dataclasses
+import math
+
+import keras
+from keras import ops
+
+from keras_dep import surrogates
+from keras_dep._internal.export import export
+from keras_dep.attacks.gradient_estimators.base import LayerRule
+
+
+@export
+@dataclasses.dataclass(frozen=True)
+class PDSG(LayerRule):
+    """Gaussian surrogates with the deviation of the layer's potentials up to each step.
+
+    With the standard deviation `s` of the potentials seen so far, of each channel of a map or of
+    the whole of another layer, the derivative is the normal density with mean `s / 2` and deviation
+    `s` at the potential minus the threshold.
+
+    Args:
+        per_image: take the deviation over each image by itself, so that an image does not depend on
+            its batch; the published one is over the batch.
+
+    Source: arXiv 2503.03272.
+
+    Example:
+
+    >>> PDSG()
+    PDSG(per_image=True)
+    """
+
+    per_image: bool = True
+
+    def spikes(self, layer, currents, numbers, memory):
+        axes = self._axes(len(currents.shape) - 1)
+        _, threshold = layer.decay_and_threshold(currents.dtype)
+        spread = Spread(axes)
+
+        def fire(distance):
+            deviation = spread.joined(ops.stop_gradient(distance + threshold))
+            # The primitive of the density at z - 1/2.
+            z = (distance / deviation - 0.5) / math.sqrt(2)
+            return surrogates.step(distance, 0.5 * ops.erf(z))
+
+        return ops.stack([fired for _, fired in layer.steps(currents, fire)]), None
+
+    def _axes(self, rank):
+        axes = set(range(1 if self.per_image else 0, rank))
+        if rank == 4:
+            first = keras.config.image_data_format() == "channels_first"
+            axes -= {1 if first else 3}
+        return tuple(sorted(axes))
+
+
+class Spread:
+    """Standard deviation over some axes of all tensors joined so far."""
+
+    def __init__(self, axes):
+        self.axes = axes
+        self.count, self.mean, self.squares = 0.0, 0.0, 0.0
+
+    def joined(self, tensor):
+        """The deviation with one more tensor, over `count - 1`; 1 in place of 0."""
+        # The batch of a traced program need not be a number.
+        count = ops.sum(ops.ones_like(tensor), self.axes, keepdims=True)
+        mean = ops.mean(tensor, self.axes, keepdims=True)
+        squares = ops.sum(ops.square(tensor - mean), self.axes, keepdims=True)
+        total, apart = self.count + count, mean - self.mean
+        self.squares += squares + ops.square(apart) * (self.count * count / total)
+        self.mean += apart * (count / total)
+        self.count = total
+        deviation = ops.sqrt(self.squares / ops.maximum(total - 1, 1))
+        return ops.where(deviation > 0, deviation, ops.ones_like(deviation))

@@ -1,0 +1,77 @@
+"""Estimators that see a layer's spikes as a rate, whatever their times."""
+
+import dataclasses
+
+from keras import ops
+
+from keras_dep._internal.export import export
+from keras_dep.attacks.gradient_estimators.base import LayerRule
+from keras_dep.attacks.gradient_estimators.base import constant_steps
+from keras_dep.attacks.gradient_estimators.base import linear
+
+
+@export
+@dataclasses.dataclass(frozen=True)
+class BPTR(LayerRule):
+    """Backward pass through rate: 1 for a neuron that fires at all, at every step, else 0.
+
+    Source: Ding et al. 2022 (SNN-RAT).
+
+    Example:
+
+    >>> BPTR()
+    BPTR()
+    """
+
+    def spikes(self, layer, currents, numbers, memory):
+        _, fired = constant_steps(layer, currents)
+        active = ops.any(fired > 0, axis=0, keepdims=True)
+        return linear(fired, currents, ops.cast(active, currents.dtype)), None
+
+
+@export
+@dataclasses.dataclass(frozen=True)
+class RGA(LayerRule):
+    """Rate gradient approximation: the slope of a neuron's rate over its mean current `x`.
+
+    With decay `d` and threshold `V` the rate rises by `subthreshold` per unit of current up to
+    `(1 - d) V`, from there on straight to 1 at `2 V`, and stays; the slope is that at `x`, for
+    every step.
+
+    Args:
+        subthreshold: slope below what would ever make a neuron fire, at least 0.
+
+    Raises:
+        ValueError: a negative slope.
+
+    Source: Bu et al., CVPR 2023.
+
+    Example:
+
+    >>> RGA()
+    RGA(subthreshold=0.2)
+    """
+
+    subthreshold: float = 0.2
+
+    ARGUMENTS = ("subthreshold",)
+
+    def __post_init__(self):
+        if not self.subthreshold >= 0:
+            raise ValueError(
+                f"subthreshold must be at least 0; received {self.subthreshold}; 0.2 is usual."
+            )
+
+    def numbers(self):
+        return (self.subthreshold,)
+
+    def spikes(self, layer, currents, numbers, memory):
+        (low,) = numbers
+        decay, threshold = layer.decay_and_threshold(currents.dtype)
+        least, most = (1.0 - decay) * threshold, 2.0 * threshold
+        high = (1.0 - low * least) / (most - least)
+        mean = ops.mean(currents, axis=0, keepdims=True)
+        slopes = ops.where(mean > least, high, low) * ops.ones_like(mean)
+        within = ops.logical_and(mean >= 0, mean <= most)
+        _, fired = constant_steps(layer, currents)
+        return linear(fired, currents, ops.where(within, slopes, 0.0)), None

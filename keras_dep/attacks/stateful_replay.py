@@ -1,0 +1,70 @@
+"""A network whose membranes outlive a call, as one pass over all the calls."""
+
+import contextlib
+
+import keras
+from keras import ops
+
+from keras_dep.layers import encoders
+from keras_dep.layers import time_axis
+
+OTHER_INPUTS = (encoders.RateEncoding, encoders.LatencyEncoding, time_axis.FoldTime)
+
+
+class StatefulReplay(keras.Model):
+    """Shows a network another image at every step: `(batch, steps, ...)` to the last steps' logits.
+
+    Networks here forget when a call ends. What one would answer that does not, asked for one step
+    at a time, is what it answers to all the images in a row.
+
+    Args:
+        model: a `keras.Model` from images, repeated at every step, to logits.
+        steps: number of steps.
+        read: how many of the last steps to answer with.
+
+    Raises:
+        ValueError: a model that does not repeat its image.
+
+    Example:
+
+    >>> network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> StatefulReplay(network, steps=5, read=2)(ops.ones((3, 5, 4))).shape
+    (3, 2, 2)
+    """
+
+    def __init__(self, model, steps, read):
+        super().__init__(name=f"{model.name}_replay")
+        self.network = model
+        self.steps = steps
+        self.read = read
+        self.built = True
+        for layer in _timed(model):
+            if isinstance(layer, OTHER_INPUTS):
+                raise ValueError(
+                    "model must repeat its image at every step to be shown another at each; "
+                    f"received {model.name!r} with {type(layer).__name__}."
+                )
+
+    def call(self, frames, training=None):
+        with _steps_in_place(self.network, self.steps), encoders.shown_frames(self.network):
+            outputs = self.network(time_axis.fold(ops.swapaxes(frames, 0, 1)), training=training)
+        if len(outputs.shape) == 2:
+            outputs = ops.swapaxes(time_axis.unfold(outputs, self.steps), 0, 1)
+        return outputs[:, -self.read :]
+
+
+@contextlib.contextmanager
+def _steps_in_place(model, steps):
+    """Within the block a network runs over so many steps."""
+    kept = [(layer, layer.timesteps) for layer in _timed(model)]
+    try:
+        for layer, _ in kept:
+            layer.timesteps = steps
+        yield
+    finally:
+        for layer, timesteps in kept:
+            layer.timesteps = timesteps
+
+
+def _timed(model):
+    return [layer for layer in model._flatten_layers() if hasattr(layer, "timesteps")]

@@ -1,0 +1,163 @@
+"""The batches that `fit` draws from images in memory."""
+
+import concurrent.futures
+
+import keras
+import numpy as np
+
+from keras_dep._internal import validation
+from keras_dep.data import transforms
+
+
+class Batches(keras.utils.PyDataset):
+    """Shuffled, augmented batches that depend on nothing but `(seed, epoch, index)`.
+
+    Call `fit(batches, shuffle=False)`: Keras would put the batches into an order of its own. The
+    same epoch then holds the same batches on every backend, in a resumed run as well: give `epoch`
+    the number that `fit` gets as `initial_epoch`. Every pass of `fit` advances `epoch` by one.
+    Where the first epoch is not known beforehand, or where one object serves several models or
+    also `evaluate`, add `FollowEpoch`. Leave out `steps_per_epoch`: an epoch is one full pass.
+
+    Args:
+        x: images `(N, H, W, C)`, uint8, or float in [0, 1].
+        y: labels `(N,)` or `(N, 1)`, whole numbers from 0 on, or one-hot rows `(N, classes)`.
+        batch_size: images per batch.
+        seed: non-negative int.
+        shuffle: whether each epoch has its own order.
+        augment: a name known to `augmentation.get`, a function `(images, rng) -> images`, or None.
+        drop_remainder: whether an incomplete last batch is left out.
+        workers: threads that prepare coming batches; 0 prepares them when asked.
+        epoch: number of the first epoch.
+
+    Each batch is `(float32 images in [0, 1], int32 labels)`.
+
+    Raises:
+        ValueError: images, labels or numbers are not as said, or Keras shuffles the batches.
+
+    Example:
+
+    >>> from keras_dep.data.sources import load
+    >>> data = load("digits")
+    >>> batches = Batches(data.x_train, data.y_train, batch_size=100, augment="standard")
+    >>> batches[0][0].shape, len(batches)
+    ((100, 8, 8, 1), 15)
+    """
+
+    def __init__(self, x, y, batch_size, seed=0, shuffle=True, augment=None,
+                 drop_remainder=True, workers=1, epoch=0):  # fmt: skip
+        # Keras' own queue replays stale batches after it built a model: it stays off.
+        super().__init__(workers=1, use_multiprocessing=False)
+        self.x, self.y = _checked(np.asarray(x), np.asarray(y))
+        self.batch_size = _integer("batch_size", batch_size, 1, len(self.x))
+        self.seed = _integer("seed", seed, 0)
+        self.shuffle = shuffle
+        self.augment = augment if callable(augment) else transforms.get(augment or "none")
+        self.drop_remainder = drop_remainder
+        self.epoch = epoch
+        self._order = (None, np.arange(len(self.x)))
+        self._ahead = 2 * _integer("workers", workers, 0)
+        self._pool = concurrent.futures.ThreadPoolExecutor(max(1, workers))
+        self._ready = {}
+
+    @property
+    def epoch(self):
+        """Number of the epoch that batches now belong to; set it before a `fit` of its own."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, value):
+        self._epoch = _integer("epoch", value, 0)
+        self._armed = self._open = self._first_due = False
+
+    def __len__(self):
+        full, rest = divmod(len(self.x), self.batch_size)
+        return full + bool(rest and not self.drop_remainder)
+
+    def __getitem__(self, index):
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch index must be 0 to {len(self) - 1}; received {index}")
+        first_due, self._first_due = self._first_due, False
+        if first_due and index:
+            raise ValueError(
+                f"an epoch must begin with batch 0; received index={index}: Keras shuffles the "
+                "batches; write fit(..., shuffle=False)"
+            )
+        epoch, ready = self.epoch, self._ready
+        last = min(index + self._ahead, len(self) - 1)
+        # Swapped whole: two threads that ask at once can at worst prepare a batch twice.
+        self._ready = {
+            key: ready.get(key) or self._pool.submit(self._batch, *key)
+            for key in [(epoch, coming) for coming in range(index + 1, last + 1)]
+        }
+        batch = ready.get((epoch, index))
+        return batch.result() if batch else self._batch(epoch, index)
+
+    def on_epoch_begin(self):
+        self._open = self._first_due = True
+
+    def on_epoch_end(self):
+        # `fit` resets its iterator before it starts, and so ends an epoch that never began.
+        if self._armed and self._open:
+            self._epoch += 1
+        self._armed, self._open, self._first_due = True, False, False
+
+    def _batch(self, epoch, index):
+        chosen = self._epoch_order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
+        # A trailing zero leaves a seed sequence as it is: index + 1 keeps clear of the order's.
+        rng = np.random.default_rng([self.seed, epoch, index + 1])
+        images = self.augment(self.x[chosen], rng)
+        scale = 255 if images.dtype == np.uint8 else 1
+        return np.divide(images, scale, dtype="float32", casting="same_kind"), self.y[chosen]
+
+    def _epoch_order(self, epoch):
+        known, order = self._order
+        if self.shuffle and known != epoch:
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.x))
+            self._order = epoch, order
+        return order
+
+
+class FollowEpoch(keras.callbacks.Callback):
+    """Tells `batches` the number of each epoch as `fit` counts it.
+
+    Args:
+        batches: the `Batches` that `fit` trains on, or any object with an attribute `epoch`.
+
+    Example:
+
+    >>> batches = Batches(np.zeros((8, 4, 4, 1), "uint8"), np.zeros(8, "int32"), batch_size=4)
+    >>> FollowEpoch(batches).on_epoch_begin(3)
+    >>> batches.epoch
+    3
+    """
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.batches.epoch = epoch
+
+
+def _integer(name, value, low, high=None):
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < low or (high is not None and value > high):
+        span = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name} must be a whole number {span}; received {name}={value!r}.")
+    return int(value)
+
+
+def _checked(x, y):
+    if x.ndim != 4 or not x.size or y.shape[:1] != x.shape[:1]:
+        raise ValueError(
+            "x must be images (N, H, W, C), each of these at least 1, and y labels (N,); received "
+            f"x.shape={x.shape}, y.shape={y.shape}; give one label per image"
+        )
+    floats = x.dtype.kind == "f"
+    if x.dtype != np.uint8 and not (floats and x.min() >= 0 and x.max() <= 1):
+        values = f", {x.min()} to {x.max()}" if x.dtype.kind in "iuf" else ""
+        raise ValueError(
+            f"x must be uint8, or float in [0, 1]; received x of {x.dtype}{values}; divide pixels "
+            "0 to 255 by 255"
+        )
+    return x, validation.class_labels(y)

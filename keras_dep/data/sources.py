@@ -1,0 +1,181 @@
+"""Image sets in memory: the embedded digits, and TensorFlow Datasets, offline first."""
+
+import contextlib
+import dataclasses
+
+import keras
+import numpy as np
+
+from keras_dep._internal import quiet
+from keras_dep.data import tfds_files
+from keras_dep.data.tfds_files import DataMissingError
+
+_CIFAR_SHAPE = (32, 32, 3)
+# Classes, then mean and standard deviation per channel.
+_PREPARED = {
+    "cifar10": (10, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    "cifar100": (100, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Training and test images of one set.
+
+    Args:
+        name: the name given to `load`.
+        x_train, x_test: uint8 images `(N, H, W, C)`, 0 to 255.
+        y_train, y_test: int32 labels `(N,)`, 0 to `num_classes - 1`.
+        num_classes: number of classes.
+        mean, std: one float per channel, for images in [0, 1].
+        label_names: one string per class.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    num_classes: int
+    mean: tuple
+    std: tuple
+    label_names: tuple
+
+    @property
+    def image_shape(self):
+        """`(H, W, C)` of one image."""
+        return self.x_train.shape[1:]
+
+
+def names():
+    """Returns the names that `load` knows, sorted."""
+    return sorted(["digits", *tfds_files.NAMES])
+
+
+def load(name, data_dir=None, download=False, train_examples=None, test_examples=None):
+    """Loads an image set into memory.
+
+    `"digits"` (8x8 grey, scikit-learn's copy of the UCI test set; the first 1500 train, the last
+    297 test) needs no files. `"cifar10"` and `"cifar100"` are read from a folder prepared by
+    TensorFlow Datasets; TensorFlow is imported only once that folder is found complete.
+
+    Args:
+        name: `"digits"`, `"cifar10"` or `"cifar100"`.
+        data_dir: folder that holds `<name>/<version>/`; by default the environment variable
+            `TFDS_DATA_DIR`, else `~/tensorflow_datasets`.
+        download: whether a set that is not on disk may be fetched.
+        train_examples: keep only the first so many training images, in file order.
+        test_examples: likewise for the test images.
+
+    Returns:
+        A `Dataset`.
+
+    Raises:
+        DataMissingError: the folder is missing, half prepared or unreadable.
+        ValueError: unknown name, or a number of examples that the set cannot give.
+
+    Example:
+
+    >>> load("digits", train_examples=100).x_train.shape
+    (100, 8, 8, 1)
+    """
+    if name not in names():
+        known = ", ".join(names())
+        raise ValueError(f"name must be one of {known}; received name={name!r}; use one of those")
+    wanted = {"train": train_examples, "test": test_examples}
+    if name == "digits":
+        return _load_digits(wanted)
+    return _load_prepared(name, tfds_files.root(data_dir), download, wanted)
+
+
+def _load_digits(wanted):
+    from sklearn import datasets
+
+    pixels, labels = datasets.load_digits(return_X_y=True)
+    images = np.rint(pixels * (255 / 16)).astype("uint8").reshape(-1, 8, 8, 1)
+    labels, first = labels.astype("int32"), 1500
+    counts = _counts("digits", wanted, {"train": first, "test": len(images) - first})
+    train, test = slice(counts["train"]), slice(first, first + counts["test"])
+    pairs = images[train], labels[train], images[test], labels[test]
+    return Dataset("digits", *pairs, 10, (0.3052,), (0.3749,), tuple("0123456789"))
+
+
+def _load_prepared(name, root, download, wanted):
+    try:
+        folder, available = tfds_files.find(name, root)
+    except DataMissingError:
+        if not download:
+            raise
+        _download(name, root)
+        folder, available = tfds_files.find(name, root)
+    counts = _counts(name, wanted, available)
+    (num_classes, mean, std), reader = _PREPARED[name], _reader()
+    try:
+        builder = reader.builder_from_directory(str(folder))
+        # One shard after the other: file order, whatever the number of shards.
+        config = reader.ReadConfig(try_autocache=False, interleave_cycle_length=1)
+        train = _read(builder, config, "train", counts["train"], num_classes)
+        test = _read(builder, config, "test", counts["test"], num_classes)
+        label_names = tuple(builder.info.features["label"].names)
+    except Exception as error:
+        raise tfds_files.damaged(name, root, folder, error) from error
+    return Dataset(name, *train, *test, num_classes, mean, std, label_names)
+
+
+def _read(builder, config, split, count, num_classes):
+    examples = builder.as_dataset(
+        split=f"{split}[:{count}]", shuffle_files=False, as_supervised=True, read_config=config
+    )
+    images, labels = np.empty((count, *_CIFAR_SHAPE), "uint8"), np.empty(count, "int32")
+    last, done = num_classes - 1, 0
+    for x, y in examples.batch(1000).prefetch(2).as_numpy_iterator():
+        if x.dtype != np.uint8 or x.shape[1:] != _CIFAR_SHAPE:
+            raise ValueError(f"expected uint8 {_CIFAR_SHAPE}, found {x.dtype} {x.shape[1:]}")
+        if y.min() < 0 or y.max() > last:
+            raise ValueError(f"expected labels 0 to {last}, found {y.min()} to {y.max()}")
+        part = slice(done, done + len(x))
+        images[part], labels[part], done = x, y, part.stop
+    if done != count:
+        raise ValueError(f"expected {count} {split} images, found {done}")
+    return images, labels
+
+
+def _reader():
+    try:
+        with quiet.without_import_log():
+            import tensorflow as tf
+            import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise DataMissingError(
+            "a prepared set is read with TensorFlow Datasets, received "
+            f"{tfds_files.one_line(error)}; install tensorflow and tensorflow-datasets"
+        ) from error
+    # TensorFlow only reads here; where it also trains, its devices are not ours to hide.
+    if keras.backend.backend() != "tensorflow":
+        with contextlib.suppress(RuntimeError):  # already initialised: someone else uses it
+            tf.config.set_visible_devices([], "GPU")
+    return tfds
+
+
+def _download(name, root):
+    reader = _reader()
+    try:
+        reader.builder(name, data_dir=str(root)).download_and_prepare()
+    except Exception as error:
+        what = f"none, and could not download it ({tfds_files.one_line(error)})"
+        raise tfds_files.missing(name, root, what) from error
+
+
+def _counts(name, wanted, available):
+    counts = dict(available)
+    for split, count in wanted.items():
+        if count is None:
+            continue
+        whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
+        if not whole or not 1 <= count <= available[split]:
+            raise ValueError(
+                f"{split}_examples must be a whole number from 1 to {available[split]}, the images "
+                f"of {name}; received {split}_examples={count!r}; leave it out for all of them."
+            )
+        counts[split] = int(count)
+    return counts

@@ -1,0 +1,120 @@
+"""Everything about a model and a measurement that decides the number, as plain values."""
+
+import hashlib
+import platform
+
+import keras
+import numpy as np
+
+from keras_dep.evaluation import coverage
+from keras_dep.layers import encoders
+from keras_dep.layers.lif import CONSTANTS
+from keras_dep.models import inference
+
+NEURON = ("timesteps", *CONSTANTS)
+ENCODERS = (encoders.DirectEncoding, encoders.LatencyEncoding, encoders.RateEncoding)
+NORMALIZATION = (keras.layers.Normalization, keras.layers.Rescaling)
+HALF = ("float16", "bfloat16")
+
+
+def describe(model):
+    """The protocol variables that a model carries, each read from its layers.
+
+    Returns:
+        Dictionary with `model`, `parameters`, `neurons` (each distinct kind, with its constants as
+        they are now and its number of layers), `unknown_layers` (see `coverage.unknown_layers`),
+        `encoders`, `normalization` (whether pixels are normalised inside the model),
+        `dtype_policy` and `weight_dtype` (those of all layers), `data_format`, and how the model is
+        asked: `mode`, `state`, `pixels`.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, dtype="bfloat16")])
+    >>> describe(model)["neurons"], describe(model)["dtype_policy"]
+    ([], 'bfloat16')
+    """
+    layers = list(model._flatten_layers(include_self=False))
+    unknown, kinds = coverage.unknown_layers(model), {}
+    for layer in layers:
+        if hasattr(layer, "surrogate"):
+            facts = {"neuron": type(layer).__name__}
+            facts |= {name: getattr(layer, name) for name in NEURON if hasattr(layer, name)}
+            key = tuple({**facts, **_learnt(layer)}.items())
+            kinds[key] = kinds.get(key, 0) + 1
+    return {
+        "model": model.name,
+        "parameters": model.count_params(),
+        "neurons": [{**dict(key), "layers": count} for key, count in kinds.items()],
+        "unknown_layers": unknown,
+        "encoders": sorted({_encoder(each) for each in layers if isinstance(each, ENCODERS)}),
+        "normalization": "inside the model"
+        if any(isinstance(each, NORMALIZATION) for each in layers)
+        else "none in front of the model",
+        "dtype_policy": ", ".join(sorted({each.dtype_policy.name for each in _computing(model)})),
+        "weight_dtype": ", ".join(_weight_dtypes(model)) or "none",
+        "data_format": ", ".join(inference.data_formats(model)) or "none",
+        "mode": "inference: statistics of normalisation fixed, no dropout",
+        "state": "as the unknown layers keep it"
+        if unknown
+        else "membranes start at 0 in every pass, also between the steps of an attack",
+        "pixels": "[0, 1]",
+    }
+
+
+def is_half(model):
+    """Whether any layer computes, or holds weights, in half precision."""
+    dtypes = {layer.compute_dtype for layer in _computing(model)} | set(_weight_dtypes(model))
+    return bool(dtypes & set(HALF))
+
+
+def surroundings():
+    """Backend and versions."""
+    return {
+        "backend": keras.backend.backend(),
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def fingerprint(*arrays):
+    """Sixteen hexadecimal digits that change with any array."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        array = np.ascontiguousarray(array)
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _computing(model):
+    """The layers that compute: a graph of layers does nothing by itself."""
+    return [
+        layer
+        for layer in model._flatten_layers()
+        if not isinstance(layer, (keras.Sequential, keras.layers.InputLayer))
+        and not getattr(layer, "operations", None)
+    ]
+
+
+def _weight_dtypes(model):
+    return sorted({keras.backend.standardize_dtype(weight.dtype) for weight in model.weights})
+
+
+def _learnt(layer):
+    """Constants that a layer of neurons learns, as they are now."""
+    if not hasattr(layer, "time_constants"):
+        return {}
+    _, threshold = layer.decay_and_threshold("float32")
+    found = {"tau": layer.time_constants(), "threshold": keras.ops.convert_to_numpy(threshold)}
+    return {name: _span(values) for name, values in found.items()}
+
+
+def _span(values):
+    least, most = float(np.min(values)), float(np.max(values))
+    return least if least == most else f"{least:.6g} to {most:.6g}"
+
+
+def _encoder(layer):
+    law = getattr(layer, "law", None)
+    return type(layer).__name__ + (f" ({law})" if law else "")

@@ -1,0 +1,246 @@
+"""Everything that decides a hetero-training run, as one frozen value."""
+
+import dataclasses
+import math
+import types
+import typing
+
+from keras_dep import models
+from keras_dep import surrogates
+from keras_dep.data import sources
+from keras_dep.data import transforms
+from keras_dep.models.builder import NORMALIZATIONS
+from keras_dep.training.poison_schedule import POSITIONS
+from keras_dep.training.poison_schedule import PoisonSchedule
+
+ANY = math.inf
+_KINDS = {str: "a string", int: "an integer", float: "a number", bool: "True or False"}
+GROUPS = ("data", "network", "training", "poison", "measurement")
+
+
+def _field(default, group, text, choices=None, limits=None):
+    about = {"group": group, "help": text, "choices": choices, "limits": limits}
+    return dataclasses.field(default=default, metadata=about)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a hetero-training run does, but for its optimizer.
+
+    Each field carries its help text, group, choices and limits as metadata; the flags of
+    `apps/hetero_train.py` are these fields. Radii are in pixel units of [0, 1].
+
+    Raises:
+        ValueError: a value outside its limits; one line with value, limit and mend.
+
+    Example:
+
+    >>> Settings(epochs=2, poison_epoch=1).poison.batches(epoch=0, steps=10)
+    ()
+    """
+
+    dataset: str = _field(
+        "digits", "data", "Image set; digits is embedded, the others are read through TFDS.",
+        choices=sources.names(),
+    )  # fmt: skip
+    data_dir: str | None = _field(None, "data", "TFDS folder; default: the user's.")
+    download: bool = _field(False, "data", "Allow TFDS to download what is missing.")
+    train_examples: int | None = _field(
+        None, "data", "First n training images; default all.", limits=(1, ANY)
+    )
+    test_examples: int | None = _field(
+        None, "data", "First n test images; default all.", limits=(1, ANY)
+    )
+    augment: str = _field(
+        "none", "data", "standard: crop and flip; paper: cutout too.",
+        choices=transforms.names(),
+    )  # fmt: skip
+    batch_size: int = _field(128, "data", "Images per batch.", limits=(1, ANY))
+
+    model: str = _field("vgg5", "network", "Spiking network.", choices=models.names())
+    spiking: bool = _field(True, "network", "Spikes, or the twin of ReLUs in their place.")
+    timesteps: int = _field(4, "network", "Steps T.", limits=(1, 1000))
+    tau: float = _field(
+        1.1, "network", "Membrane time constant in steps; decay is 1 - 1/tau.", limits=(1, ANY)
+    )
+    threshold: float = _field(1.0, "network", "Firing threshold, positive.", limits=(1e-6, 1e6))
+    reset: str = _field(
+        "soft", "network", "Reset of the membrane after a spike.", choices=("soft", "hard")
+    )
+    detach_reset: bool = _field(False, "network", "Cut the gradient through the reset.")
+    detach_membrane: bool = _field(
+        False, "network", "Cut the gradient through time, as the paper's released code does."
+    )
+    surrogate: str = _field(
+        "triangle", "network", "Surrogate derivative.", choices=surrogates.names()
+    )
+    width: float | None = _field(
+        None, "network", "Width of the surrogate; default: the usual one.", limits=(1e-6, 1e6)
+    )
+    encoder: str = _field(
+        "direct",
+        "network",
+        "direct: the image at each step; rate: Bernoulli spikes; latency: one spike per pixel.",
+        choices=("direct", "rate", "latency"),
+    )
+    normalization: str = _field(
+        "stepwise", "network",
+        "Batch statistics per time step, merged over time, or merged and scaled to the threshold "
+        "(tdbn).",
+        choices=NORMALIZATIONS,
+    )  # fmt: skip
+    dropout: float = _field(
+        0.0, "network", "Dropout rate after each spiking layer.", limits=(0, 0.999)
+    )
+
+    epochs: int = _field(3, "training", "Epochs.", limits=(1, ANY))
+    loss: str = _field(
+        "mean_logit", "training",
+        "Cross-entropy of the mean logits, or mean of each step's (tet).",
+        choices=("mean_logit", "tet"),
+    )  # fmt: skip
+    mse_weight: float = _field(
+        0.0, "training", "Weight of the term that pulls logits to 1.", limits=(0, 1)
+    )
+    learning_rate: float = _field(0.1, "training", "Learning rate at the start.", limits=(0, 1e6))
+    momentum: float = _field(0.9, "training", "Momentum.", limits=(0, 1))
+    weight_decay: float = _field(
+        5e-4, "training", "Weight decay, added to the gradient (coupled).", limits=(0, 1e6)
+    )
+    schedule: str = _field(
+        "cosine", "training", "Learning rate per epoch.",
+        choices=("constant", "cosine"),
+    )  # fmt: skip
+    rank_one: str = _field(
+        "keep", "training",
+        "DEP on matrices with a side of 1; the released code removes.",
+        choices=("keep", "remove"),
+    )  # fmt: skip
+    seed: int = _field(
+        0, "training", "Seed of weights, order, augmentation and poison.", limits=(0, 2**31 - 1)
+    )
+    precision: str = _field(
+        "float32", "training", "Dtype policy.",
+        choices=("float32", "mixed_float16", "mixed_bfloat16"),
+    )  # fmt: skip
+    jit: str = _field(
+        "auto", "training", "Compilation of the train step.",
+        choices=("auto", "on", "off"),
+    )  # fmt: skip
+
+    base: str = _field(
+        "clean", "poison", "What ordinary batches are.",
+        choices=("clean", "adversarial"),
+    )  # fmt: skip
+    poison_count: int = _field(
+        1, "poison", "Batches of the other kind per poisoned epoch.", limits=(0, ANY)
+    )
+    poison_epoch: int = _field(0, "poison", "First poisoned epoch, from 0.", limits=(0, ANY))
+    poison_every_epoch: bool = _field(
+        True, "poison", "Poison every epoch from there, or that one alone."
+    )
+    poison_mode: str = _field(
+        "insert", "poison", "Whether they come on top of ordinary batches or instead of some.",
+        choices=("insert", "replace"),
+    )  # fmt: skip
+    poison_position: str = _field("random", "poison", "Place in the epoch.", choices=POSITIONS)
+    poison_resample: bool = _field(True, "poison", "Draw the extra images anew each epoch.")
+    attack: str = _field(
+        "fgsm", "poison", "Perturbation in training.",
+        choices=("fgsm", "pgd", "none"),
+    )  # fmt: skip
+    epsilon: float = _field(2 / 255, "poison", "Its radius, in pixel units.", limits=(0, 1))
+    attack_step_size: float = _field(
+        0.01, "poison", "Its step, for pgd, in pixel units.", limits=(0, 1)
+    )
+    attack_steps: int = _field(7, "poison", "Its steps, for pgd.", limits=(1, ANY))
+
+    eval_epsilon: float = _field(
+        8 / 255, "measurement", "Radius of the final FGSM and PGD, in pixel units.", limits=(0, 1)
+    )
+    eval_step_size: float = _field(
+        0.01, "measurement", "Step of the final PGD, in pixel units.", limits=(0, 1)
+    )
+    eval_steps: int = _field(7, "measurement", "Steps of the final PGD.", limits=(1, ANY))
+    eval_restarts: int = _field(1, "measurement", "Restarts of the final PGD.", limits=(1, ANY))
+    attack_examples: int | None = _field(
+        1000, "measurement", "First n test images attacked; the presets attack all.",
+        limits=(1, ANY),
+    )  # fmt: skip
+    watch_examples: int = _field(
+        256, "measurement", "First n test images watched around poison.", limits=(1, ANY)
+    )
+    hessian_examples: int = _field(
+        32, "measurement", "First n training images of the Hessian; 0 leaves it out.",
+        limits=(0, ANY),
+    )  # fmt: skip
+    hessian_every: int = _field(
+        0, "measurement", "Steps between Hessians; 0: at each epoch's end.", limits=(0, ANY)
+    )
+    hessian_share: float = _field(
+        1.0, "measurement",
+        "Largest share of the training time for Hessians; past it only the last is taken.",
+        limits=(0, ANY),
+    )  # fmt: skip
+
+    keep_epochs: bool = _field(
+        False, "measurement", "Keep the weights of every epoch, for apps/hessian.py."
+    )
+
+    def __post_init__(self):
+        if self.encoder == "events":
+            raise ValueError(
+                "encoder must be one of direct, rate, latency; received 'events', which takes "
+                "sequences of frames, and the data sets here are images; keras_dep.models.build "
+                "takes it."
+            )
+        for field in dataclasses.fields(self):
+            _check(field, getattr(self, field.name))
+        if self.poison_count and self.poison_epoch >= self.epochs:
+            raise ValueError(
+                f"poison_epoch must be below epochs={self.epochs} (epochs count from 0); received "
+                f"{self.poison_epoch}; poison_count=0 trains without poison."
+            )
+        if self.attack == "none" and (self.base == "adversarial" or self.poison_count):
+            raise ValueError(
+                "attack='none' leaves nothing to perturb with base="
+                f"{self.base!r} and poison_count={self.poison_count}; choose fgsm or pgd, or "
+                "base='clean' with poison_count=0."
+            )
+
+    @property
+    def poison(self):
+        """The `PoisonSchedule` of these settings."""
+        return PoisonSchedule(
+            first_epoch=self.poison_epoch,
+            count=self.poison_count,
+            every_epoch=self.poison_every_epoch,
+            position=self.poison_position,
+            seed=self.seed,
+        )
+
+
+def kind(field):
+    """The plain type of a field: `str`, `int`, `float` or `bool`, also where `None` is allowed."""
+    if isinstance(field.type, types.UnionType):
+        return next(part for part in typing.get_args(field.type) if part is not type(None))
+    return field.type
+
+
+def _check(field, value):
+    choices, limits = field.metadata["choices"], field.metadata["limits"]
+    if value is None and isinstance(field.type, types.UnionType):
+        return
+    wanted = kind(field)
+    # A whole number will do for a float; booleans are integers to Python alone.
+    fits = isinstance(value, (int, float) if wanted is float else wanted)
+    if not fits or (isinstance(value, bool) and wanted is not bool):
+        raise ValueError(f"{field.name} must be {_KINDS[wanted]}; received {value!r}.")
+    if choices and value not in choices:
+        raise ValueError(f"{field.name} must be one of {', '.join(choices)}; received {value!r}.")
+    if not limits:
+        return
+    low, high = limits
+    if not low <= value <= high:
+        reach = f"at least {low:g}" if high == ANY else f"in [{low:g}, {high:g}]"
+        raise ValueError(f"{field.name} must be {reach}; received {value}.")

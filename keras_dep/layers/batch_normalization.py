@@ -1,0 +1,154 @@
+"""Batch normalisation of a network whose time is folded into the batch."""
+
+import keras
+from keras import ops
+
+from keras_dep import _backend
+from keras_dep._internal.export import export
+from keras_dep.layers import time_axis
+
+
+class _BatchNormalization(keras.layers.BatchNormalization):
+    """Keras' layer by the framework's own kernels, with `timesteps` normalised apart."""
+
+    timesteps = 1
+
+    def call(self, inputs, training=None, mask=None):
+        if mask is not None or self.synchronized or self.renorm:
+            return super().call(inputs, training=training, mask=mask)
+        # Statistics of half-precision activations leave their range; a kernel may take those as is.
+        dtype = keras.backend.result_type(inputs.dtype, "float32")
+        half = keras.backend.standardize_dtype(inputs.dtype) in ("float16", "bfloat16")
+        x, axis = inputs if half else ops.cast(inputs, dtype), self.axis % len(inputs.shape)
+        gamma = ops.cast(self.gamma, dtype) if self.scale else None
+        beta = ops.cast(self.beta, dtype) if self.center else None
+        if not training or not self.trainable:
+            statistics = (ops.cast(v, dtype) for v in (self.moving_mean, self.moving_variance))
+            outputs = _backend.normalize(x, *statistics, gamma, beta, axis, self.epsilon)
+            return ops.cast(outputs, self.compute_dtype)
+        steps = time_axis.unfold(x, self.timesteps)
+        normalize = _backend.batch_normalizer(_normalized)
+        outputs, mean, variance = normalize(steps, gamma, beta, axis, self.epsilon)
+        self._move(self.moving_mean, mean)
+        self._move(self.moving_variance, variance)
+        return ops.cast(time_axis.fold(outputs), self.compute_dtype)
+
+    def _move(self, running, statistic):
+        """`timesteps` exponential updates in one."""
+        statistic, share = ops.stop_gradient(statistic), 1.0 - self.momentum
+        # A product of one row would be four more operations of an eager framework.
+        if self.timesteps == 1:
+            added = share * statistic[0]
+        else:
+            ages = ops.arange(self.timesteps - 1, -1, -1, dtype=statistic.dtype)
+            added = ops.matmul(share * ops.power(self.momentum, ages), statistic)
+        moved = ops.cast(running, statistic.dtype) * self.momentum**self.timesteps
+        running.assign(ops.cast(moved + added, running.dtype))
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+
+def _normalized(steps, gamma, beta, axis, epsilon):
+    """Each step by its own statistics, and those; `axis` is the channels', counted in a step."""
+    axes = [place for place in range(1, len(steps.shape)) if place != axis + 1]
+    steps = ops.cast(steps, keras.backend.result_type(steps.dtype, "float32"))
+    mean, variance = ops.moments(steps, axes=axes, keepdims=True)
+    broadcast = [1] * len(steps.shape)
+    channels = broadcast[axis + 1] = steps.shape[axis + 1]
+    scale = ops.rsqrt(variance + epsilon)
+    if gamma is not None:
+        scale = scale * ops.reshape(gamma, broadcast)
+    outputs = (steps - mean) * scale
+    if beta is not None:
+        outputs = outputs + ops.reshape(beta, broadcast)
+    statistics = (ops.reshape(statistic, (-1, channels)) for statistic in (mean, variance))
+    return outputs, *statistics
+
+
+@export
+class MergedBatchNormalization(_BatchNormalization):
+    """Batch normalisation with statistics over time and batch together.
+
+    What `keras.layers.BatchNormalization` does with time folded into the batch, by the framework's
+    own kernel on torch.
+
+    Args:
+        **kwargs: as in `keras.layers.BatchNormalization`; note that its momentum 0.99 and epsilon
+            1e-3 differ from torch's, which are 0.9 (in Keras' sense) and 1e-5.
+
+    Example:
+
+    >>> MergedBatchNormalization()(ops.ones((32, 8, 8, 16))).shape
+    (32, 8, 8, 16)
+    """
+
+
+@export
+class StepwiseBatchNormalization(time_axis.Timed, _BatchNormalization):
+    """Batch normalisation with statistics of its own at every time step.
+
+    A network that calls its layers once per step normalises each step by that step's batch, and
+    moves the running statistics `timesteps` times per batch; folding time into an ordinary
+    `BatchNormalization` normalises all steps together and moves them once. Published models
+    differ by this. The result is that of the loop, computed at once.
+
+    Args:
+        timesteps: number of steps `T` folded into the batch axis, at least 1.
+        **kwargs: as in `MergedBatchNormalization`.
+
+    Raises:
+        ValueError: `timesteps` is not an integer of at least 1.
+
+    Example:
+
+    >>> StepwiseBatchNormalization(timesteps=4)(ops.ones((32, 8, 8, 16))).shape
+    (32, 8, 8, 16)
+    """
+
+    def __init__(self, timesteps, **kwargs):
+        time_axis.check_timesteps(timesteps)
+        super().__init__(**kwargs)
+        self.timesteps = timesteps
+
+    def get_config(self):
+        return {**super().get_config(), "timesteps": self.timesteps}
+
+
+@export
+class ThresholdDependentBatchNormalization(_BatchNormalization):
+    """Batch normalisation over time and batch, to a standard deviation of the threshold's size.
+
+    Ordinary batch normalisation of the folded `(T * batch, ...)` whose scale starts at
+    `alpha * threshold`, in place of a constant factor in front of a scale that starts at 1.
+
+    Args:
+        threshold: firing threshold of the neurons that follow, positive.
+        alpha: 1, or `1 / sqrt(n)` where `n` branches are added.
+        **kwargs: as in `keras.layers.BatchNormalization`, but `gamma_initializer`.
+
+    Raises:
+        ValueError: a threshold that is not positive.
+
+    Source: Zheng et al. 2021 (tdBN).
+
+    Example:
+
+    >>> x = ops.reshape(ops.arange(8.0), (8, 1))
+    >>> layer = ThresholdDependentBatchNormalization(threshold=0.5)
+    >>> round(float(ops.std(layer(x, training=True))), 2)
+    0.5
+    """
+
+    def __init__(self, threshold=1.0, alpha=1.0, **kwargs):
+        if not threshold > 0:
+            raise ValueError(f"threshold must be positive; received {threshold}.")
+        start = keras.initializers.Constant(alpha * threshold)
+        super().__init__(**kwargs, gamma_initializer=start)
+        self.threshold = threshold
+        self.alpha = alpha
+
+    def get_config(self):
+        config = super().get_config()
+        del config["gamma_initializer"]
+        return {**config, "threshold": self.threshold, "alpha": self.alpha}

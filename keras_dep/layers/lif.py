@@ -1,0 +1,337 @@
+"""Leaky integrate-and-fire neurons, unrolled over time folded into the batch."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_dep import _backend
+from keras_dep import surrogates
+from keras_dep._internal.export import export
+from keras_dep.layers import lif_gradient
+from keras_dep.layers import time_axis
+
+RESETS = ("soft", "hard")
+# What tells one layer of neurons from another, as arguments and as attributes.
+CONSTANTS = (
+    "tau",
+    "threshold",
+    "reset",
+    "detach_reset",
+    "detach_membrane",
+    "surrogate",
+    "width",
+)
+
+
+def check_tau(tau):
+    """Raises `ValueError` unless `tau` is a membrane time constant of at least one step."""
+    if not tau >= 1:
+        raise ValueError(
+            f"tau must be at least 1 (decay 1 - 1/tau); received {tau}; give a decay as decay."
+        )
+
+
+def time_constant(tau, decay, default):
+    """The membrane time constant that is given as such, or as the decay `1 - 1/tau`, or not at all.
+
+    Raises:
+        ValueError: both are given, or the one is outside its limits.
+    """
+    if decay is None:
+        tau = default if tau is None else tau
+        check_tau(tau)
+        return tau
+    if tau is not None:
+        raise ValueError(
+            f"tau or decay must be given, not both; received tau={tau}, decay={decay}; they name "
+            "one number, decay = 1 - 1/tau."
+        )
+    if not 0 <= decay <= 1:
+        raise ValueError(f"decay must lie in [0, 1]; received {decay}; a time constant is tau.")
+    return 1.0 / (1.0 - decay) if decay < 1 else math.inf
+
+
+@export
+class LIF(time_axis.Timed, keras.layers.Layer):
+    """Leaky integrate-and-fire neurons over `timesteps` steps.
+
+    With input current `x_t`, membrane potential `v` (0 before the first step) and threshold `V`:
+
+        u_t = (1 - 1/tau) v_{t-1} + x_t          charge
+        s_t = 1 where u_t >= V, else 0           fire
+        v_t = u_t - V s_t                        soft reset, or
+        v_t = (1 - s_t) u_t                      hard reset
+
+    The input is not scaled by `1/tau`. `tau` is the membrane time constant in steps: `tau=1`
+    forgets at once, `tau=math.inf` is the integrate-and-fire neuron `IF`. Libraries and papers
+    whose "tau" or "beta" is the share that the membrane keeps from step to step mean `decay`.
+
+    Training is backpropagation through time with the surrogate derivative in place of the step's
+    (`keras_dep.surrogates.spike`). The gradient is the same in training and inference mode. State
+    is local to a call: there is nothing to reset. The membrane is kept in float32 under half
+    precision.
+
+    Args:
+        timesteps: number of steps `T` folded into the batch axis, at least 1.
+        tau: membrane time constant in steps, at least 1; default 1.1; or
+        decay: in its place the share kept, `1 - 1/tau`, from 0 to 1.
+        threshold: firing threshold, positive.
+        reset: `"soft"` or `"hard"`.
+        detach_reset: cut the gradient through the spike in the reset.
+        detach_membrane: cut the gradient through the membrane from step to step, as the released
+            code of the paper does, which leaves no gradient through time.
+        surrogate: name of the surrogate derivative, one of `keras_dep.surrogates.names()`.
+        width: width of the surrogate in units of the potential; default: the usual one of its name.
+        recompute: keep the currents alone for the gradient and run through the steps again, for
+            long sequences. On TensorFlow it leaves no second derivative.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: currents `(timesteps * batch, ...)`, time-major: the first `batch` rows are step 1.
+
+    Output shape:
+        Spikes like the inputs, each 0 or 1. A neuron whose potential is not finite gives NaN from
+        that step on, and its derivative is NaN.
+
+    Raises:
+        ValueError: an argument outside its limits; at a call, `timesteps` that are not the steps
+            folded into the batch, as far as a graph of layers or the batch's size shows it.
+
+    Source: arXiv 2505.11134, Eq. 1; arithmetic of its released code where the text is silent.
+
+    Example:
+
+    >>> current = ops.full((4, 1), 0.95)
+    >>> ops.convert_to_numpy(LIF(timesteps=4)(current)).ravel().tolist()
+    [0.0, 1.0, 0.0, 1.0]
+    """
+
+    def __init__(
+        self,
+        timesteps,
+        tau=None,
+        threshold=1.0,
+        reset="soft",
+        detach_reset=False,
+        detach_membrane=False,
+        surrogate="triangle",
+        width=None,
+        decay=None,
+        recompute=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        time_axis.check_timesteps(timesteps)
+        tau = time_constant(tau, decay, default=1.1)
+        if not 0 < threshold < math.inf:
+            raise ValueError(f"threshold must be positive and finite; received {threshold}.")
+        if reset not in RESETS:
+            raise ValueError(f"reset must be one of {', '.join(RESETS)}; received {reset!r}.")
+        self.timesteps = timesteps
+        self.tau = tau
+        self.threshold = threshold
+        self.reset = reset
+        self.detach_reset = detach_reset
+        self.detach_membrane = detach_membrane
+        self.width = surrogates.usual_width(surrogate) if width is None else width
+        self.surrogate = surrogates.check(surrogate, self.width)
+        self.recompute = recompute
+        self.supports_masking = True
+        self.built = True
+
+    # A function `(layer, currents) -> spikes` of an attack that derives them by another rule.
+    estimator = None
+
+    def call(self, inputs):
+        if self.estimator is not None:
+            spikes = self.estimator(self, self._currents(inputs))
+        else:
+            # Half precision stays so until its step: the gradient may need currents again.
+            typed = keras.backend.is_float_dtype(inputs.dtype)
+            currents = time_axis.unfold(inputs, self.timesteps) if typed else self._currents(inputs)
+            program = keras.remat(self._program()) if self.recompute else self._program()
+            spikes = program(currents, *self._learnt(self._membrane_dtype))
+        return ops.cast(time_axis.fold(spikes), self.compute_dtype)
+
+    def distances(self, inputs):
+        """Membrane potential minus threshold at every step, ahead of the reset.
+
+        Args:
+            inputs: currents `(timesteps * batch, ...)`, time-major.
+
+        Returns:
+            Tensor like `inputs`, in float32 at least; a neuron fires where it is not negative.
+        """
+        currents = self._currents(inputs)
+        constants = self.decay_and_threshold(currents.dtype)
+        return time_axis.fold(self._over_steps(currents, self._fire, constants, "distance"))
+
+    def decay_and_threshold(self, dtype):
+        """What the membrane keeps from step to step, and the threshold: numbers, or tensors."""
+        return self._constants(self._learnt(dtype))
+
+    def _learnt(self, dtype):
+        """The first of decay and threshold, as tensors: those that are learnt."""
+        return ()
+
+    def _constants(self, learnt):
+        fixed = (1.0 - 1.0 / self.tau, self.threshold)
+        return (*learnt, *fixed[len(learnt) :])
+
+    @property
+    def _membrane_dtype(self):
+        return "float64" if self.compute_dtype == "float64" else "float32"
+
+    def _currents(self, inputs):
+        return time_axis.unfold(ops.cast(inputs, self._membrane_dtype), self.timesteps)
+
+    def _program(self):
+        """The function of currents `(T, batch, ...)` and learnt constants, to spikes like them."""
+        # As they are now: derivatives may be asked for when a substitute's block has ended.
+        timesteps, surrogate, width = self.timesteps, self.surrogate, self.width
+        dtype = self._membrane_dtype
+        derivative = surrogates.derivative(surrogate, width)
+
+        def fire(distance):
+            return surrogates.spike(distance, surrogate, width)
+
+        def program(currents, *learnt):
+            spikes = self._over_steps(
+                ops.cast(currents, dtype), fire, self._constants(learnt), "spikes"
+            )
+            return ops.cast(spikes, currents.dtype)
+
+        # A subclass may charge or reset otherwise.
+        own = type(self)._step is LIF._step and type(self)._kept is LIF._kept
+        if derivative is None or not own:
+            return program
+        soft, attached, fixed = self.reset == "soft", not self.detach_reset, self._constants(())
+        through_time = not self.detach_membrane
+
+        def constants(learnt):
+            return (*learnt, *fixed[len(learnt) :])
+
+        def forward(currents, *learnt):
+            kept = []
+            spikes, potentials = lif_gradient.forward(
+                currents, *constants(learnt), soft, dtype, kept if learnt else None
+            )
+            # The first potentials are the first currents.
+            return spikes, (*potentials[1:], *kept)
+
+        def backward(gradient, saved, currents, *learnt):
+            potentials = (ops.cast(currents[0], dtype), *saved[: timesteps - 1])
+            kept = saved[timesteps - 1 :]
+            decay, threshold = constants(learnt)
+            # A gradient times a decay of exactly 0 carries nothing.
+            carried = through_time and (bool(learnt) or decay > 0)
+            terms = [] if len(learnt) > 1 else None
+            found = lif_gradient.backward(
+                gradient, potentials, decay, threshold, soft, derivative, attached, carried, terms
+            )
+            # Unless constants need them in full, each is rounded before the next is made.
+            if learnt:
+                found = list(found)
+            steps = [ops.cast(result, currents.dtype) for result in found]
+            gradients = [ops.stack(steps[::-1])]
+            if learnt:
+                products = (result * before for result, before in zip(found[-2::-1], kept))
+                gradients.append(_summed(products, decay))
+            if terms:
+                gradients.append(-_summed(terms, threshold))
+            return tuple(gradients)
+
+        return _backend.with_derivative(program, forward, backward)
+
+    def steps(self, currents, fire=None, constants=None):
+        """Of each step in turn, the potentials minus the threshold, and the spikes.
+
+        Args:
+            currents: tensor `(T, batch, ...)`.
+            fire: the function from the former to the latter; default: with the layer's surrogate.
+            constants: decay and threshold; default: the layer's.
+        """
+        constants = constants or self.decay_and_threshold(currents.dtype)
+        membrane = None
+        for current in ops.unstack(currents):
+            membrane, distance, fired = self._step(membrane, current, fire or self._fire, constants)
+            yield distance, fired
+
+    def _over_steps(self, currents, fire, constants, what):
+        """Distances or spikes of all steps `(T, batch, ...)`; `fire` is the same at each."""
+
+        def step(membrane, current):
+            membrane, distance, fired = self._step(membrane, current, fire, constants)
+            return membrane, fired if what == "spikes" else distance
+
+        return _backend.over_steps(step, ops.zeros_like(currents[0]), currents)
+
+    def _step(self, membrane, current, fire, constants):
+        """The membrane behind one step, its distance to the threshold ahead of it, and spikes."""
+        decay, threshold = constants
+        potential = current if membrane is None else decay * membrane + current
+        distance = potential - threshold
+        fired = fire(distance)
+        return self._kept(potential, fired, threshold), distance, fired
+
+    def _fire(self, distance):
+        return surrogates.spike(distance, self.surrogate, self.width)
+
+    def _kept(self, potential, fired, threshold):
+        """The membrane behind the reset."""
+        if self.detach_reset:
+            fired = ops.stop_gradient(fired)
+        if self.reset == "soft":
+            membrane = potential - threshold * fired
+        else:
+            membrane = (1.0 - fired) * potential
+        return ops.stop_gradient(membrane) if self.detach_membrane else membrane
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "timesteps": self.timesteps,
+            "tau": self.tau,
+            "threshold": self.threshold,
+            "reset": self.reset,
+            "detach_reset": self.detach_reset,
+            "detach_membrane": self.detach_membrane,
+            "surrogate": self.surrogate,
+            "width": self.width,
+            "recompute": self.recompute,
+        }
+
+
+def _summed(terms, constant):
+    """Terms `(batch, ...)`, each summed to the shape `(...)` of a constant that they share."""
+    axes = [0, *(place + 1 for place, size in enumerate(constant.shape) if size == 1)]
+    sums = (ops.reshape(ops.sum(term, axis=axes), constant.shape) for term in terms)
+    return sum(sums, ops.zeros_like(constant))
+
+
+@export
+class IF(LIF):
+    """Integrate-and-fire neurons: `LIF` with `tau=math.inf`, which forgets nothing.
+
+    Args:
+        timesteps: number of steps `T` folded into the batch axis, at least 1.
+        threshold: firing threshold, positive.
+        **kwargs: the other arguments of `LIF`, but `tau` and `decay`.
+
+    Example:
+
+    >>> ops.convert_to_numpy(IF(timesteps=4)(ops.full((4, 1), 0.5))).ravel().tolist()
+    [0.0, 1.0, 0.0, 1.0]
+    """
+
+    def __init__(self, timesteps, threshold=1.0, **kwargs):
+        super().__init__(timesteps, math.inf, threshold, **kwargs)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["tau"]
+        return config

@@ -1,0 +1,62 @@
+"""How residual networks weigh what they add."""
+
+import keras
+
+from keras_dep._internal.export import export
+
+
+@export
+class SkipInit(keras.layers.Layer):
+    """Multiplies its input by one learnt number that starts at 0.
+
+    A block whose branch ends in it starts as its shortcut alone.
+
+    Args:
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+
+    Source: De and Smith 2020.
+
+    Example:
+
+    >>> float(SkipInit()(keras.ops.ones((1, 1)))[0, 0])
+    0.0
+    """
+
+    def build(self, input_shape):
+        self.gain = self.add_weight(shape=(), initializer="zeros", name="gain")
+        self.built = True
+
+    def call(self, inputs):
+        return inputs * self.gain
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+
+@export
+class WeightedSum(keras.layers.Layer):
+    """Adds its inputs, each times a learnt number that starts at one over their count.
+
+    Args:
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+
+    Source: released code of SNN-RAT (Ding et al. 2022).
+
+    Example:
+
+    >>> one, other = keras.ops.ones((1, 1)), 3 * keras.ops.ones((1, 1))
+    >>> float(WeightedSum()([one, other])[0, 0])
+    2.0
+    """
+
+    def build(self, input_shape):
+        count = len(input_shape)
+        start = keras.initializers.Constant(1 / count)
+        self.weight = self.add_weight(shape=(count,), initializer=start, name="weight")
+        self.built = True
+
+    def call(self, inputs):
+        return sum(self.weight[place] * branch for place, branch in enumerate(inputs))
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape[0])

@@ -1,0 +1,27 @@
+"""Time folded into the batch: the two layouts, and layers that know of both.
+
+Inside a network activations are `(T * batch, ...)`, time-major, so that convolution, pooling and
+normalisation see one large batch. At its border they are `(batch, T, ...)`.
+"""
+
+from keras_dep.layers.time_axis.graph import Timed
+from keras_dep.layers.time_axis.layers import Folded
+from keras_dep.layers.time_axis.layers import FoldTime
+from keras_dep.layers.time_axis.layers import TimeSharedDropout
+from keras_dep.layers.time_axis.layers import Timewise
+from keras_dep.layers.time_axis.layers import UnfoldTime
+from keras_dep.layers.time_axis.layout import check_timesteps
+from keras_dep.layers.time_axis.layout import fold
+from keras_dep.layers.time_axis.layout import unfold
+
+__all__ = [
+    "check_timesteps",
+    "fold",
+    "Folded",
+    "FoldTime",
+    "UnfoldTime",
+    "Timed",
+    "TimeSharedDropout",
+    "Timewise",
+    "unfold",
+]

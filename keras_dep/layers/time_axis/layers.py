@@ -1,0 +1,161 @@
+"""Layers that know of time, and have no weights."""
+
+import keras
+from keras import ops
+
+from keras_dep._internal.export import export
+from keras_dep.layers.time_axis import graph
+from keras_dep.layers.time_axis import layout
+
+
+class Timewise(graph.Timed, keras.layers.Layer):
+    """A weightless layer that knows the number of steps."""
+
+    def __init__(self, timesteps, **kwargs):
+        super().__init__(**kwargs)
+        layout.check_timesteps(timesteps)
+        self.timesteps = timesteps
+        self.built = True
+
+    def get_config(self):
+        return {**super().get_config(), "timesteps": self.timesteps}
+
+
+@export(formerly="Steps")
+class UnfoldTime(Timewise):
+    """Unfolds time at the end of a network: `(T * batch, ...)` to `(batch, T, ...)`.
+
+    Args:
+        timesteps: number of steps `T` folded into the batch axis.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+
+    Raises:
+        ValueError: `timesteps` is not an integer of at least 1, or not how many steps the batch
+            holds.
+
+    Example:
+
+    >>> UnfoldTime(timesteps=4)(ops.ones((32, 10))).shape
+    (8, 4, 10)
+    """
+
+    unfolds = True
+
+    def call(self, inputs):
+        return ops.swapaxes(layout.unfold(inputs, self.timesteps), 0, 1)
+
+    def compute_output_shape(self, input_shape):
+        batch = None if input_shape[0] is None else input_shape[0] // self.timesteps
+        return (batch, self.timesteps, *input_shape[1:])
+
+
+@export(formerly="Frames")
+class FoldTime(Timewise):
+    """Folds time at the start of a network: `(batch, T, ...)` to `(T * batch, ...)`.
+
+    Args:
+        timesteps: number of steps `T` of the sequence.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+
+    Raises:
+        ValueError: `timesteps` is not an integer of at least 1, or not how many frames there are.
+
+    Example:
+
+    >>> FoldTime(timesteps=4)(ops.ones((8, 4, 10))).shape
+    (32, 10)
+    """
+
+    folds = True
+
+    def call(self, inputs):
+        self._check_frames(inputs.shape)
+        return layout.fold(ops.swapaxes(inputs, 0, 1))
+
+    def _check_frames(self, shape):
+        if len(shape) < 2 or shape[1] not in (None, self.timesteps):
+            raise ValueError(
+                f"inputs must be (batch, timesteps={self.timesteps}, ...); received shape "
+                f"{tuple(shape)}; an image without time goes through keras_dep.DirectEncoding."
+            )
+
+    def compute_output_shape(self, input_shape):
+        self._check_frames(input_shape)
+        batch = None if input_shape[0] is None else input_shape[0] * self.timesteps
+        return (batch, *input_shape[2:])
+
+
+@export
+class Folded(Timewise):
+    """Says that the inputs of a network hold the steps already, and leaves them as they are.
+
+    A network whose inputs are `(T * batch, ...)`, time-major, looks like one that lacks its
+    encoder, which is refused. Layers called by themselves, and models inside of others, need none.
+
+    Args:
+        timesteps: number of steps `T` folded into the batch axis.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+
+    Raises:
+        ValueError: `timesteps` is not an integer of at least 1.
+
+    Example:
+
+    >>> Folded(timesteps=4)(ops.ones((32, 10))).shape
+    (32, 10)
+    """
+
+    declares = True
+
+    def call(self, inputs):
+        return inputs
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+
+@export
+class TimeSharedDropout(Timewise):
+    """Dropout with one mask per sample, the same at every step.
+
+    Args:
+        rate: share of units dropped, in [0, 1).
+        timesteps: number of steps `T` folded into the batch axis.
+        seed: seed of the masks, or `None` for Keras' global one.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+
+    Raises:
+        ValueError: a rate outside [0, 1), or `timesteps` below 1.
+
+    Example:
+
+    >>> TimeSharedDropout(0.5, timesteps=4)(ops.ones((32, 10)), training=False).shape
+    (32, 10)
+    """
+
+    def __init__(self, rate, timesteps, seed=None, **kwargs):
+        super().__init__(timesteps, **kwargs)
+        if not 0 <= rate < 1:
+            raise ValueError(f"rate must lie in [0, 1); received {rate}; 0 drops nothing.")
+        self.rate = rate
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs, training=False):
+        if not training or not self.rate:
+            return inputs
+        steps = layout.unfold(inputs, self.timesteps)
+        # Without a noise shape torch draws from its global generator, which no state file holds.
+        mask = keras.random.dropout(
+            ops.ones_like(steps[0]),
+            rate=self.rate,
+            noise_shape=ops.shape(steps[0]),
+            seed=self.seed_generator,
+        )
+        return layout.fold(steps * mask)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}

@@ -1,0 +1,7 @@
+"""Spike rates, operations and energy of a network on a batch."""
+
+from keras_dep.profiling.activity import Activity
+from keras_dep.profiling.activity import ActivityProbe
+from keras_dep.profiling.activity import LayerActivity
+
+__all__ = ["Activity", "ActivityProbe", "LayerActivity"]

@@ -1,0 +1,88 @@
+"""Finished runs, and the test images they are measured on."""
+
+import dataclasses
+import os
+
+import numpy as np
+
+from keras_dep._internal import model_files
+from keras_dep.callbacks import epochs
+from keras_dep.curvature.precision import with_dtype
+from keras_dep.experiments import experiment
+from keras_dep.experiments import results
+
+# What the figures draw of a result.
+DRAWN = {
+    **results.TRAINED,
+    "hessian_history": [{"iteration": int, "spectral_radius": float}],
+}
+
+
+class Run:
+    """A finished run: what its folder holds.
+
+    Args:
+        folder: where `keras_dep.experiments.experiment.run` left `result.json` and `model.keras`.
+
+    Attributes:
+        settings: the run's `keras_dep.experiments.settings.Settings`.
+        result: the dictionary of `result.json`.
+        model: the trained network, in single precision.
+
+    Raises:
+        ValueError: the folder does not hold a finished run, or one of its files is damaged.
+    """
+
+    def __init__(self, folder):
+        self.settings, self.result = results.finished(folder, DRAWN)
+        model = results.trained_network(folder, self.result)
+        self._kept, self._saved = epochs.kept(os.path.join(folder, experiment.EPOCHS)), model
+        # Ahead of hours of measurement.
+        for path in self._kept.values():
+            model_files.check_weights(path)
+        self.model = model if self.settings.precision == "float32" else with_dtype(model, "float32")
+
+    def epochs(self):
+        """Each epoch whose weights were kept, in turn: the model's are those of then meanwhile."""
+        trained = self._saved.get_weights()
+        try:
+            for epoch, path in self._kept.items():
+                model_files.load_weights(self._saved, path)
+                self._follow()
+                yield epoch
+        finally:
+            self._saved.set_weights(trained)
+            self._follow()
+
+    def _follow(self):
+        if self.model is not self._saved:
+            self.model.set_weights(self._saved.get_weights())
+
+
+def load_images(run, protocol, data_dir=None):
+    """The first test images of a run's data set, as many as the protocol needs.
+
+    Args:
+        run: a `Run`.
+        protocol: a `keras_dep.studies.curvature.Protocol`.
+        data_dir: TFDS folder; `None`: the user's.
+
+    Returns:
+        Images `(batches * batch_size, height, width, channels)`, float32 in [0, 1], and integer
+        labels `(batches * batch_size,)`.
+
+    Raises:
+        ValueError: the set has fewer test images, or is not there.
+    """
+    needed = protocol.batches * protocol.batch_size
+    settings = dataclasses.replace(
+        run.settings, data_dir=data_dir, train_examples=1, test_examples=needed
+    )
+    try:
+        data = experiment.load_data(settings)
+    except ValueError as error:
+        raise ValueError(
+            f"batches={protocol.batches} of batch_size={protocol.batch_size} need {needed} images: "
+            f"{error}"
+        ) from error
+    return data.x_test.astype("float32") / np.float32(255), data.y_test
