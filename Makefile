@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 BACKENDS ?= torch tensorflow jax
 TESTS ?= tests
 DEMO_BACKEND ?= torch
+INSTALL := $(BIN)/python -m pip install -q -c constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs results-docs clean
 
-demo: $(VENV)/installed
+demo: $(VENV)/installed-$(DEMO_BACKEND)
 	$(BIN)/python apps/hetero_train.py --backend=$(DEMO_BACKEND) --out_dir=runs/demo-$$(date +%Y%m%d-%H%M%S) --verbose=2
 
 test: $(VENV)/installed-test
@@ -23,15 +24,26 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-$(VENV)/installed: pyproject.toml constraints.txt
+docs: $(VENV)/installed-docs results-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The benchmark pages, from benchmarks/results; needs Python alone.
+results-docs:
+	$(PYTHON) benchmarks/pages.py
+
+$(VENV)/created:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -c constraints.txt -e .
 	touch $@
 
-$(VENV)/installed-test: $(VENV)/installed requirements-peers.txt
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[jax,test]"
-	$(BIN)/python -m pip install -q --no-deps -r requirements-peers.txt
+# What one backend needs: installed-torch, installed-tensorflow, installed-jax; and installed-docs.
+$(VENV)/installed-%: $(VENV)/created pyproject.toml constraints.txt
+	$(INSTALL) -e ".[$*]"
 	touch $@
+
+$(VENV)/installed-test: $(VENV)/created pyproject.toml constraints.txt requirements-peers.txt
+	$(INSTALL) -e ".[all,test,docs]"
+	$(BIN)/python -m pip install -q --no-deps -r requirements-peers.txt
+	touch $@ $(foreach part,$(BACKENDS) docs,$(VENV)/installed-$(part))
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .hypothesis .ruff_cache .jax_cache
+	rm -rf $(VENV) runs site .pytest_cache .hypothesis .ruff_cache .jax_cache

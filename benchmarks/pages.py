@@ -72,6 +72,8 @@ def pages():
 
 def _page(title, names):
     parts = [
+        # Tables are wide.
+        "---\nhide:\n  - toc\n---",
         f"# {title}",
         "<!-- Written by benchmarks/pages.py from benchmarks/results; do not edit. -->",
     ]
@@ -103,6 +105,10 @@ def table(rows):
     for row in rows:
         key = [row["case"], row["backend"], *([row["metric"]] if len(metrics) > 1 else [])]
         line = cells.setdefault(tuple(key), {"keras_dep": row["ours"]})
+        if line["keras_dep"] != row["ours"]:
+            raise ValueError(f"ours must be one value in {key}; received {row['ours']} too.")
+        if row["peer_name"] in line:
+            raise ValueError(f"{row['peer_name']} must stand once in {key}; received it twice.")
         if row["peer_name"]:
             line[row["peer_name"]] = row["peer"]
             line["ratio", row["peer_name"]] = row["ratio"]
