@@ -114,7 +114,7 @@ found = keras_dep.evaluate(
 clean, worst = found["clean"]["accuracy"], found["worst_case"]["accuracy"]
 print(f"clean: {clean:.1%}")
 for row in found["attacks"]:
-    print(f"{row['name']}: {row['accuracy']:.1%}")
+    print(f"{row['attack']}: {row['accuracy']:.1%}")
 low, high = found["worst_case"]["interval"]
 print(f"worst case: {worst:.1%}, 95 % interval {low:.1%} to {high:.1%}")
 

@@ -68,6 +68,6 @@ def test_a_changed_result_makes_its_page_stale(pages, tmp_path, monkeypatch):
         (tmp_path / path.name).write_text(path.read_text())
     monkeypatch.setattr(pages, "RESULTS", tmp_path)
     record = json.loads((tmp_path / "dep_cpu.json").read_text())
-    record["rows"][0]["ours"] += 1
+    record["rows"][0]["peer"] += 1
     (tmp_path / "dep_cpu.json").write_text(json.dumps(record))
     assert [n for n, text in pages.pages().items() if pages.read(n) != text] == ["dep.md"]
