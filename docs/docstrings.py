@@ -1,7 +1,8 @@
 """Prepares the package's docstrings for the API reference.
 
 Griffe makes code of doctests in an indented section "Examples". The docstrings here have an
-"Example" at the end, not indented, and sections of Keras layers, which griffe does not know.
+"Example" at the end, not indented, and sections of Keras layers, which griffe does not know. It
+takes what is returned for a list of items, each with a type; here it is a sentence.
 """
 
 import re
@@ -9,8 +10,8 @@ import textwrap
 
 import griffe
 
-OF_LAYERS = re.compile(
-    r"^(Call arguments|Input shape|Output shape):\n((?:(?: {4}.*)?\n)*)", re.MULTILINE
+PLAIN = re.compile(
+    r"^(Call arguments|Input shape|Output shape|Returns):\n((?:(?: {4}.*)?\n)*)", re.MULTILINE
 )
 
 
@@ -27,7 +28,7 @@ def prepared(text):
     text, heading, example = text.partition("\nExample:\n")
     if heading:
         text += "\nExamples:\n" + textwrap.indent(example.lstrip("\n"), "    ")
-    return OF_LAYERS.sub(_as_list, text + "\n").rstrip("\n")
+    return PLAIN.sub(_as_list, text + "\n").rstrip("\n")
 
 
 def _as_list(match):
