@@ -71,6 +71,7 @@ def test_site_builds(tmp_path):
     # Read from the sources: a docstring that was not found leaves no warning.
     reference = (tmp_path / "api" / "optimizers" / "index.html").read_text()
     assert "Dominant Eigencomponent Projection around any Keras optimizer" in reference
+    assert "Examples:" in reference and "&gt;&gt;&gt;" in reference
 
 
 def _resolve(name):
