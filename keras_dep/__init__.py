@@ -1,5 +1,15 @@
 """Spiking networks trained without collapse, and their robustness measured."""
 
+try:
+    import keras as _keras  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name not in ("torch", "tensorflow", "jax"):
+        raise
+    raise ImportError(
+        f"keras_dep needs the framework that KERAS_BACKEND names; Keras found no {error.name}; pip "
+        f"install keras_dep[{error.name}], or set KERAS_BACKEND to a framework that is installed."
+    ) from None
+
 from keras_dep import attacks
 from keras_dep import callbacks
 from keras_dep import curvature

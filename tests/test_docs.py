@@ -15,8 +15,8 @@ import keras_dep
 
 ROOT = pathlib.Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-# Its libraries are for torch; `tests/peers/test_guide.py` runs it.
-ELSEWHERE = {"guides/other-attack-libraries.md"}
+# What runs these: tests/peers/test_guide.py, tests/optimizers/test_plan.py.
+ELSEWHERE = {"guides/other-attack-libraries.md", "guides/optimizer-summary.md"}
 PAGES = [
     name
     for path in sorted(DOCS.rglob("*.md"))

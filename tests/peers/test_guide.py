@@ -1,4 +1,4 @@
-"""What the README shows a reader to type runs as it stands."""
+"""What the guide to other attack libraries shows a reader to type runs as it stands."""
 
 import pathlib
 import re
@@ -15,11 +15,11 @@ if keras.backend.backend() != "torch":
 for library in ("torchattacks", "foolbox", "pyautoattack"):
     pytest.importorskip(library)
 
-README = pathlib.Path(__file__).parents[2] / "README.md"
+GUIDE = pathlib.Path(__file__).parents[2] / "docs" / "guides" / "other-attack-libraries.md"
 
 
 def test_other_libraries_attack_the_adapted_model():
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
     (guide,) = [block for block in blocks if "channels_first(" in block]
     model, x, labels = problem("spiking")
     # Of images that are wrong as they are a whole suite is soon done.
