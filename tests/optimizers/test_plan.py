@@ -70,7 +70,8 @@ def test_only_a_built_optimizer_knows_its_weights():
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="elsewhere drawing weights compiles")
 def test_the_page_of_the_documentation_shows_what_is_printed(capsys):
-    text = (pathlib.Path(__file__).parents[2] / "docs" / "guides" / "optimizer-summary.md").read_text()
+    page = pathlib.Path(__file__).parents[2] / "docs" / "guides" / "optimizer-summary.md"
+    text = page.read_text()
     examples = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", text, re.DOTALL)
     assert len(examples) == 3
     for code, shown in examples:
