@@ -25,10 +25,10 @@ class PerturbedTraining(_backend.TransformedStep):
 
     Each marked sample is attacked inside the train step, in inference mode, under the weights of
     that step; a batch without marks costs nothing extra. It is trained on what
-    `attack(network, image, label)` crafts under these weights, from the same start, bit for bit
-    where a framework rounds inside the step as it does outside (what is compiled as a whole may
-    differ in the last bit of a gradient). The network is an attribute: save, attack or measure
-    that.
+    `attack(network, image, label)` crafts under these weights, from the same start: bit for bit in
+    eager steps. A compiled step may round a gradient otherwise in its last bit, and XLA on
+    TensorFlow draws other random numbers in a network with a random encoder. The network is an
+    attribute: save, attack or measure that.
 
     Args:
         network: a built `keras.Model` from images to logits.
