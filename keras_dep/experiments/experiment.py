@@ -69,7 +69,7 @@ def run(settings: Settings, optimizer, folder, data=None, resume=False, verbose=
 
 
 def load_data(settings):
-    """The `keras_dep.data.sources.Dataset` of these settings; see `datasets.load`."""
+    """The `keras_dep.data.sources.Dataset` of these settings; see `keras_dep.data.load`."""
     return sources.load(
         settings.dataset,
         data_dir=settings.data_dir,

@@ -109,6 +109,8 @@ def test_a_class_of_ones_own_comes_back():
 
 def test_bounds_come_back():
     threat = attacks.PGD().threat
-    attack = attacks.gradient.GradientAttack(type(threat)(epsilon=0.1, bounds=(-1.0, 1.0), steps=2))
-    again = attacks.gradient.GradientAttack.from_config(kept(attack.get_config()))
+    attack = attacks.gradient_attack.GradientAttack(
+        type(threat)(epsilon=0.1, bounds=(-1.0, 1.0), steps=2)
+    )
+    again = attacks.gradient_attack.GradientAttack.from_config(kept(attack.get_config()))
     assert again.threat == attack.threat and np.isfinite(again.threat.epsilon)

@@ -164,9 +164,9 @@ def test_looking_for_a_set_imports_no_other_framework(tmp_path):
     if keras.backend.backend() == "tensorflow":
         pytest.skip("TensorFlow is the backend itself")
     code = (
-        "import sys\nfrom keras_dep import datasets\ndatasets.load('digits')\n"
-        f"try: datasets.load('cifar10', data_dir={str(tmp_path)!r})\n"
-        "except datasets.DataMissingError: print('tensorflow' in sys.modules)"
+        "import sys\nfrom keras_dep.data import sources\nsources.load('digits')\n"
+        f"try: sources.load('cifar10', data_dir={str(tmp_path)!r})\n"
+        "except sources.DataMissingError: print('tensorflow' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True

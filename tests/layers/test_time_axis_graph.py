@@ -50,7 +50,7 @@ def test_a_layer_of_other_steps_than_its_encoder(encoder, kind):
 def test_other_numbers_of_steps_further_on():
     with pytest.raises(ValueError, match="for 4 steps behind LIF 'first'"):
         sequential(LIF(4, name="first"), layers.Dense(2), UnfoldTime(2))
-    with pytest.raises(ValueError, match="received one row per sample behind Steps"):
+    with pytest.raises(ValueError, match="received one row per sample behind UnfoldTime"):
         sequential(DirectEncoding(4), UnfoldTime(4), LIF(4))
     with pytest.raises(ValueError, match="must get time unfolded.*received 4 steps.*once"):
         sequential(DirectEncoding(4), LIF(4), DirectEncoding(4))
@@ -137,7 +137,7 @@ def test_inputs_that_are_said_to_hold_the_steps(tmp_path):
     assert outer.predict_on_batch(X).shape == (8, 4, 2)
     with pytest.raises(ValueError, match="received timesteps=4 for 2 steps"):
         sequential(DirectEncoding(2), network)(X)
-    with pytest.raises(ValueError, match="received one row per sample behind Steps"):
+    with pytest.raises(ValueError, match="received one row per sample behind UnfoldTime"):
         sequential(DirectEncoding(4), UnfoldTime(4), Folded(4))
 
 
