@@ -9,6 +9,7 @@ import platform
 import shlex
 import signal
 import sys
+import warnings
 
 from absl import flags
 
@@ -48,6 +49,8 @@ def launch(argv, name, about, flag_values, main, stopped):
     def left():
         return stopped() if flag_values.is_parsed() else "nothing was begun."
 
+    # A path into the library says nothing to a user of an app.
+    warnings.formatwarning = lambda message, *_, **__: f"{name}: {message}\n"
     with until_unread(), until_stopped(name, left):
         _run(argv, name, about, flag_values, main)
 

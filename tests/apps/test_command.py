@@ -174,6 +174,16 @@ def test_the_status_is_the_app_s_and_the_output_whole(status, code):
     assert ended.stderr == ("words\n" if status == "words" else "")
 
 
+def test_a_warning_is_one_line_without_a_path():
+    code = TALKATIVE.replace(
+        'print("word " * 99) for _ in range(99)', "command.warnings.warn('late')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "app: late\n"
+
+
 def test_a_mistake_of_ours_keeps_its_traceback():
     ended = python("-c", ENDING.replace("sys.exit({status!r})", "1 / 0"))
     assert ended.returncode == 1 and "ZeroDivisionError" in ended.stderr
