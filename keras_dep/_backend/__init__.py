@@ -76,7 +76,6 @@ import importlib
 import keras
 
 from keras_dep._backend import generic
-from keras_dep._backend import types
 
 _framework = importlib.import_module(f"keras_dep._backend.{keras.backend.backend()}")
 
@@ -103,7 +102,7 @@ convolve = _kernel("convolve")
 average_pool = _kernel("average_pool")
 batch_normalizer = _kernel("batch_normalizer")
 normalize = _kernel("normalize")
-double_precision = getattr(_framework, "double_precision", types.doubles_kept)
+double_precision = _kernel("double_precision")
 orthogonalize = _kernel("orthogonalize")
 combination = _kernel("combination")
 branches_freely = _kernel("branches_freely")

@@ -1,20 +1,16 @@
-"""The call that Keras is in."""
+"""The Keras call that is running."""
 
 import sys
 
-try:
-    # There is no public door.
-    from keras.src.backend.common import global_state
-except ImportError:
-    raise RuntimeError("This Keras keeps its call elsewhere; use 3.15.") from None
+from keras_dep._internal import keras_internals
 
 
 def outermost():
     """The layer or model that was called first, or `None` outside of a call."""
-    found = getattr(global_state.get_global_attribute("current_call_ctx"), "entry_layer", None)
-    if global_state.get_global_attribute("stateless_scope") is None:
+    found = keras_internals.entry_layer()
+    if not keras_internals.in_stateless_scope():
         return found
-    # `stateless_call` enters a model past the record of calls: what it calls next is first there.
+    # `stateless_call` runs a model without recording its call: Keras names the first layer inside.
     frame = sys._getframe()
     while frame is not None:
         if frame.f_code.co_name == "stateless_call":

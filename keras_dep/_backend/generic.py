@@ -1,10 +1,12 @@
 """What Keras expresses well enough where the framework compiles a whole program."""
 
+import contextlib
 import math
 
 import keras
 
 from keras_dep._backend import calls
+from keras_dep._internal import keras_internals
 
 
 def stateless_outputs(model, values, x):
@@ -64,6 +66,18 @@ def subtract_rank_one(matrix, left, right):
 
 def leading_eigenvectors(program, closeness):
     return program
+
+
+@contextlib.contextmanager
+def double_precision():
+    # Keras computes in float64 on TensorFlow alone, and looks its table up at each operation.
+    narrowed = keras_internals.narrowed_dtypes()
+    before = narrowed["float64"]
+    narrowed["float64"] = "float64"
+    try:
+        yield
+    finally:
+        narrowed["float64"] = before
 
 
 def orthogonalize(vector, basis):

@@ -9,8 +9,20 @@ from jax.custom_derivatives import SymbolicZero
 from jax.flatten_util import ravel_pytree
 
 from keras_dep._backend import generic
-from keras_dep._backend import types
 from keras_dep._backend import windows
+from keras_dep._backend.generic import average_pool as average_pool
+from keras_dep._backend.generic import batch_normalizer as batch_normalizer
+from keras_dep._backend.generic import branches_freely as branches_freely
+from keras_dep._backend.generic import combination as combination
+from keras_dep._backend.generic import fires as fires
+from keras_dep._backend.generic import leading_eigenvectors as leading_eigenvectors
+from keras_dep._backend.generic import marked as marked
+from keras_dep._backend.generic import module_role as module_role
+from keras_dep._backend.generic import normalize as normalize
+from keras_dep._backend.generic import outermost_call as outermost_call
+from keras_dep._backend.generic import stateless_outputs as stateless_outputs
+from keras_dep._backend.generic import subtract_rank_one as subtract_rank_one
+from keras_dep._backend.generic import with_derivative as with_derivative
 
 
 def gradient_and_outputs(model, objective, ask):
@@ -80,7 +92,7 @@ def product(one, other, transpose_one=False, transpose_other=False):
 
 @contextlib.contextmanager
 def double_precision():
-    with types.doubles_kept(), jax.enable_x64(True):
+    with generic.double_precision(), jax.enable_x64(True):
         yield
 
 

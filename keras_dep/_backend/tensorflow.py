@@ -6,11 +6,26 @@ import re
 
 import keras
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.python import xla
 
 from keras_dep._backend import generic
 from keras_dep._backend import windows
+from keras_dep._backend.generic import average_pool as average_pool
+from keras_dep._backend.generic import batch_normalizer as batch_normalizer
+from keras_dep._backend.generic import branches_freely as branches_freely
+from keras_dep._backend.generic import combination as combination
+from keras_dep._backend.generic import double_precision as double_precision
+from keras_dep._backend.generic import fires as fires
+from keras_dep._backend.generic import leading_eigenvectors as leading_eigenvectors
+from keras_dep._backend.generic import marked as marked
+from keras_dep._backend.generic import module_role as module_role
+from keras_dep._backend.generic import normalize as normalize
+from keras_dep._backend.generic import orthogonalize as orthogonalize
+from keras_dep._backend.generic import outermost_call as outermost_call
+from keras_dep._backend.generic import subtract_rank_one as subtract_rank_one
+from keras_dep._backend.generic import with_derivative as with_derivative
+from keras_dep._internal import keras_internals
 
+xla = keras_internals.tensorflow_xla()
 # Apple's GPUs have no XLA; Keras asks the same before it compiles a train step.
 HAS_XLA = not (platform.system() == "Darwin" and tf.config.list_physical_devices("GPU"))
 
@@ -222,8 +237,7 @@ def readable(tensor):
 def conditional_assign(condition, first, second, variables):
     # Replicas that meet to update a weight cannot do so inside a branch.
     distribute = tf.distribute
-    meets = not tf.__internal__.distribute.strategy_supports_no_merge_call()
-    if distribute.has_strategy() and meets:
+    if distribute.has_strategy() and keras_internals.tensorflow_replicas_meet():
         raise ValueError(
             "gradient_accumulation_steps must be None under tf.distribute; received it under "
             f"{type(distribute.get_strategy()).__name__}; take larger batches, or train without a "

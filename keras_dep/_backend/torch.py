@@ -6,15 +6,17 @@ import shutil
 
 import keras
 import torch
-from torch.utils._triton import has_triton
 
 from keras_dep._backend import calls
 from keras_dep._backend import generic
 from keras_dep._backend import windows
+from keras_dep._backend.generic import double_precision as double_precision
+from keras_dep._backend.generic import over_steps as over_steps
 from keras_dep._backend.torch_curvature import gauss_newton_product as gauss_newton_product
 from keras_dep._backend.torch_curvature import hessian_product as hessian_product
 from keras_dep._backend.torch_curvature import loss_gradient as loss_gradient
 from keras_dep._backend.torch_layout import module_role as module_role
+from keras_dep._internal import keras_internals
 
 
 def gradient_and_outputs(model, objective, ask):
@@ -44,7 +46,7 @@ class _WithModules(torch.nn.Module):
 
     def __init__(self, model):
         super().__init__()
-        inner = (child for layer in model._flatten_layers() for child in layer.children())
+        inner = (child for layer in keras_internals.all_layers(model) for child in layer.children())
         kinds = (keras.layers.Layer, torch.nn.ParameterDict)
         self.inner = torch.nn.ModuleList(each for each in inner if not isinstance(each, kinds))
         self.ask = functools.partial(model, training=False)
@@ -99,7 +101,7 @@ def leading_eigenvectors(program, closeness):
 def with_derivative(program, forward, backward):
     def run(*tensors):
         # A compiler fuses the program by itself; function transforms need its own derivatives.
-        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        if torch.compiler.is_compiling() or keras_internals.torch_transforms_active():
             return program(*tensors)
         return _WithDerivative.apply(program, forward, backward, *tensors)
 
@@ -155,7 +157,7 @@ def _can_fuse(device):
     """Whether it is a GPU, and there is what torch's compiler needs for its kernels."""
     compilers = (os.environ.get("CC"), "gcc", "clang", "cc")
     found = any(shutil.which(name) for name in compilers if name)
-    return device == "cuda" and found and has_triton()
+    return device == "cuda" and found and keras_internals.torch_has_triton()
 
 
 @functools.cache

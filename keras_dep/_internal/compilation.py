@@ -13,16 +13,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_dep._internal import keras_internals
+
 _COMPILED = weakref.WeakKeyDictionary()
 _PREDICTS = weakref.WeakKeyDictionary()
-# What Keras itself sets on layers and models as they are compiled, trained and asked.
-_KEPT_BY_KERAS = frozenset(
-    """
-    train_function test_function predict_function optimizer loss history training
-    stop_training stop_evaluating stop_predicting auto_scale_loss _compile_config _jax_state
-    _jax_state_synced _eval_epoch_iterator _has_explicit_input_shape _input_shape_arg
-    """.split()
-)
 
 
 def constants(model):
@@ -47,7 +41,7 @@ def constants(model):
     >>> constants(model) == before
     False
     """
-    layers = [model, *model._flatten_layers(include_self=False)]
+    layers = [model, *keras_internals.all_layers(model, include_self=False)]
     variables = tuple(map(_Same, model.variables))
     return (*map(_of_layer, layers), variables, keras.config.image_data_format())
 
@@ -163,4 +157,4 @@ def _is_plain(thing):
 def _bookkeeping(model):
     """Names that any layer, or any model, has without a class of its own."""
     bare = keras.Model() if model else keras.layers.Layer()
-    return frozenset(vars(bare)) | _KEPT_BY_KERAS
+    return frozenset(vars(bare)) | keras_internals.BOOKKEEPING

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_dep._internal import compilation
+from keras_dep._internal import keras_internals
 from keras_dep._internal.export import export
 from keras_dep.attacks import record
 from keras_dep.attacks.gradient_attack import Attack
@@ -143,7 +144,7 @@ class ReferenceCodeAttack(Attack):
 
 def pixel_statistics(model):
     """Mean and standard deviation by which a model normalises its pixels."""
-    for layer in model._flatten_layers():
+    for layer in keras_internals.all_layers(model):
         if isinstance(layer, keras.layers.Normalization):
             values = (ops.convert_to_numpy(each) for each in (layer.mean, layer.variance))
             mean, variance = (np.asarray(value, "float32") for value in values)

@@ -5,6 +5,7 @@ import contextlib
 import keras
 from keras import ops
 
+from keras_dep._internal import keras_internals
 from keras_dep.layers import encoders
 from keras_dep.layers import time_axis
 
@@ -67,4 +68,4 @@ def _steps_in_place(model, steps):
 
 
 def _timed(model):
-    return [layer for layer in model._flatten_layers() if hasattr(layer, "timesteps")]
+    return [layer for layer in keras_internals.all_layers(model) if hasattr(layer, "timesteps")]

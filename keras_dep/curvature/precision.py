@@ -7,6 +7,7 @@ import inspect
 import keras
 
 from keras_dep import _backend
+from keras_dep._internal import keras_internals
 
 
 @contextlib.contextmanager
@@ -115,7 +116,8 @@ class _Copies:
         if isinstance(layer, keras.layers.Lambda):
             # Its configuration holds code without what surrounds it.
             given = {"mask": layer.mask, "arguments": layer.arguments, "name": layer.name}
-            return type(layer)(layer.function, layer._output_shape, dtype=self.dtype, **given)
+            shape = keras_internals.lambda_output_shape(layer)
+            return type(layer)(layer.function, shape, dtype=self.dtype, **given)
         config = self._in_dtype(layer.get_config())
         if isinstance(layer, keras.layers.Layer):
             config["dtype"] = self.dtype

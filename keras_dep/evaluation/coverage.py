@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_dep._internal import keras_internals
 from keras_dep.layers.overrides import spiking_layers
 
 # Who wrote `call` says nothing of what these compute: they run code of others.
@@ -31,7 +32,7 @@ def unknown_layers(model):
     """
     spiking = {id(layer) for layer in spiking_layers(model)}
     found = set()
-    for layer in model._flatten_layers():
+    for layer in keras_internals.all_layers(model):
         if id(layer) in spiking:
             continue
         if isinstance(layer, WRAPPERS) or not _of_keras_or_ours(type(layer).call):

@@ -6,6 +6,7 @@ import platform
 import keras
 import numpy as np
 
+from keras_dep._internal import keras_internals
 from keras_dep.evaluation import coverage
 from keras_dep.layers import encoders
 from keras_dep.layers.lif import CONSTANTS
@@ -33,7 +34,7 @@ def describe(model):
     >>> describe(model)["neurons"], describe(model)["dtype_policy"]
     ([], 'bfloat16')
     """
-    layers = list(model._flatten_layers(include_self=False))
+    layers = list(keras_internals.all_layers(model, include_self=False))
     unknown, kinds = coverage.unknown_layers(model), {}
     for layer in layers:
         if hasattr(layer, "surrogate"):
@@ -91,7 +92,7 @@ def _computing(model):
     """The layers that compute: a graph of layers does nothing by itself."""
     return [
         layer
-        for layer in model._flatten_layers()
+        for layer in keras_internals.all_layers(model)
         if not isinstance(layer, (keras.Sequential, keras.layers.InputLayer))
         and not getattr(layer, "operations", None)
     ]

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_dep import surrogates
+from keras_dep._internal import keras_internals
 from keras_dep._internal.export import export
 from keras_dep.layers import time_axis
 
@@ -170,7 +171,8 @@ class LatencyEncoding(time_axis.Timewise):
 
 def direct_encodings(model):
     """The layers of a model, at any depth, that repeat their input at every step."""
-    return [layer for layer in model._flatten_layers() if isinstance(layer, DirectEncoding)]
+    layers = keras_internals.all_layers(model)
+    return [layer for layer in layers if isinstance(layer, DirectEncoding)]
 
 
 @contextlib.contextmanager

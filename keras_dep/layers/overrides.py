@@ -5,6 +5,7 @@ import contextlib
 import keras
 
 from keras_dep import surrogates
+from keras_dep._internal import keras_internals
 
 
 def with_surrogate(model, name, width=None):
@@ -93,7 +94,7 @@ def spiking_layers(model):
     """The layers of a model, at any depth, that fire with a surrogate derivative."""
     return [
         layer
-        for layer in model._flatten_layers()
+        for layer in keras_internals.all_layers(model)
         if hasattr(layer, "surrogate") and hasattr(layer, "width")
     ]
 

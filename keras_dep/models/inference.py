@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_dep._internal import compilation
+from keras_dep._internal import keras_internals
 from keras_dep._internal import validation
 from keras_dep.losses import check_logits
 from keras_dep.losses import mean_logits
@@ -80,7 +81,7 @@ def data_formats(model):
     """
     formats = {
         getattr(layer, "data_format", None): layer
-        for layer in model._flatten_layers()
+        for layer in keras_internals.all_layers(model)
         # It takes that of the process, and none matters to it but for its order.
         if not isinstance(layer, keras.layers.Flatten)
     }

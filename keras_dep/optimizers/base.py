@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_dep import _backend
+from keras_dep._internal import keras_internals
 
 
 class OfInner:
@@ -23,7 +24,7 @@ class OfInner:
             setattr(optimizer.inner_optimizer, self.name, value)
 
 
-class GradientTransform(keras.optimizers.Optimizer):
+class GradientTransform(keras_internals.AveragesOfInner, keras.optimizers.Optimizer):
     """Base of the wrappers: `transform` maps gradients, `inner_optimizer` updates the weights.
 
     Learning rate, iterations and loss scaling are those of the inner optimizer, as are clipping,
@@ -55,8 +56,6 @@ class GradientTransform(keras.optimizers.Optimizer):
     ema_overwrite_frequency = OfInner()
     # Of a `MultiOptimizer`.
     optimizers = OfInner()
-    # Where `SwapEMAWeights` looks, one wrapper deep.
-    _model_variables_moving_average = OfInner()
     _is_building = False
 
     def __init__(self, inner_optimizer, gradient_accumulation_steps=None, name=None):
@@ -119,7 +118,7 @@ class GradientTransform(keras.optimizers.Optimizer):
 
     @property
     def variables(self):
-        return self._variables + self.inner_optimizer.variables
+        return keras_internals.own_variables(self) + self.inner_optimizer.variables
 
     def transform(self, gradients, variables):
         """Maps a list of gradients (tensors or `None`) of `variables` to the list passed on."""
@@ -133,7 +132,7 @@ class GradientTransform(keras.optimizers.Optimizer):
                     "apply() must be given variables as long as the optimizer is not built; "
                     "received gradients alone; call build(model.trainable_variables) first."
                 )
-            variables = self._trainable_variables
+            variables = keras_internals.trained_variables(self)
         else:
             variables = list(trainable_variables)
             if not self.built:
@@ -158,7 +157,7 @@ class GradientTransform(keras.optimizers.Optimizer):
         """Adds the gradients up, and updates with their mean when the last part has come."""
         steps = self.gradient_accumulation_steps
         sums = [
-            None if gradient is None else self._accumulated_gradients[self._get_variable_index(v)]
+            None if gradient is None else keras_internals.accumulated_gradient(self, v)
             for gradient, v in zip(gradients, variables)
         ]
         totals = [
@@ -177,9 +176,10 @@ class GradientTransform(keras.optimizers.Optimizer):
                 if total is not None:
                     total.assign(value)
 
-        is_last = ops.equal((self._iterations + 1) % steps, 0)
+        count = keras_internals.call_count(self)
+        is_last = ops.equal((count + 1) % steps, 0)
         _backend.conditional_assign(is_last, update, wait, [*self.variables, *variables])
-        self._iterations.assign_add(1)
+        count.assign_add(1)
 
     def apply_gradients(self, grads_and_vars):
         super().apply_gradients(grads_and_vars)
@@ -206,19 +206,20 @@ class GradientTransform(keras.optimizers.Optimizer):
 
     # The inner optimizer saves and loads its own variables.
     def save_own_variables(self, store):
-        for index, variable in enumerate(self._variables):
+        for index, variable in enumerate(keras_internals.own_variables(self)):
             store[str(index)] = ops.convert_to_numpy(variable)
 
     def load_own_variables(self, store):
+        own = keras_internals.own_variables(self)
         # Files of version 0.1.0 hold the inner optimizer's here as well, behind.
-        if len(store.keys()) not in (len(self._variables), len(self.variables)):
+        if len(store.keys()) not in (len(own), len(self.variables)):
             warnings.warn(
-                f"The state of {self.name} stays as it is: it has {len(self._variables)} variables "
+                f"The state of {self.name} stays as it is: it has {len(own)} variables "
                 f"and the file {len(store.keys())}; build the optimizer before it is loaded.",
                 stacklevel=2,
             )
             return
-        for index, variable in enumerate(self._variables):
+        for index, variable in enumerate(own):
             value = store[str(index)]
             if tuple(value.shape) == tuple(variable.shape):
                 variable.assign(value)

@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from keras_dep._internal import keras_internals
 from keras_dep._internal.export import export
 from keras_dep.optimizers.base import GradientTransform
 
@@ -54,7 +55,7 @@ class CoupledWeightDecay(GradientTransform):
         factor = self.weight_decay * (self.loss_scale_factor or 1.0)
         return [
             gradient + ops.cast(factor * variable, gradient.dtype)
-            if gradient is not None and self._use_weight_decay(variable)
+            if gradient is not None and keras_internals.decays(self, variable)
             else gradient
             for gradient, variable in zip(gradients, variables)
         ]

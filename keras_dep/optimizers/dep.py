@@ -6,6 +6,7 @@ import warnings
 from keras import ops
 
 from keras_dep import deflation
+from keras_dep._internal import keras_internals
 from keras_dep._internal.export import export
 from keras_dep.optimizers import plan
 from keras_dep.optimizers.base import GradientTransform
@@ -134,7 +135,7 @@ class DEP(GradientTransform):
                 stacklevel=2,
             )
         # Tuples, as Keras and TensorFlow would wrap what may change.
-        self._keys = tuple(map(self._var_key, variables))
+        self._keys = tuple(keras_internals.variable_key(self, variable) for variable in variables)
         self._entries = tuple(entries)
         self.projected_paths = tuple(entry.path for entry in entries if entry.projected)
         self.removed_energy, self.leading_value = (
@@ -151,7 +152,8 @@ class DEP(GradientTransform):
     def transform(self, gradients, variables):
         gradients = list(gradients)
         projected = {key: entry for key, entry in zip(self._keys, self._entries) if entry.projected}
-        entries = [projected.get(self._var_key(variable)) for variable in variables]
+        keys = [keras_internals.variable_key(self, variable) for variable in variables]
+        entries = [projected.get(key) for key in keys]
         chosen = [
             index
             for index, gradient in enumerate(gradients)
@@ -168,8 +170,7 @@ class DEP(GradientTransform):
         shares, values = (dict.fromkeys(projected, zero) for _ in range(2))
         for index, (rest, share, value) in zip(chosen, deflated):
             gradients[index] = ops.reshape(rest, entries[index].shape)
-            key = self._var_key(variables[index])
-            shares[key], values[key] = share, value
+            shares[keys[index]], values[keys[index]] = share, value
         if shares:
             self.removed_energy.assign(ops.stack(list(shares.values())))
             self.leading_value.assign(ops.stack(list(values.values())))

@@ -4,6 +4,8 @@ import gc
 
 import keras
 
+from keras_dep._internal import keras_internals
+
 
 def owners(variables):
     """The live layers that list each variable among their own weights.
@@ -25,12 +27,7 @@ def owners(variables):
     kinds = {kind for kind in set(map(type, objects)) if keras.layers.Layer in kind.__mro__}
     for layer in objects:
         if type(layer) in kinds:
-            for weight in {id(weight) for weight in _own_weights(layer)} & found.keys():
+            held = {id(weight) for weight in keras_internals.own_weights(layer)}
+            for weight in held & found.keys():
                 found[weight].append(layer)
     return [found[id(variable)] for variable in variables]
-
-
-def _own_weights(layer):
-    # A layer whose constructor has not run has none yet.
-    own = vars(layer)
-    return (*own.get("_trainable_variables", ()), *own.get("_non_trainable_variables", ()))

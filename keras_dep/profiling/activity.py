@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_dep._internal import compilation
+from keras_dep._internal import keras_internals
 
 # Picojoules of a 32-bit addition, and of a multiplication with it, in 45 nm.
 ACCUMULATE_PJ = 0.9
@@ -215,10 +216,9 @@ def _layer_activity(layer, values, samples):
 
 def _is_spikes(tensor):
     """Whether layers that fire stand behind a tensor, with none that weighs in between."""
-    operation, node, _ = tensor._keras_history
+    operation, sources, _ = keras_internals.origin(tensor)
     if _fires(operation) or getattr(operation, "emits_spikes", False):
         return True
-    sources = operation._inbound_nodes[node].input_tensors
     if not sources or getattr(operation, "weights", ()):
         return False
     return all(map(_is_spikes, sources))

@@ -3,7 +3,7 @@
 import os
 import warnings
 
-from keras_dep.summaries import board
+from keras_dep._internal import keras_internals
 
 
 def read_scalars(logdir):
@@ -27,7 +27,7 @@ def read_scalars(logdir):
             f"logdir must be an existing folder; received {os.fspath(logdir)!r}; "
             "name the folder that holds the event files of one run."
         )
-    parts, scalars, scalar_tags = board.load(), {}, set()
+    parts, scalars, scalar_tags = keras_internals.tensorboard_parts(), {}, set()
     for name in sorted(name for name in os.listdir(logdir) if "tfevents" in name):
         for event in read_events(parts, os.path.join(logdir, name)):
             if event.session_log.status == parts.events.SessionLog.START:
@@ -45,7 +45,7 @@ def read_scalars(logdir):
 
 
 def read_events(parts, path):
-    """The events of one file, up to its damage if there is one; `parts` are those of `board`."""
+    """The events of one file, up to its damage if there is one; `parts`: `tensorboard_parts()`."""
     reader = parts.reader.PyRecordReader_New(path)
     while True:
         try:

@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 from keras_dep._internal import atomic_io
-from keras_dep.summaries import board
+from keras_dep._internal import keras_internals
 from keras_dep.summaries import hparams
 from keras_dep.summaries import images as pictures
 from keras_dep.summaries.values import brief
@@ -59,7 +59,7 @@ class EventWriter:
         if purge_step is not None:
             purge_step = check_step(purge_step, "purge_step")
         self.seconds = 0.0
-        self._board = board.load()
+        self._board = keras_internals.tensorboard_parts()
         self._describes_run = False
         try:
             self.logdir = os.fspath(logdir)

@@ -42,7 +42,7 @@ def sequential():
 
 
 def test_what_keras_does_with_a_model_changes_none_of_its_constants():
-    # Fails where a new Keras keeps other books: name them in `_KEPT_BY_KERAS`.
+    # Fails where a new Keras keeps other books: name them in `keras_internals.BOOKKEEPING`.
     for model in (functional(), sequential()):
         before = compilation.constants(model)
         hash(before)

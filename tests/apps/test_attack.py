@@ -12,9 +12,9 @@ from keras_dep import LIF
 from keras_dep import DirectEncoding
 from keras_dep import UnfoldTime
 from keras_dep import models
+from keras_dep._internal import keras_internals
 from keras_dep.experiments import substitute_models
 from keras_dep.experiments.settings import Settings
-from keras_dep.summaries import board
 from keras_dep.summaries import read_scalars
 from keras_dep.summaries import reader
 
@@ -296,7 +296,7 @@ def scalars_at(folder, tag):
 
 def written(folder):
     """What the event files of a folder hold."""
-    parts = board.load()
+    parts = keras_internals.tensorboard_parts()
     files = [str(path) for path in folder.iterdir() if "tfevents" in path.name]
     events = [event for path in files for event in reader.read_events(parts, path)]
     return [value for event in events for value in event.summary.value]

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_dep._internal import keras_internals
 from keras_dep.interop.nir import layout
 from keras_dep.layers import encoders
 from keras_dep.layers import time_axis
@@ -92,8 +93,8 @@ class Writer:
 
 def origin(tensor):
     """The layer that a Keras tensor comes from, and that layer's inputs."""
-    layer, index, _ = tensor._keras_history
-    return layer, layer._inbound_nodes[index].input_tensors
+    layer, inputs, _ = keras_internals.origin(tensor)
+    return layer, inputs
 
 
 def behind(tensor):

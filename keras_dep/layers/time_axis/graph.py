@@ -9,6 +9,7 @@ import weakref
 import keras
 
 from keras_dep import _backend
+from keras_dep._internal import keras_internals
 from keras_dep.layers.time_axis import layout
 
 
@@ -27,7 +28,7 @@ class Timed:
     folds = unfolds = declares = False
 
     def __call__(self, inputs, *args, **kwargs):
-        if getattr(inputs, "_keras_history", None) is not None:
+        if keras_internals.is_symbolic(inputs):
             _check(self, steps_in(inputs))
         else:
             _check_outermost(self)
@@ -55,27 +56,21 @@ def steps_in(tensor, given=None, check=False):
         if id(here) in known:
             stack.pop()
             continue
-        layer, node = _origin(here)
+        layer, inputs, output = keras_internals.origin(here) or (None, [], 0)
         timed = isinstance(layer, Timed) and not check
-        sources = [] if timed or not _keeps_rows(layer) else node.input_tensors
+        sources = [] if timed or not _keeps_rows(layer) else inputs
         missing = [source for source in sources if id(source) not in known]
         if missing:
             stack += missing
             continue
-        known[id(here)] = _behind(layer, here, [known[id(source)] for source in sources], check)
+        found = [known[id(source)] for source in sources]
+        known[id(here)] = _behind(layer, output, found, check)
         stack.pop()
     return known[id(tensor)]
 
 
-def _origin(tensor):
-    history = getattr(tensor, "_keras_history", None)
-    if history is None:
-        return None, None
-    return history.operation, history.operation._inbound_nodes[history.node_index]
-
-
-def _behind(layer, tensor, sources, check):
-    """What `steps_in` says of a layer's output, given that of its inputs."""
+def _behind(layer, output, sources, check):
+    """What `steps_in` says of one of a layer's outputs, given that of its inputs."""
     if isinstance(layer, Timed):
         if check:
             _check(layer, sources[0])
@@ -84,7 +79,7 @@ def _behind(layer, tensor, sources, check):
         return None
     if isinstance(layer, keras.Model):
         given = {id(inner): found for inner, found in zip(layer.inputs, sources)}
-        return steps_in(layer.outputs[tensor._keras_history.tensor_index], given, check)
+        return steps_in(layer.outputs[output], given, check)
     found = {source[0]: source for source in sources if source is not None}
     return next(iter(found.values())) if len(found) == 1 else None
 
@@ -152,7 +147,8 @@ def _check_outermost(layer):
         return
     graph = [id(tensor) for tensor in model.outputs]
     if _checked.get(model) != graph:
-        given = {id(tensor): (1, _origin(tensor)[0]) for tensor in model.inputs}
+        sources = [keras_internals.origin(tensor).operation for tensor in model.inputs]
+        given = {id(tensor): (1, source) for tensor, source in zip(model.inputs, sources)}
         for tensor in model.outputs:
             steps_in(tensor, given, check=True)
         _checked[model] = graph

@@ -1,0 +1,205 @@
+"""Private attributes and modules of Keras and the frameworks that have no public counterpart.
+
+Each function wraps one of them. Nothing else in the package names them, which
+`tests/test_architecture.py` checks; `tests/_internal/test_keras_internals.py` has a test of each,
+which fails where a new version has moved it. Frameworks are imported in the functions that need
+them.
+"""
+
+import importlib
+import types
+import typing
+
+import keras
+
+try:
+    from keras.src.backend.common import dtypes
+    from keras.src.backend.common import global_state
+except ImportError as error:
+    raise RuntimeError(
+        f"keras_dep needs Keras 3.15; received {keras.__version__} ({error}); "
+        "pip install 'keras>=3.15,<3.16'."
+    ) from None
+
+# What Keras sets on layers and models while they are compiled, trained and called.
+BOOKKEEPING = frozenset(
+    """
+    train_function test_function predict_function optimizer loss history training
+    stop_training stop_evaluating stop_predicting auto_scale_loss _compile_config _jax_state
+    _jax_state_synced _eval_epoch_iterator _has_explicit_input_shape _input_shape_arg
+    """.split()
+)
+
+
+# Layers and graphs.
+
+
+def all_layers(model, include_self=True):
+    """The layers of a model at any depth, each once."""
+    return model._flatten_layers(include_self=include_self)
+
+
+def own_weights(layer):
+    """The variables that a layer holds itself; none before its constructor has run."""
+    own = vars(layer)
+    return (*own.get("_trainable_variables", ()), *own.get("_non_trainable_variables", ()))
+
+
+def lambda_output_shape(layer):
+    """The `output_shape` that a `keras.layers.Lambda` was given, or `None`."""
+    return layer._output_shape
+
+
+class Origin(typing.NamedTuple):
+    """The operation that a symbolic tensor comes from, its inputs, and which output it is."""
+
+    operation: keras.Operation
+    inputs: list
+    output: int
+
+
+def origin(tensor):
+    """The `Origin` of a symbolic tensor; `None` for any other, which no operation has made."""
+    history = getattr(tensor, "_keras_history", None)
+    if history is None:
+        return None
+    node = history.operation._inbound_nodes[history.node_index]
+    return Origin(history.operation, node.input_tensors, history.tensor_index)
+
+
+def is_symbolic(tensor):
+    """Whether a tensor belongs to a graph of layers."""
+    return getattr(tensor, "_keras_history", None) is not None
+
+
+# Calls and types.
+
+
+def entry_layer():
+    """The layer or model whose call Keras records as the outermost one, or `None`."""
+    return getattr(_global_state("current_call_ctx"), "entry_layer", None)
+
+
+def in_stateless_scope():
+    """Whether a `keras.StatelessScope` is open."""
+    return _global_state("stateless_scope") is not None
+
+
+def _global_state(name):
+    return global_state.get_global_attribute(name)
+
+
+def narrowed_dtypes():
+    """Keras' table of the types that results have in place of wider ones, by name; editable."""
+    return dtypes.BIT64_TO_BIT32_DTYPE
+
+
+# Optimizers.
+
+
+def variable_key(optimizer, variable):
+    """A hashable key of a variable, equal for its copies on the replicas of a strategy."""
+    return optimizer._var_key(variable)
+
+
+def trained_variables(optimizer):
+    """The variables that an optimizer was built on."""
+    return optimizer._trainable_variables
+
+
+def own_variables(optimizer):
+    """The variables of an optimizer itself, in the order in which it saves them."""
+    return optimizer._variables
+
+
+def call_count(optimizer):
+    """The variable in which an optimizer counts its calls, accumulating ones included."""
+    return optimizer._iterations
+
+
+def accumulated_gradient(optimizer, variable):
+    """The variable in which an optimizer adds up the gradient of one that it trains."""
+    return optimizer._accumulated_gradients[optimizer._get_variable_index(variable)]
+
+
+def decays(optimizer, variable):
+    """Whether an optimizer's weight decay applies to a variable."""
+    return optimizer._use_weight_decay(variable)
+
+
+class AveragesOfInner:
+    """Mixin of an optimizer wrapper: `keras.callbacks.SwapEMAWeights` finds averages one deep."""
+
+    @property
+    def _model_variables_moving_average(self):
+        return self.inner_optimizer._model_variables_moving_average
+
+    @_model_variables_moving_average.setter
+    def _model_variables_moving_average(self, averages):
+        # The base constructor assigns its default before there is an inner optimizer.
+        if "inner_optimizer" in vars(self):
+            self.inner_optimizer._model_variables_moving_average = averages
+
+
+# Frameworks.
+
+
+def torch_transforms_active():
+    """Whether a transform of `torch.func` is running."""
+    import torch
+
+    return torch._C._are_functorch_transforms_active()
+
+
+def torch_has_triton():
+    """Whether torch's compiler finds Triton for the GPU at hand."""
+    from torch.utils._triton import has_triton
+
+    return has_triton()
+
+
+def tensorflow_replicas_meet():
+    """Whether the replicas of the current strategy must meet to update a variable."""
+    import tensorflow as tf
+
+    return not tf.__internal__.distribute.strategy_supports_no_merge_call()
+
+
+def tensorflow_xla():
+    """TensorFlow's module of XLA operations."""
+    from tensorflow.compiler.tf2xla.python import xla
+
+    return xla
+
+
+# None of these imports TensorFlow.
+_TENSORBOARD = {
+    "events": "compat.proto.event_pb2",
+    "tensors": "compat.proto.tensor_pb2",
+    "errors": "compat.tensorflow_stub.errors",
+    "reader": "compat.tensorflow_stub.pywrap_tensorflow",
+    "writer": "summary.writer.record_writer",
+    "arrays": "util.tensor_util",
+    "scalar": "plugins.scalar.metadata",
+    "image": "plugins.image.metadata",
+    "text": "plugins.text.metadata",
+    "hparams": "plugins.hparams.metadata",
+    "hparams_data": "plugins.hparams.plugin_data_pb2",
+    "hparams_api": "plugins.hparams.api_pb2",
+}
+
+
+def tensorboard_parts():
+    """The modules of the `tensorboard` package that write and read event files, by name.
+
+    Raises:
+        ImportError: the package is missing, or one of the modules is.
+    """
+    parts = _TENSORBOARD.items()
+    try:
+        found = {name: importlib.import_module(f"tensorboard.{path}") for name, path in parts}
+    except ImportError as error:
+        raise ImportError(
+            f"event files need the tensorboard package ({error}); run pip install tensorboard"
+        ) from error
+    return types.SimpleNamespace(**found)
