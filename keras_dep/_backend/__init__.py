@@ -1,7 +1,7 @@
 """What Keras cannot express, one file per framework behind one interface.
 
-Each file defines the following, that of torch with `torch_curvature`; what frameworks that compile
-whole programs have in common stands in `generic`:
+Each framework's module has all of the following. It imports from `generic` what `keras.ops`
+expresses well enough there; torch's functions on curvature and layers have files of their own:
 
 - `gradient_and_outputs(model, objective, ask)`: a function `(x, y, *extra) -> (gradient, outputs,
   beside)` of `ask(x, *extra) -> (outputs, beside)`, which asks the model in inference mode; the
@@ -71,44 +71,45 @@ whole programs have in common stands in `generic`:
   its own.
 """
 
-import importlib
-
 import keras
 
-from keras_dep._backend import generic
-
-_framework = importlib.import_module(f"keras_dep._backend.{keras.backend.backend()}")
-
-
-def _kernel(name):
-    """The framework's own, where it runs each operation by itself."""
-    return getattr(_framework, name, None) or getattr(generic, name)
-
+_name = keras.backend.backend()
+if _name == "torch":
+    from keras_dep._backend import torch as _framework
+elif _name == "tensorflow":
+    from keras_dep._backend import tensorflow as _framework  # type: ignore[no-redef]
+elif _name == "jax":
+    from keras_dep._backend import jax as _framework  # type: ignore[no-redef]
+else:
+    raise ImportError(
+        f"keras_dep needs torch, tensorflow or jax as Keras' backend; received {_name!r}; set "
+        "KERAS_BACKEND to one of the three."
+    )
 
 gradient_and_outputs = _framework.gradient_and_outputs
-stateless_outputs = _kernel("stateless_outputs")
+stateless_outputs = _framework.stateless_outputs
 loss_gradient = _framework.loss_gradient
 hessian_product = _framework.hessian_product
 gauss_newton_product = _framework.gauss_newton_product
 compiled = _framework.compiled
 product = _framework.product
-subtract_rank_one = _kernel("subtract_rank_one")
-leading_eigenvectors = _kernel("leading_eigenvectors")
-with_derivative = _kernel("with_derivative")
-marked = _kernel("marked")
-fires = _kernel("fires")
-over_steps = _kernel("over_steps")
-convolve = _kernel("convolve")
-average_pool = _kernel("average_pool")
-batch_normalizer = _kernel("batch_normalizer")
-normalize = _kernel("normalize")
-double_precision = _kernel("double_precision")
-orthogonalize = _kernel("orthogonalize")
-combination = _kernel("combination")
-branches_freely = _kernel("branches_freely")
+subtract_rank_one = _framework.subtract_rank_one
+leading_eigenvectors = _framework.leading_eigenvectors
+with_derivative = _framework.with_derivative
+marked = _framework.marked
+fires = _framework.fires
+over_steps = _framework.over_steps
+convolve = _framework.convolve
+average_pool = _framework.average_pool
+batch_normalizer = _framework.batch_normalizer
+double_precision = _framework.double_precision
+orthogonalize = _framework.orthogonalize
+combination = _framework.combination
+normalize = _framework.normalize
+branches_freely = _framework.branches_freely
 readable = _framework.readable
 conditional_assign = _framework.conditional_assign
-module_role = _kernel("module_role")
+module_role = _framework.module_role
 on_reduced = _framework.on_reduced
-outermost_call = _kernel("outermost_call")
+outermost_call = _framework.outermost_call
 TransformedStep = _framework.TransformedStep
