@@ -68,4 +68,4 @@ def _steps_in_place(model, steps):
 
 
 def _timed(model):
-    return [layer for layer in keras_internals.all_layers(model) if hasattr(layer, "timesteps")]
+    return [layer for layer in keras_internals.all_layers(model) if isinstance(layer, time_axis.Timed)]

@@ -17,10 +17,11 @@ FUNCTIONS = ("activation", "recurrent_activation")
 
 
 def unknown_layers(model):
-    """Layers that may fire without an attack knowing: neither of Keras, nor spiking as ours do.
+    """Layers that may fire without an attack knowing: of neither Keras nor this package.
 
-    Known are layers whose `call` is of Keras or of this package, with activations of theirs, and
-    layers that hold a `surrogate` and its `width`, as `keras_dep.LIF` does.
+    Known are layers whose `call` and activations come from Keras or this package, and layers
+    derived from `keras_dep.layers.SpikingLayer`. A layer that only has attributes `surrogate` and
+    `width` counts as unknown.
 
     Returns:
         Sorted list of their types' names, each once.
@@ -48,7 +49,7 @@ def unknown_layers(model):
 def layers_without_estimator(model):
     """Sorted type names of the spiking layers that take no rule but a surrogate."""
     layers = spiking_layers(model)
-    return sorted({type(each).__name__ for each in layers if not hasattr(each, "estimator")})
+    return sorted({type(each).__name__ for each in layers if not each.takes_estimator})
 
 
 def blind_spot(model):

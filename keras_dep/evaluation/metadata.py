@@ -9,10 +9,10 @@ import numpy as np
 from keras_dep._internal import keras_internals
 from keras_dep.evaluation import coverage
 from keras_dep.layers import encoders
-from keras_dep.layers.lif import CONSTANTS
+from keras_dep.layers.base import SpikingLayer
+from keras_dep.layers.plif import PLIF
 from keras_dep.models import inference
 
-NEURON = ("timesteps", *CONSTANTS)
 ENCODERS = (encoders.DirectEncoding, encoders.LatencyEncoding, encoders.RateEncoding)
 NORMALIZATION = (keras.layers.Normalization, keras.layers.Rescaling)
 HALF = ("float16", "bfloat16")
@@ -37,9 +37,9 @@ def describe(model):
     layers = list(keras_internals.all_layers(model, include_self=False))
     unknown, kinds = coverage.unknown_layers(model), {}
     for layer in layers:
-        if hasattr(layer, "surrogate"):
-            facts = {"neuron": type(layer).__name__}
-            facts |= {name: getattr(layer, name) for name in NEURON if hasattr(layer, name)}
+        if isinstance(layer, SpikingLayer):
+            facts = {"neuron": type(layer).__name__, "timesteps": layer.timesteps}
+            facts |= {name: getattr(layer, name) for name in layer.CONSTANTS}
             key = tuple({**facts, **_learnt(layer)}.items())
             kinds[key] = kinds.get(key, 0) + 1
     return {
@@ -104,7 +104,7 @@ def _weight_dtypes(model):
 
 def _learnt(layer):
     """Constants that a layer of neurons learns, as they are now."""
-    if not hasattr(layer, "time_constants"):
+    if not isinstance(layer, PLIF):
         return {}
     _, threshold = layer.decay_and_threshold("float32")
     found = {"tau": layer.time_constants(), "threshold": keras.ops.convert_to_numpy(threshold)}

@@ -1,5 +1,6 @@
 """Keras layers of spiking networks: neurons, encoders, the time axis, normalisation."""
 
+from keras_dep.layers.base import SpikingLayer
 from keras_dep.layers.batch_normalization import MergedBatchNormalization
 from keras_dep.layers.batch_normalization import StepwiseBatchNormalization
 from keras_dep.layers.batch_normalization import ThresholdDependentBatchNormalization
@@ -28,6 +29,7 @@ __all__ = [
     "MergedBatchNormalization",
     "PLIF",
     "RateEncoding",
+    "SpikingLayer",
     "StepwiseBatchNormalization",
     "surrogate_of",
     "ThresholdDependentBatchNormalization",

@@ -10,6 +10,7 @@ from keras_dep import surrogates
 from keras_dep._internal.export import export
 from keras_dep.layers import lif_gradient
 from keras_dep.layers import time_axis
+from keras_dep.layers.base import SpikingLayer
 
 RESETS = ("soft", "hard")
 # What tells one layer of neurons from another, as arguments and as attributes.
@@ -53,7 +54,7 @@ def time_constant(tau, decay, default):
 
 
 @export
-class LIF(time_axis.Timed, keras.layers.Layer):
+class LIF(SpikingLayer):
     """Leaky integrate-and-fire neurons over `timesteps` steps.
 
     With input current `x_t`, membrane potential `v` (0 before the first step) and threshold `V`:
@@ -107,6 +108,9 @@ class LIF(time_axis.Timed, keras.layers.Layer):
     [0.0, 1.0, 0.0, 1.0]
     """
 
+    CONSTANTS = CONSTANTS
+    takes_estimator = True
+
     def __init__(
         self,
         timesteps,
@@ -121,27 +125,16 @@ class LIF(time_axis.Timed, keras.layers.Layer):
         recompute=False,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        time_axis.check_timesteps(timesteps)
+        super().__init__(timesteps, threshold, surrogate, width, **kwargs)
         tau = time_constant(tau, decay, default=1.1)
-        if not 0 < threshold < math.inf:
-            raise ValueError(f"threshold must be positive and finite; received {threshold}.")
         if reset not in RESETS:
             raise ValueError(f"reset must be one of {', '.join(RESETS)}; received {reset!r}.")
-        self.timesteps = timesteps
         self.tau = tau
-        self.threshold = threshold
         self.reset = reset
         self.detach_reset = detach_reset
         self.detach_membrane = detach_membrane
-        self.width = surrogates.usual_width(surrogate) if width is None else width
-        self.surrogate = surrogates.check(surrogate, self.width)
         self.recompute = recompute
-        self.supports_masking = True
         self.built = True
-
-    # A function `(layer, currents) -> spikes` of an attack that derives them by another rule.
-    estimator = None
 
     def call(self, inputs):
         if self.estimator is not None:
@@ -155,17 +148,10 @@ class LIF(time_axis.Timed, keras.layers.Layer):
         return ops.cast(time_axis.fold(spikes), self.compute_dtype)
 
     def distances(self, inputs):
-        """Membrane potential minus threshold at every step, ahead of the reset.
-
-        Args:
-            inputs: currents `(timesteps * batch, ...)`, time-major.
-
-        Returns:
-            Tensor like `inputs`, in float32 at least; a neuron fires where it is not negative.
-        """
+        """As in `SpikingLayer`; in float32 at least."""
         currents = self._currents(inputs)
         constants = self.decay_and_threshold(currents.dtype)
-        return time_axis.fold(self._over_steps(currents, self._fire, constants, "distance"))
+        return time_axis.fold(self._over_steps(currents, self.fire, constants, "distance"))
 
     def decay_and_threshold(self, dtype):
         """What the membrane keeps from step to step, and the threshold: numbers, or tensors."""
@@ -255,7 +241,7 @@ class LIF(time_axis.Timed, keras.layers.Layer):
         constants = constants or self.decay_and_threshold(currents.dtype)
         membrane = None
         for current in ops.unstack(currents):
-            membrane, distance, fired = self._step(membrane, current, fire or self._fire, constants)
+            membrane, distance, fired = self._step(membrane, current, fire or self.fire, constants)
             yield distance, fired
 
     def _over_steps(self, currents, fire, constants, what):
@@ -275,9 +261,6 @@ class LIF(time_axis.Timed, keras.layers.Layer):
         fired = fire(distance)
         return self._kept(potential, fired, threshold), distance, fired
 
-    def _fire(self, distance):
-        return surrogates.spike(distance, self.surrogate, self.width)
-
     def _kept(self, potential, fired, threshold):
         """The membrane behind the reset."""
         if self.detach_reset:
@@ -288,20 +271,13 @@ class LIF(time_axis.Timed, keras.layers.Layer):
             membrane = (1.0 - fired) * potential
         return ops.stop_gradient(membrane) if self.detach_membrane else membrane
 
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
-
     def get_config(self):
         return {
             **super().get_config(),
-            "timesteps": self.timesteps,
             "tau": self.tau,
-            "threshold": self.threshold,
             "reset": self.reset,
             "detach_reset": self.detach_reset,
             "detach_membrane": self.detach_membrane,
-            "surrogate": self.surrogate,
-            "width": self.width,
             "recompute": self.recompute,
         }
 

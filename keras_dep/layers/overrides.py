@@ -6,6 +6,7 @@ import keras
 
 from keras_dep import surrogates
 from keras_dep._internal import keras_internals
+from keras_dep.layers.base import SpikingLayer
 
 
 def with_surrogate(model, name, width=None):
@@ -15,8 +16,7 @@ def with_surrogate(model, name, width=None):
     derivatives differ. For measuring and attacking: save and train the model itself.
 
     Args:
-        model: a built `keras.Model` with spiking layers: layers that hold a `surrogate` and its
-            `width`, as `keras_dep.LIF` does.
+        model: a built `keras.Model` with layers derived from `keras_dep.layers.SpikingLayer`.
         name: one of `keras_dep.surrogates.names()`.
         width: width of the surrogate; default: the usual one of its name.
 
@@ -74,7 +74,7 @@ def estimator_in_place(model, estimator):
         ValueError: a model without spiking layers, or with one that takes no estimator.
     """
     layers = spiking_layers(model)
-    strange = {type(layer).__name__ for layer in layers if not hasattr(layer, "estimator")}
+    strange = {type(layer).__name__ for layer in layers if not layer.takes_estimator}
     if strange or not layers:
         what = f"{', '.join(sorted(strange))}, which takes none" if strange else "none"
         raise ValueError(
@@ -91,12 +91,11 @@ def estimator_in_place(model, estimator):
 
 
 def spiking_layers(model):
-    """The layers of a model, at any depth, that fire with a surrogate derivative."""
-    return [
-        layer
-        for layer in keras_internals.all_layers(model)
-        if hasattr(layer, "surrogate") and hasattr(layer, "width")
-    ]
+    """The layers of a model, at any depth, that derive from `keras_dep.layers.SpikingLayer`.
+
+    A layer that only has attributes `surrogate` and `width` is not among them.
+    """
+    return [layer for layer in keras_internals.all_layers(model) if isinstance(layer, SpikingLayer)]
 
 
 def surrogate_of(model):

@@ -8,6 +8,8 @@ from keras import ops
 
 from keras_dep._internal import compilation
 from keras_dep._internal import keras_internals
+from keras_dep.layers.base import SpikingLayer
+from keras_dep.layers.time_axis import Timed
 
 # Picojoules of a 32-bit addition, and of a multiplication with it, in 45 nm.
 ACCUMULATE_PJ = 0.9
@@ -129,7 +131,8 @@ class Activity:
 class ActivityProbe:
     """Measures what the neurons of a network do on a batch, in inference mode.
 
-    Layers that fire, dense layers and convolutions are looked at. Spikes keep their name through
+    Layers derived from `keras_dep.layers.SpikingLayer`, dense layers and convolutions are measured;
+    a layer that only has a method `distances` is not. Spikes keep their name through
     layers without weights, such as pooling and sums, where each non-zero entry sets off one
     addition per synapse; layers fed by anything else multiply. Frames of events count as such.
 
@@ -186,7 +189,7 @@ class ActivityProbe:
 
 
 def _fires(layer):
-    return hasattr(layer, "distances")
+    return isinstance(layer, SpikingLayer)
 
 
 def _weighs(layer):
@@ -217,7 +220,7 @@ def _layer_activity(layer, values, samples):
 def _is_spikes(tensor):
     """Whether layers that fire stand behind a tensor, with none that weighs in between."""
     operation, sources, _ = keras_internals.origin(tensor)
-    if _fires(operation) or getattr(operation, "emits_spikes", False):
+    if isinstance(operation, Timed) and operation.emits_spikes:
         return True
     if not sources or getattr(operation, "weights", ()):
         return False

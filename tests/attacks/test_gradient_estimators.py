@@ -17,6 +17,7 @@ from keras_dep.attacks import SAPGD
 from keras_dep.attacks.gradient_attack import image_draws
 from keras_dep.attacks.gradient_estimators import ESTIMATORS
 from keras_dep.layers import Folded
+from keras_dep.layers import SpikingLayer
 from tests.attacks.test_gradient_attacks import everything
 from tests.attacks.test_gradient_attacks import spiking
 from tests.support.spiking_reference import CLASSES
@@ -300,12 +301,10 @@ def test_an_estimator_needs_spiking_layers_that_take_one():
     with pytest.raises(ValueError, match="needs spiking layers derived from keras_dep.LIF"):
         FGSM(estimator="rga")(plain, *problem())
 
-    class Foreign(keras.layers.Layer):
-        surrogate, width = "triangle", 1.0
+    class Foreign(SpikingLayer):
+        def distances(self, inputs):
+            return inputs - self.threshold
 
-        def call(self, x):
-            return x
-
-    foreign = keras.Sequential([keras.Input((FEATURES,)), Foreign(), keras.layers.Dense(CLASSES)])
+    foreign = keras.Sequential([keras.Input((FEATURES,)), Foreign(1), keras.layers.Dense(CLASSES)])
     with pytest.raises(ValueError, match="received Foreign, which takes none"):
         FGSM(estimator="rga")(foreign, *problem())

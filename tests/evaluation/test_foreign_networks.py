@@ -16,6 +16,7 @@ from keras_dep.evaluation import coverage
 from keras_dep.evaluation import gradient_health
 from keras_dep.evaluation import report
 from keras_dep.evaluation import suites
+from keras_dep.layers import SpikingLayer
 
 SIDE, CLASSES = 3, 3
 DERIVED = {"apgd-triangle-100", "apgd-arctan-100"}
@@ -29,8 +30,16 @@ class Firing(keras.layers.Layer):
         return keras.ops.cast(inputs > 0, inputs.dtype) + 0 * inputs
 
 
-class WithSurrogate(Firing):
+class WithAttributes(Firing):
     surrogate, width = "triangle", 1.0
+
+
+class WithSurrogate(SpikingLayer):
+    def __init__(self, timesteps=1, **options):
+        super().__init__(timesteps, **options)
+
+    def call(self, inputs):
+        return Firing.call(self, inputs)
 
 
 class OwnCall(keras.Model):
@@ -72,8 +81,9 @@ def data(count=8):
         ([keras.layers.Lambda(shifted)], ["Lambda"]),
         ([keras.layers.Dense(4, activation=shifted)], ["Dense with activation shifted"]),
         ([WithSurrogate()], []),
+        ([WithAttributes()], ["WithAttributes"]),
     ],
-    ids=["plain", "renamed", "ours", "custom", "lambda", "activation", "surrogate"],
+    ids=["plain", "renamed", "ours", "custom", "lambda", "activation", "surrogate", "attributes"],
 )
 def test_unknown_layers(body, unknown):
     assert coverage.unknown_layers(network(*body)) == unknown

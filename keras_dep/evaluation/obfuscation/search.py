@@ -135,7 +135,7 @@ def _blind_spot(bench):
 def _neurons(model):
     """The spiking layers, if every one of them takes an estimator."""
     layers = spiking_layers(model)
-    return layers if all(hasattr(layer, "estimator") for layer in layers) else []
+    return layers if all(layer.takes_estimator for layer in layers) else []
 
 
 def _compared(sign, criterion, name, reference, rivals, **others):

@@ -14,7 +14,7 @@ from keras_dep.layers.time_axis import layout
 
 
 class Timed:
-    """Mixin of layers that count on the steps folded into the batch.
+    """Mixin of layers that hold time folded into the batch.
 
     At each call the layer checks what stands behind its inputs, as far as a graph shows it.
 
@@ -23,9 +23,10 @@ class Timed:
         folds: whether its outputs hold `T` steps, whatever its inputs.
         unfolds: whether its outputs hold one.
         declares: whether it says of a model's inputs that they hold `T` steps.
+        emits_spikes: whether its outputs are spikes.
     """
 
-    folds = unfolds = declares = False
+    folds = unfolds = declares = emits_spikes = False
 
     def __call__(self, inputs, *args, **kwargs):
         if keras_internals.is_symbolic(inputs):

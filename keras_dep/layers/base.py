@@ -1,0 +1,101 @@
+"""The base class of layers that spike."""
+
+import math
+
+import keras
+
+from keras_dep import surrogates
+from keras_dep.layers import time_axis
+
+
+class SpikingLayer(time_axis.Timed, keras.layers.Layer):
+    """Base class of layers that fire with a surrogate derivative, over time folded into the batch.
+
+    `keras_dep.with_surrogate`, the attacks' `surrogate=` and `estimator=`, `keras_dep.evaluate` and
+    `keras_dep.profiling.ActivityProbe` find neurons by this class. Subclass it for a neuron of your
+    own, or subclass `keras_dep.LIF` to change only how neurons charge or reset. A subclass must
+    override `distances`; the default `call` fires where they are not negative. Override `call` too
+    where it can be cheaper, and read `surrogate` and `width` there anew at each call: attacks
+    replace them for the length of a block.
+
+    Args:
+        timesteps: number of steps `T` folded into the batch axis, at least 1.
+        threshold: firing threshold, positive.
+        surrogate: name of the surrogate derivative, one of `keras_dep.surrogates.names()`.
+        width: width of the surrogate in units of the potential; default: the usual one of its name.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+
+    Attributes:
+        CONSTANTS: names of the attributes, beside `timesteps`, that evaluation results describe a
+            neuron by. Extend it with those of your own neuron.
+        takes_estimator: whether `call` fires by `estimator` where one is set. Then the layer must
+            also have the methods `steps` and `decay_and_threshold` of `keras_dep.LIF`.
+        estimator: a function `(layer, currents) -> spikes` with another derivative, which an attack
+            sets for the length of a block, or `None`.
+
+    Raises:
+        ValueError: an argument outside its limits.
+
+    Example:
+
+    >>> from keras import ops
+    >>> class Binary(SpikingLayer):
+    ...     def distances(self, inputs):
+    ...         return inputs - self.threshold
+    >>> layer = Binary(timesteps=1, threshold=0.5, surrogate="arctan")
+    >>> ops.convert_to_numpy(layer(ops.array([[0.2, 0.5, 0.9]]))).tolist()
+    [[0.0, 1.0, 1.0]]
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), layer])
+    >>> from keras_dep.layers import surrogate_of
+    >>> surrogate_of(model)
+    'arctan, width 0.5'
+    """
+
+    CONSTANTS = ("threshold", "surrogate", "width")
+    emits_spikes = True
+    takes_estimator = False
+    estimator = None
+
+    def __init__(self, timesteps, threshold=1.0, surrogate="triangle", width=None, **kwargs):
+        super().__init__(**kwargs)
+        time_axis.check_timesteps(timesteps)
+        if not 0 < threshold < math.inf:
+            raise ValueError(f"threshold must be positive and finite; received {threshold}.")
+        self.timesteps = timesteps
+        self.threshold = threshold
+        self.width = surrogates.usual_width(surrogate) if width is None else width
+        self.surrogate = surrogates.check(surrogate, self.width)
+        self.supports_masking = True
+
+    def call(self, inputs):
+        return self.fire(self.distances(inputs))
+
+    def distances(self, inputs):
+        """Membrane potential minus threshold at every step, ahead of the reset.
+
+        Args:
+            inputs: currents `(timesteps * batch, ...)`, time-major.
+
+        Returns:
+            Tensor like `inputs`; a neuron fires where it is not negative.
+        """
+        raise NotImplementedError(
+            f"distances(inputs) must be overridden by a layer that spikes; {type(self).__name__} "
+            "inherits it from keras_dep.layers.SpikingLayer."
+        )
+
+    def fire(self, distances):
+        """Spikes at distances to the threshold, with the derivative of the layer's surrogate."""
+        return surrogates.spike(distances, self.surrogate, self.width)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "timesteps": self.timesteps,
+            "threshold": self.threshold,
+            "surrogate": self.surrogate,
+            "width": self.width,
+        }
