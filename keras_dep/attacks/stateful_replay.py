@@ -1,12 +1,11 @@
 """A network whose membranes outlive a call, as one pass over all the calls."""
 
-import contextlib
-
 import keras
 from keras import ops
 
 from keras_dep._internal import keras_internals
 from keras_dep.layers import encoders
+from keras_dep.layers import overrides
 from keras_dep.layers import time_axis
 
 OTHER_INPUTS = (encoders.RateEncoding, encoders.LatencyEncoding, time_axis.FoldTime)
@@ -47,25 +46,14 @@ class StatefulReplay(keras.Model):
                 )
 
     def call(self, frames, training=None):
-        with _steps_in_place(self.network, self.steps), encoders.shown_frames(self.network):
+        longer = overrides.attributes(_timed(self.network), timesteps=self.steps)
+        with longer, encoders.frames_in_place(self.network):
             outputs = self.network(time_axis.fold(ops.swapaxes(frames, 0, 1)), training=training)
         if len(outputs.shape) == 2:
             outputs = ops.swapaxes(time_axis.unfold(outputs, self.steps), 0, 1)
         return outputs[:, -self.read :]
 
 
-@contextlib.contextmanager
-def _steps_in_place(model, steps):
-    """Within the block a network runs over so many steps."""
-    kept = [(layer, layer.timesteps) for layer in _timed(model)]
-    try:
-        for layer, _ in kept:
-            layer.timesteps = steps
-        yield
-    finally:
-        for layer, timesteps in kept:
-            layer.timesteps = timesteps
-
-
 def _timed(model):
+    """The layers that hold time in the batch; one that only has `timesteps` is not among them."""
     return [layer for layer in keras_internals.all_layers(model) if isinstance(layer, time_axis.Timed)]

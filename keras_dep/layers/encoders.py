@@ -1,13 +1,12 @@
 """Encoders: how an image becomes `timesteps` inputs."""
 
-import contextlib
-
 import keras
 from keras import ops
 
 from keras_dep import surrogates
 from keras_dep._internal import keras_internals
 from keras_dep._internal.export import export
+from keras_dep.layers import overrides
 from keras_dep.layers import time_axis
 
 # More come at a mean of 1 with a probability of 8e-10, below the spacing of draws in float32.
@@ -175,14 +174,6 @@ def direct_encodings(model):
     return [layer for layer in layers if isinstance(layer, DirectEncoding)]
 
 
-@contextlib.contextmanager
-def shown_frames(model):
+def frames_in_place(model):
     """Within the block a model's direct encodings are fed every step's input, time-major."""
-    encodings = direct_encodings(model)
-    try:
-        for encoding in encodings:
-            encoding.repeats = False
-        yield
-    finally:
-        for encoding in encodings:
-            encoding.repeats = True
+    return overrides.attributes(direct_encodings(model), repeats=False)

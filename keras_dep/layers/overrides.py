@@ -1,4 +1,4 @@
-"""One network seen otherwise: under another surrogate."""
+"""Attributes of layers replaced for the length of a block: a network under another surrogate."""
 
 import contextlib
 
@@ -39,36 +39,77 @@ def with_surrogate(model, name, width=None):
 
 
 @contextlib.contextmanager
+def attributes(layers, **values):
+    """Within the block, attributes of layers have other values; afterwards those from before.
+
+    A function compiled within the block keeps the values.
+
+    Args:
+        layers: list of layers that have the attributes.
+        **values: the value of each attribute by name, the same for all layers.
+
+    Example:
+
+    >>> from keras_dep import LIF
+    >>> layer = LIF(timesteps=1)
+    >>> with attributes([layer], threshold=0.5):
+    ...     layer.threshold
+    0.5
+    >>> layer.threshold
+    1.0
+    """
+    before = [(layer, {name: getattr(layer, name) for name in values}) for layer in layers]
+    try:
+        for layer, _ in before:
+            _set(layer, values)
+        yield
+    finally:
+        for layer, kept in before:
+            _set(layer, kept)
+
+
+def _set(layer, values):
+    for name, value in values.items():
+        setattr(layer, name, value)
+
+
 def surrogate_in_place(model, name, width=None):
     """Within the block every spiking layer of a model differentiates by another surrogate.
 
-    A function compiled within the block keeps it. Arguments and errors are those of
-    `with_surrogate`, but that a `name` of `None` changes nothing.
+    Arguments and errors are those of `with_surrogate`, but a `name` of `None` changes nothing.
     """
-    changed = spiking_layers(model) if name is not None else []
-    if name is not None:
-        width = surrogates.usual_width(name) if width is None else width
-        surrogates.check(name, width)
-        if not changed:
-            raise ValueError(
-                f"surrogate {name!r} needs a model with spiking layers; received {model.name!r}, "
-                "which has none; leave the surrogate out."
-            )
-    trained = [(layer, layer.surrogate, layer.width) for layer in changed]
-    try:
-        for layer in changed:
-            layer.surrogate, layer.width = name, width
-        yield
-    finally:
-        for layer, surrogate, usual in trained:
-            layer.surrogate, layer.width = surrogate, usual
+    if name is None:
+        return attributes([])
+    width = surrogates.usual_width(name) if width is None else width
+    surrogates.check(name, width)
+    layers = spiking_layers(model)
+    if not layers:
+        raise ValueError(
+            f"surrogate {name!r} needs a model with spiking layers; received {model.name!r}, "
+            "which has none; leave the surrogate out."
+        )
+    return attributes(layers, surrogate=name, width=width)
 
 
-@contextlib.contextmanager
 def estimator_in_place(model, estimator):
     """Within the block every spiking layer of a model fires as `estimator(layer, currents)`.
 
-    A function compiled within the block keeps it.
+    Raises:
+        ValueError: a model without spiking layers, or with one that takes no estimator.
+    """
+    return attributes(layers_with_estimator(model), estimator=estimator)
+
+
+def spiking_layers(model):
+    """The layers of a model, at any depth, that derive from `keras_dep.layers.SpikingLayer`.
+
+    A layer that only has attributes `surrogate` and `width` is not among them.
+    """
+    return [layer for layer in model._flatten_layers() if isinstance(layer, SpikingLayer)]
+
+
+def layers_with_estimator(model):
+    """The spiking layers of a model, all of which take an estimator.
 
     Raises:
         ValueError: a model without spiking layers, or with one that takes no estimator.
@@ -81,21 +122,7 @@ def estimator_in_place(model, estimator):
             f"an estimator needs spiking layers derived from keras_dep.LIF; received {what} in "
             f"{model.name!r}; name a surrogate, or neither."
         )
-    try:
-        for layer in layers:
-            layer.estimator = estimator
-        yield
-    finally:
-        for layer in layers:
-            layer.estimator = None
-
-
-def spiking_layers(model):
-    """The layers of a model, at any depth, that derive from `keras_dep.layers.SpikingLayer`.
-
-    A layer that only has attributes `surrogate` and `width` is not among them.
-    """
-    return [layer for layer in keras_internals.all_layers(model) if isinstance(layer, SpikingLayer)]
+    return layers
 
 
 def surrogate_of(model):

@@ -57,7 +57,7 @@ class _Framewise(keras.Model):
         return np.repeat(np.asarray(images)[:, None], self.fold.timesteps, axis=1)
 
     def call(self, inputs, training=None):
-        with encoders.shown_frames(self.network):
+        with encoders.frames_in_place(self.network):
             return self.network(self.fold(inputs), training=training)
 
     def compute_output_shape(self, input_shape):

@@ -59,7 +59,7 @@ class OwnName(keras.layers.Dense):
 
 def network(*body):
     inputs = [keras.Input((SIDE, SIDE, 1)), keras.layers.Flatten()]
-    return keras.Sequential([*inputs, *body, keras.layers.Dense(CLASSES)])
+    return keras.Sequential([*inputs, *body, keras.layers.Dense(CLASSES, name="head")])
 
 
 def shifted(inputs):

@@ -11,6 +11,7 @@ from keras_dep import UnfoldTime
 from keras_dep.attacks.losses import cross_entropy
 from keras_dep.curvature.operators import Hessian
 from keras_dep.layers import Folded
+from keras_dep.layers import overrides
 from keras_dep.layers.overrides import with_surrogate
 from keras_dep.losses import MeanLogitCrossentropy
 from tests.support import native
@@ -92,3 +93,23 @@ def test_bad_input():
         with_surrogate(plain, "arctan")
     with pytest.raises(ValueError, match="surrogate must be one of"):
         with_surrogate(network("triangle"), "step")
+
+
+def test_attributes_come_back_also_behind_an_error_and_from_a_block_within():
+    first, second = LIF(2), LIF(2, threshold=0.3)
+    with pytest.raises(RuntimeError, match="stop"):
+        with overrides.attributes([first, second], threshold=0.5, timesteps=3):
+            with overrides.attributes([first], threshold=0.7):
+                assert (first.threshold, second.threshold) == (0.7, 0.5)
+            assert (first.threshold, first.timesteps, second.timesteps) == (0.5, 3, 3)
+            raise RuntimeError("stop")
+    assert (first.threshold, second.threshold) == (1.0, 0.3)
+    assert first.timesteps == second.timesteps == 2
+
+
+def test_nothing_is_replaced_where_a_layer_lacks_an_attribute():
+    first, plain = LIF(2), keras.layers.Flatten()
+    with pytest.raises(AttributeError, match="threshold"):
+        with overrides.attributes([first, plain], threshold=0.5):
+            pass
+    assert first.threshold == 1.0 and not hasattr(plain, "threshold")

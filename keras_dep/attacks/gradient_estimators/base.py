@@ -10,6 +10,7 @@ from keras_dep import surrogates
 from keras_dep._internal import compilation
 from keras_dep._internal.export import export
 from keras_dep.layers.overrides import estimator_in_place
+from keras_dep.layers.overrides import layers_with_estimator
 from keras_dep.layers.overrides import surrogate_in_place
 
 
@@ -74,8 +75,7 @@ class Surrogate(Estimator):
         surrogates.check(self.name, 1.0 if self.width is None else self.width)
 
     def check(self, model):
-        with surrogate_in_place(model, self.name, self.width):
-            pass
+        surrogate_in_place(model, self.name, self.width)
 
     def numbers(self):
         return (surrogates.usual_width(self.name) if self.width is None else float(self.width),)
@@ -103,8 +103,7 @@ class LayerRule(Estimator):
         raise NotImplementedError
 
     def check(self, model):
-        with estimator_in_place(model, None):
-            pass
+        layers_with_estimator(model)
 
     def ask(self, model, x, numbers, memory):
         kept, before = [], iter(memory)
