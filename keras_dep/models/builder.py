@@ -1,5 +1,7 @@
 """What the layers of every spiking network share: how activations are normalised and fire."""
 
+import collections
+
 import keras
 import numpy as np
 from keras import layers
@@ -18,6 +20,9 @@ NORMALIZATIONS = ("stepwise", "merged", "tdbn")
 
 class NetworkBuilder:
     """Builds the parts of one network in turn, from the image to the logits.
+
+    Layers are named by kind and number (`conv1`, `norm1`, `lif1`), the same in every network of an
+    architecture, so that curves of its weights share a chart in TensorBoard.
 
     The image is one step until cells first fire; normalisation before that stands for `timesteps`
     equal ones.
@@ -77,6 +82,12 @@ class NetworkBuilder:
         self.mean, self.std = mean, std
         self.axis = 1 if keras.config.image_data_format() == "channels_first" else -1
         self._steps = 1 if encoder == "direct" else self.timesteps
+        self._counts = collections.Counter()
+
+    def name(self, kind):
+        """The name of the next layer of a kind: `"conv1"`, then `"conv2"`."""
+        self._counts[kind] += 1
+        return f"{kind}{self._counts[kind]}"
 
     def image(self, input_shape):
         """`(inputs, x)`: pixels in [0, 1] or frames, and what the first convolution sees."""
@@ -87,23 +98,34 @@ class NetworkBuilder:
             )
         if self.encoder == "events":
             inputs = keras.Input((self.timesteps, *input_shape), name="events")
-            return inputs, self._pixel_normalization()(time_axis.FoldTime(self.timesteps)(inputs))
+            return inputs, self._pixel_normalization()(
+                time_axis.FoldTime(self.timesteps, name="fold")(inputs)
+            )
         inputs = keras.Input(input_shape, name="image")
         if self.encoder == "rate":
-            return inputs, encoders.RateEncoding(self.timesteps)(inputs)
+            return inputs, encoders.RateEncoding(self.timesteps, name="encoder")(inputs)
         if self.encoder == "latency":
-            return inputs, encoders.LatencyEncoding(self.timesteps)(inputs)
+            return inputs, encoders.LatencyEncoding(self.timesteps, name="encoder")(inputs)
         return inputs, self._pixel_normalization()(inputs)
 
     def convolve(self, x, filters, size=3, strides=1, use_bias=True, kind=Conv2D):
         """Convolution padded by `size // 2` on every side, as in torch whatever the strides."""
         padding = "same"
         if strides > 1 and size > 1:
-            x, padding = layers.ZeroPadding2D(size // 2)(x), "valid"
+            x, padding = self.pad(x, size // 2), "valid"
         start = keras.initializers.VarianceScaling(
             2.0, mode="fan_out", distribution="untruncated_normal"
         )
-        return kind(filters, size, strides, padding, use_bias=use_bias, kernel_initializer=start)(x)
+        options = {"use_bias": use_bias, "kernel_initializer": start, "name": self.name("conv")}
+        return kind(filters, size, strides, padding, **options)(x)
+
+    def pad(self, x, size):
+        """Zeros on every side of a map."""
+        return layers.ZeroPadding2D(size, name=self.name("pad"))(x)
+
+    def pool_all(self, x):
+        """The mean over each map."""
+        return layers.GlobalAveragePooling2D(name=self.name("pool"))(x)
 
     def fire(self, x, dropout=True):
         """Normalisation, spikes, dropout."""
@@ -113,29 +135,40 @@ class NetworkBuilder:
     def spike(self, x):
         """LIF, behind the repetition where that has not happened yet; or ReLU."""
         if not self.spiking:
-            return layers.ReLU()(x)
-        return LIF(self.timesteps, **self.neuron)(self.repeat(x))
+            return layers.ReLU(name=self.name("relu"))(x)
+        x = self.repeat(x)
+        return LIF(self.timesteps, **{"name": self.name("lif"), **self.neuron})(x)
 
     def repeat(self, x):
         """What has been one step so far, at every step."""
         if self._steps < self.timesteps:
-            x, self._steps = encoders.DirectEncoding(self.timesteps)(x), self.timesteps
+            x = encoders.DirectEncoding(self.timesteps, name="encoder")(x)
+            self._steps = self.timesteps
         return x
 
     def drop(self, x):
-        return time_axis.TimeSharedDropout(self.dropout, self.timesteps)(x) if self.dropout else x
+        if not self.dropout:
+            return x
+        name = self.name("dropout")
+        return time_axis.TimeSharedDropout(self.dropout, self.timesteps, name=name)(x)
 
     def logits(self, x, num_classes, initializer=None):
         """`(T * batch, features)` to `(batch, T, num_classes)`, in float32."""
         if num_classes < 2:
             raise ValueError(f"num_classes must be at least 2; received {num_classes}.")
         start = initializer or keras.initializers.RandomNormal(stddev=0.01)
-        x = layers.Dense(num_classes, kernel_initializer=start, dtype="float32")(x)
+        x = self.dense(x, num_classes, kernel_initializer=start, dtype="float32")
         return time_axis.UnfoldTime(self.timesteps, dtype="float32", name="logits")(x)
+
+    def dense(self, x, units, **options):
+        return layers.Dense(units, **options, name=self.name("dense"))(x)
+
+    def flatten(self, x):
+        return layers.Flatten(name=self.name("flatten"))(x)
 
     def normalise(self, x):
         """Batch normalisation of the kind chosen."""
-        options = {"axis": self.axis, "momentum": 0.9, "epsilon": 1e-5}
+        options = {"axis": self.axis, "momentum": 0.9, "epsilon": 1e-5, "name": self.name("norm")}
         if self.normalization == "tdbn":
             threshold = self.neuron.get("threshold", 1.0)
             return ThresholdDependentBatchNormalization(threshold, **options)(x)
@@ -148,4 +181,4 @@ class NetworkBuilder:
     def _pixel_normalization(self):
         mean, std = np.asarray(self.mean, "float32"), np.asarray(self.std, "float32")
         axis = self.axis if mean.ndim or std.ndim else None
-        return layers.Normalization(axis=axis, mean=mean, variance=np.square(std))
+        return layers.Normalization(axis, mean, np.square(std), name="pixels")

@@ -51,28 +51,32 @@ def nf_resnet(name, input_shape, num_classes, **options):
     cells = NetworkBuilder(**options)
     inputs, x = cells.image(input_shape)
     x = _convolve(cells, x, WIDTHS[0], size=7, strides=2)
-    x = AveragePooling2D(3, 2)(layers.ZeroPadding2D(1)(x))
+    x = AveragePooling2D(3, 2, name=cells.name("pool"))(cells.pad(x, 1))
     x, variance = cells.repeat(x), 1.0
     for stage, (width, count) in enumerate(zip(WIDTHS, BLOCKS[name])):
         for block in range(count):
             strides = 2 if stage and not block else 1
             x = _block(cells, x, width, strides, math.sqrt(variance))
             variance = (1.0 if strides > 1 else variance) + BRANCH_SCALE**2
-    x = cells.drop(layers.GlobalAveragePooling2D()(cells.spike(x)))
+    x = cells.drop(cells.pool_all(cells.spike(x)))
     return keras.Model(inputs, cells.logits(x, num_classes, initializer="zeros"), name=name)
 
 
 def _block(cells, x, width, strides, deviation):
-    activated = _fire(cells, layers.Rescaling(1 / deviation)(x))
+    activated = _fire(cells, _scale(cells, x, 1 / deviation))
     if strides > 1:
         x = _convolve(cells, activated, width, size=1, strides=strides)
     branch = _fire(cells, _convolve(cells, activated, width, strides=strides))
-    branch = SkipInit()(_convolve(cells, branch, width))
-    return layers.Add()([x, layers.Rescaling(BRANCH_SCALE)(branch)])
+    branch = SkipInit(name=cells.name("skip"))(_convolve(cells, branch, width))
+    return layers.Add(name=cells.name("add"))([x, _scale(cells, branch, BRANCH_SCALE)])
 
 
 def _fire(cells, x):
-    return layers.Rescaling(SPIKE_GAIN if cells.spiking else RELU_GAIN)(cells.spike(x))
+    return _scale(cells, cells.spike(x), SPIKE_GAIN if cells.spiking else RELU_GAIN)
+
+
+def _scale(cells, x, factor):
+    return layers.Rescaling(factor, name=cells.name("scale"))(x)
 
 
 def _convolve(cells, x, width, **options):

@@ -48,7 +48,7 @@ def preactivation_resnet(name, input_shape, num_classes, **options):
     for stage, (width, count) in enumerate(zip(WIDTHS, BLOCKS[name])):
         for block in range(count):
             x = _block(cells, x, width, strides=2 if stage and not block else 1)
-    x = layers.GlobalAveragePooling2D()(cells.fire(x, dropout=False))
+    x = cells.pool_all(cells.fire(x, dropout=False))
     return keras.Model(inputs, cells.logits(cells.drop(x), num_classes), name=name)
 
 
@@ -57,4 +57,4 @@ def _block(cells, x, width, strides):
     if strides > 1 or activated.shape[cells.axis] != width:
         shortcut = cells.convolve(activated, width, size=1, strides=strides)
     x = cells.fire(cells.convolve(activated, width, strides=strides))
-    return layers.Add()([cells.convolve(x, width), shortcut])
+    return layers.Add(name=cells.name("add"))([cells.convolve(x, width), shortcut])

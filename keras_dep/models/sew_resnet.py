@@ -42,11 +42,11 @@ def sew_resnet(name, input_shape, num_classes, **options):
     inputs, x = cells.image(input_shape)
     x = _fire(cells, x, WIDTHS[0], size=7, strides=2)
     # Spikes are not negative, so that zeros beside the map never are the greatest.
-    x = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(x))
+    x = layers.MaxPooling2D(3, 2, name=cells.name("pool"))(cells.pad(x, 1))
     for stage, (width, count) in enumerate(zip(WIDTHS, BLOCKS[name])):
         for block in range(count):
             x = _block(cells, x, width, strides=2 if stage and not block else 1)
-    x = cells.drop(layers.GlobalAveragePooling2D()(x))
+    x = cells.drop(cells.pool_all(x))
     return keras.Model(inputs, cells.logits(x, num_classes), name=name)
 
 
@@ -54,7 +54,7 @@ def _block(cells, x, width, strides):
     branch = _fire(cells, _fire(cells, x, width, strides=strides), width)
     if strides > 1:
         x = _fire(cells, x, width, size=1, strides=strides)
-    return layers.Add()([branch, x])
+    return layers.Add(name=cells.name("add"))([branch, x])
 
 
 def _fire(cells, x, width, **options):

@@ -1,7 +1,6 @@
 """Spiking VGG networks, as in the released code of the paper and of SNN-RAT."""
 
 import keras
-from keras import layers
 
 from keras_dep.layers.pooling import AveragePooling2D
 from keras_dep.layers.pooling import PooledTo
@@ -54,7 +53,7 @@ def spiking_vgg(name, input_shape, num_classes, **options):
     cells = NetworkBuilder(**options)
     inputs, x = cells.image(input_shape)
     x = _maps(cells, x, STAGES[name])
-    x = layers.Flatten()(PooledTo(HEAD_SIZE)(x))
+    x = cells.flatten(PooledTo(HEAD_SIZE, name=cells.name("pool"))(x))
     return keras.Model(inputs, cells.logits(x, num_classes), name=name)
 
 
@@ -88,9 +87,9 @@ def deep_headed_vgg(name, input_shape, num_classes, normalization="merged", **op
     """
     cells = NetworkBuilder(normalization=normalization, **options)
     inputs, x = cells.image(input_shape)
-    x = layers.Flatten()(_maps(cells, x, DEEP_HEADED_STAGES[name]))
+    x = cells.flatten(_maps(cells, x, DEEP_HEADED_STAGES[name]))
     for _ in range(2):
-        x = cells.drop(cells.spike(layers.Dense(DEEP_HEAD_WIDTH)(x)))
+        x = cells.drop(cells.spike(cells.dense(x, DEEP_HEAD_WIDTH)))
     return keras.Model(inputs, cells.logits(x, num_classes), name=name)
 
 
@@ -100,5 +99,5 @@ def _maps(cells, x, stages):
         if stage != "M":
             x = cells.fire(cells.convolve(x, stage))
         elif min(x.shape[sides]) > 1:
-            x = AveragePooling2D(2)(x)
+            x = AveragePooling2D(2, name=cells.name("pool"))(x)
     return x

@@ -1,7 +1,6 @@
 """The spiking wide ResNet of SNN-RAT and its followers."""
 
 import keras
-from keras import layers
 
 from keras_dep.layers.residual import WeightedSum
 from keras_dep.models.builder import NetworkBuilder
@@ -47,7 +46,7 @@ def wide_resnet(name, input_shape, num_classes, normalization="merged", **option
     for stage, width in enumerate(WIDTHS):
         for block in range(count):
             x = _block(cells, x, factor * width, strides=2 if stage and not block else 1)
-    x = layers.GlobalAveragePooling2D()(cells.fire(x, dropout=False))
+    x = cells.pool_all(cells.fire(x, dropout=False))
     return keras.Model(inputs, cells.logits(x, num_classes), name=name)
 
 
@@ -56,4 +55,4 @@ def _block(cells, x, width, strides):
     if x.shape[cells.axis] != width:
         x = cells.convolve(activated, width, size=1, strides=strides, use_bias=False)
     branch = cells.fire(cells.convolve(activated, width, strides=strides, use_bias=False))
-    return WeightedSum()([x, cells.convolve(branch, width, use_bias=False)])
+    return WeightedSum(name=cells.name("add"))([x, cells.convolve(branch, width, use_bias=False)])

@@ -1,5 +1,8 @@
 """Every family through the one door: a trained step, saving, frames, the twin without spikes."""
 
+import itertools
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -182,3 +185,32 @@ def test_two_conventions_give_one_network(narrow):
         for config in (decays, constants)
     ]
     assert taus[0] == taus[1] == [2.0] * 3
+
+
+@pytest.mark.parametrize("name", ["vgg5", "nf_resnet18"])
+def test_layers_are_named_alike_in_every_network_of_an_architecture(name):
+    options = {"input_shape": (8, 8, 1), "num_classes": 10}
+    first, second, twin = (
+        models.build(name, **options, spiking=spiking) for spiking in (True, True, False)
+    )
+    names = [layer.name for layer in first.layers]
+    assert names == [layer.name for layer in second.layers]
+    assert {"conv1", "conv2", "lif1", "lif2", "dense1", "logits"} <= set(names)
+    paths = [weight.path for weight in first.weights]
+    assert paths == [weight.path for weight in second.weights]
+    assert paths == [weight.path for weight in twin.weights]
+    assert len(set(paths)) == len(paths)
+
+
+def test_weights_saved_under_other_names_of_layers_load(tmp_path):
+    options = {"input_shape": (8, 8, 1), "num_classes": 10}
+    model = models.build("vgg5", **options)
+    config = json.dumps(model.get_config())
+    for kind, number in itertools.product(("conv", "norm", "lif", "pool", "dense"), range(1, 4)):
+        config = config.replace(f'"{kind}{number}"', f'"{kind}_of_keras_{number}"')
+    former = keras.Model.from_config(json.loads(config))
+    assert "conv_of_keras_1" in [layer.name for layer in former.layers]
+    former.save_weights(tmp_path / "former.weights.h5")
+    model.load_weights(tmp_path / "former.weights.h5")
+    for found, wanted in zip(model.get_weights(), former.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
