@@ -56,4 +56,6 @@ class StatefulReplay(keras.Model):
 
 def _timed(model):
     """The layers that hold time in the batch; one that only has `timesteps` is not among them."""
-    return [layer for layer in keras_internals.all_layers(model) if isinstance(layer, time_axis.Timed)]
+    return [
+        layer for layer in keras_internals.all_layers(model) if isinstance(layer, time_axis.Timed)
+    ]

@@ -105,7 +105,7 @@ def spiking_layers(model):
 
     A layer that only has attributes `surrogate` and `width` is not among them.
     """
-    return [layer for layer in model._flatten_layers() if isinstance(layer, SpikingLayer)]
+    return [layer for layer in keras_internals.all_layers(model) if isinstance(layer, SpikingLayer)]
 
 
 def layers_with_estimator(model):

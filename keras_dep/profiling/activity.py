@@ -6,6 +6,7 @@ import math
 import keras
 from keras import ops
 
+from keras_dep import surrogates
 from keras_dep._internal import compilation
 from keras_dep._internal import keras_internals
 from keras_dep.layers.base import SpikingLayer
@@ -241,7 +242,9 @@ class _NeuronStatistics(keras.layers.Layer):
         bounds = [bound * self.neurons.width for bound in EDGES]
         below = [ops.mean(ops.cast(distances < bound, "float32")) for bound in bounds]
         below = ops.stack([0.0 * dead, *below, 1.0 + 0.0 * dead])
-        return ops.concatenate([ops.stack([ops.mean(fired), dead, every]), below[1:] - below[:-1]])
+        found = ops.concatenate([ops.stack([ops.mean(fired), dead, every]), below[1:] - below[:-1]])
+        # A comparison makes a number of a potential that is none.
+        return found + ops.mean(surrogates.undefined(distances))
 
     def compute_output_shape(self, input_shape):
         return (3 + len(EDGES) + 1,)

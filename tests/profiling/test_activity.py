@@ -83,6 +83,13 @@ def test_silent_and_saturated_layers():
     assert (second.rate, second.dead, second.saturated) == (1, 0, 1)
 
 
+def test_potentials_that_are_not_finite_have_no_rate():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras_dep.LIF(timesteps=1)])
+    model.layers[0].bias.assign([np.nan, 0.0])
+    activity = ActivityProbe(model)(np.ones((4, 3), "float32"))
+    assert np.isnan(activity.spike_rate) and np.isnan(activity.dead)
+
+
 def test_what_counts_as_spikes_and_the_twin(monkeypatch):
     monkeypatch.setitem(vgg.STAGES, "vgg5", (2, "M", 3))
     options = {"input_shape": (4, 4, 1), "num_classes": 2, "timesteps": 2}
