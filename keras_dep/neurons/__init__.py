@@ -1,1 +1,0 @@
-"""Spiking neurons as Keras layers, one file each."""
