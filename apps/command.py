@@ -49,10 +49,14 @@ def launch(argv, name, about, flag_values, main, stopped):
     def left():
         return stopped() if flag_values.is_parsed() else "nothing was begun."
 
-    # A path into the library says nothing to a user of an app.
-    warnings.formatwarning = lambda message, *_, **__: f"{name}: {message}\n"
+    plain_warnings(name)
     with until_unread(), until_stopped(name, left):
         _run(argv, name, about, flag_values, main)
+
+
+def plain_warnings(name):
+    """Prints warnings as one line each; a path into the library helps no user of an app."""
+    warnings.formatwarning = lambda message, *_, **__: f"{name}: {message}\n"
 
 
 def set_up(backend):

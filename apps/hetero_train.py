@@ -56,6 +56,7 @@ def launch(argv):
     """From a command line to the exit status, as `SystemExit`."""
     from apps import command
 
+    command.plain_warnings("hetero_train")
     with command.until_unread(), command.until_stopped("hetero_train", _stopped):
         wants_help = {"--help", "-help", "-h"} & set(argv[1:])
         known = [argument for argument in argv if argument not in wants_help]
