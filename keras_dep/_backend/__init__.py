@@ -68,7 +68,8 @@ expresses well enough there; torch's functions on curvature and layers have file
   `transform_batch(x, y, gradient)` first, inside the compiled step; `gradient(both, x, y, extra,
   replaced)` gives there what a function `both` of `gradient_and_outputs` gives of `(x, y, *extra)`.
   Meanwhile the variables of the pairs `replaced(read)` hold other values, where `read(variable)` is
-  its own.
+  its own. The attribute `compiled_draws_agree` says whether a compiled step draws the numbers that
+  an eager one draws.
 """
 
 import keras

@@ -31,7 +31,7 @@ HAS_XLA = not (platform.system() == "Darwin" and tf.config.list_physical_devices
 
 
 def gradient_and_outputs(model, objective, ask):
-    @tf.function(reduce_retracing=True)
+    @_function_of_one_model
     def both(x, y, extra):
         return _gradient_and_outputs(objective, ask, x, y, extra)
 
@@ -57,7 +57,7 @@ def stateless_outputs(model, values, x):
 
 
 def loss_gradient(value):
-    @tf.function(reduce_retracing=True)
+    @_function_of_one_model
     def gradient(weights, data):
         with _differentiable(), tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
@@ -68,7 +68,7 @@ def loss_gradient(value):
 
 
 def hessian_product(value):
-    @tf.function(reduce_retracing=True)
+    @_function_of_one_model
     def product(weights, data, vector):
         with _differentiable(), tf.GradientTape(watch_accessed_variables=False) as outer:
             outer.watch(weights)
@@ -83,7 +83,7 @@ def hessian_product(value):
 
 
 def gauss_newton_product(answer, value):
-    @tf.function(reduce_retracing=True)
+    @_function_of_one_model
     def product(weights, data, vector):
         with _differentiable():
             return _gauss_newton_product(answer, value, weights, data, vector)
@@ -259,6 +259,9 @@ def on_reduced(transform, gradients):
 
 
 class TransformedStep(keras.Model):
+    # XLA's generator of random numbers is another one.
+    compiled_draws_agree = False
+
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
 
@@ -272,6 +275,13 @@ class TransformedStep(keras.Model):
 
         x, y = self.transform_batch(x, y, gradient)
         return super().train_step((x, y, sample_weight))
+
+
+def _function_of_one_model(function):
+    """`tf.function`, without the warning that TensorFlow derives from other models' traces."""
+    compiled = tf.function(function, reduce_retracing=True)
+    keras_internals.omit_retracing_warning(compiled)
+    return compiled
 
 
 def _read(variable):

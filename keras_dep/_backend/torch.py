@@ -350,6 +350,8 @@ def outermost_call():
 
 
 class TransformedStep(keras.Model):
+    compiled_draws_agree = True
+
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
 

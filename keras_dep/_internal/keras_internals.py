@@ -172,6 +172,13 @@ def tensorflow_xla():
     return xla
 
 
+def omit_retracing_warning(function):
+    """Keeps a `tf.function` from being counted with others that were made of the same code."""
+    if not hasattr(function, "_omit_frequent_tracing_warning"):
+        raise AttributeError("_omit_frequent_tracing_warning")
+    function._omit_frequent_tracing_warning = True
+
+
 # None of these imports TensorFlow.
 _TENSORBOARD = {
     "events": "compat.proto.event_pb2",

@@ -12,9 +12,11 @@ from keras import ops
 from keras_dep import _backend
 from keras_dep import attacks
 from keras_dep import losses
+from keras_dep._internal import keras_internals
 from keras_dep._internal.export import export
 from keras_dep.attacks import record
 from keras_dep.attacks.looking import looking_in_step
+from keras_dep.layers import encoders
 
 BASES = ("clean", "adversarial")
 
@@ -26,9 +28,9 @@ class PerturbedTraining(_backend.TransformedStep):
     Each marked sample is attacked inside the train step, in inference mode, under the weights of
     that step; a batch without marks costs nothing extra. It is trained on what
     `attack(network, image, label)` crafts under these weights, from the same start: bit for bit in
-    eager steps. A compiled step may round a gradient otherwise in its last bit, and XLA on
-    TensorFlow draws other random numbers in a network with a random encoder. The network is an
-    attribute: save, attack or measure that.
+    eager steps. A compiled step may round a gradient otherwise in its last bit. XLA on TensorFlow
+    draws other random numbers, so the first step refuses it for a network with a random encoder.
+    The network is an attribute: save, attack or measure that.
 
     Args:
         network: a built `keras.Model` from images to logits.
@@ -69,6 +71,7 @@ class PerturbedTraining(_backend.TransformedStep):
     def transform_batch(self, x, y, gradient):
         if not isinstance(x, dict):
             return x, y
+        self._check_draws()
         # One framework hands arrays through as they are.
         x, y = keras.tree.map_structure(ops.convert_to_tensor, (x, y))
         images, attack = x["image"], self.attack
@@ -89,6 +92,17 @@ class PerturbedTraining(_backend.TransformedStep):
             crafted = ops.cond(some, craft, lambda: images)
         mask = ops.reshape(marked, (-1,) + (1,) * (len(images.shape) - 1))
         return ops.stop_gradient(ops.where(mask, crafted, images)), y
+
+    def _check_draws(self):
+        """Refuses a compiled step whose random encoder draws otherwise than the attack's."""
+        if self.compiled_draws_agree or not self.jit_compile:
+            return
+        for layer in keras_internals.all_layers(self.network):
+            if isinstance(layer, encoders.RateEncoding):
+                raise ValueError(
+                    "jit_compile must be False where XLA draws other random numbers than the "
+                    f"attack; received {self.jit_compile} for a network with {layer.name!r}."
+                )
 
     def get_config(self):
         record.check_complete(self.attack)

@@ -10,6 +10,7 @@ import pytest
 from keras import layers
 from keras import ops
 
+import keras_dep
 from keras_dep import _backend
 from keras_dep._internal import keras_internals
 
@@ -180,6 +181,16 @@ def test_tensorflow():
         assert all(
             hasattr(xla, name) for name in ("dot_general", "DotDimensionNumbers", "PrecisionConfig")
         )
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a door of TensorFlow")
+def test_functions_of_several_models_are_no_retracing(caplog):
+    with door("tf.function._omit_frequent_tracing_warning", "tensorflow"):
+        for _ in range(8):
+            model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+            hessian = keras_dep.Hessian(model, keras_dep.MeanLogitCrossentropy())
+            hessian.gradient(np.ones((2, 2), "float32"), np.zeros(2, "int32"))
+        assert "retracing" not in caplog.text
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("tensorboard"), reason="no tensorboard")

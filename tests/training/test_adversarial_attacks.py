@@ -24,6 +24,16 @@ from tests.training.test_adversarial import data
 from tests.training.test_adversarial import inputs
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="XLA of TensorFlow alone")
+def test_xla_is_refused_where_it_draws_other_numbers():
+    network = keras.Sequential([keras.Input((3,)), RateEncoding(2), layers.Dense(2), UnfoldTime(2)])
+    model, x = PerturbedTraining(network, PGD(steps=1)), np.full((2, 3), 0.5, "float32")
+    model.compile("sgd", MeanLogitCrossentropy(), jit_compile=True)
+    marked = {"image": x, "adversarial": np.ones(2, "float32"), "start": np.zeros_like(x)}
+    with pytest.raises(ValueError, match="jit_compile must be False where XLA draws other"):
+        model.train_on_batch(marked, np.zeros(2, "int32"))
+
+
 class Seen(PerturbedTraining):
     """Keeps the images that it trains on."""
 
