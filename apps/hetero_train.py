@@ -1,11 +1,12 @@
-"""Hetero-training of a spiking network on images, with and without DEP.
+"""Hetero-training of a spiking network on images, by one method or several.
 
 Trains on one distribution (clean or adversarial images), lets a few batches of the other in, and
 reports whether the network stays up: clean, FGSM and PGD accuracy, the worst accuracy right behind
-a poisoned batch, and the Hessian's spectral radius. --optimizer=both trains the same weights on
-the same batches twice, with SGD and with DEP around it.
+a poisoned batch, and the Hessian's spectral radius. Each of --methods trains the same weights on
+the same batches; + combines methods, and options are given by keyword.
 
   python apps/hetero_train.py
+  python apps/hetero_train.py --methods="sgd,dep,dep+feel,sam(rho=0.1)"
   python apps/hetero_train.py --dataset=cifar10 --data_dir=~/tensorflow_datasets --model=vgg11
   python apps/hetero_train.py --preset=paper_cifar10 --out_dir=runs/paper --resume
 """
@@ -13,6 +14,7 @@ the same batches twice, with SGD and with DEP around it.
 import dataclasses
 import os
 import sys
+import textwrap
 
 from absl import app
 from absl import flags
@@ -28,11 +30,18 @@ flags.DEFINE_enum(
     "Framework; default: KERAS_BACKEND, else Keras' own choice.",
     module_name=RUN,
 )
+flags.DEFINE_string(
+    "methods",
+    None,
+    "Methods of training, separated by commas, from the same weights on the same batches; --help "
+    "lists them. Default: sgd,dep.",
+    module_name=RUN,
+)
 flags.DEFINE_enum(
     "optimizer",
-    "both",
+    None,
     ("sgd", "dep", "both"),
-    "sgd, dep, or both from the same weights on the same batches.",
+    "Former name of --methods: sgd, dep, or both.",
     module_name=RUN,
 )
 flags.DEFINE_string(
@@ -73,7 +82,8 @@ def launch(argv):
 
 def main(argv):
     from apps import command
-    from keras_dep.experiments import experiment
+    from keras_dep import experiments
+    from keras_dep.experiments import build
 
     if len(argv) > 1:
         _fail(f"no positional arguments are taken; received {' '.join(argv[1:])!r}.")
@@ -81,13 +91,15 @@ def main(argv):
     results = {}
     try:
         out_dir = command.folder("out_dir", FLAGS.out_dir)
-        settings = _settings()
-        data = experiment.load_data(settings)
-        for name in experiment.OPTIMIZERS if FLAGS.optimizer == "both" else [FLAGS.optimizer]:
-            print(f"\n{name.upper()}", flush=True)
-            folder = os.path.join(out_dir, name)
-            results[name] = experiment.run(
-                settings, name, folder, data, resume=FLAGS.resume, verbose=FLAGS.verbose
+        settings, methods = _settings(), _methods()
+        # Before hours of training: each method fits the settings.
+        chosen = {method.name: build.settings_of(settings, method) for method in methods}
+        data = build.load_data(settings)
+        for method in methods:
+            print(f"\n{method.name.upper()}{_own_settings(method)}", flush=True)
+            folder = os.path.join(out_dir, _folder(method.name))
+            results[method.name] = experiments.run(
+                chosen[method.name], method, folder, data, FLAGS.resume, FLAGS.verbose
             )
     except BrokenPipeError:
         raise
@@ -101,6 +113,29 @@ def _stopped():
     if not FLAGS.is_parsed():
         return "nothing was begun."
     return f"add --resume to go on from the last whole epoch in {FLAGS.out_dir}."
+
+
+def _methods():
+    """The methods asked for, by the flag or by its former name."""
+    from keras_dep import defences
+
+    if FLAGS.methods is not None and FLAGS.optimizer is not None:
+        raise ValueError(
+            f"methods or optimizer must be given, not both; received {FLAGS.methods!r} and "
+            f"{FLAGS.optimizer!r}; leave --optimizer out."
+        )
+    former = {None: "sgd,dep", "both": "sgd,dep"}.get(FLAGS.optimizer, FLAGS.optimizer)
+    return defences.parse(former if FLAGS.methods is None else FLAGS.methods)
+
+
+def _own_settings(method):
+    values = ", ".join(f"{name}={value}" for name, value in method.settings.items())
+    return f" trains with {values}" if values else ""
+
+
+def _folder(name):
+    """The folder of a method's run: its name without characters that a shell would read."""
+    return name.translate(str.maketrans({"(": "-", ")": None, "'": None, " ": None}))
 
 
 def _settings():
@@ -137,20 +172,28 @@ def _table(results):
         ("|cos| of removed to sharpest", lambda r: _aligned(r, "cosine", "{:.4f}")),
         ("seconds per step", lambda r: _seconds(r["seconds_per_step"])),
     ]
-    lines = [_row("", [name.upper() for name in results])]
-    lines += [_row(label, [show(result) for result in results.values()]) for label, show in rows]
-    times = [result["seconds_per_step"] for result in results.values()]
-    if len(times) == 2 and all(times):
-        overhead = f"{100 * (times[1] / times[0] - 1):+.1f} %"
-        lines.append(_row("DEP overhead per step", ["", overhead]))
+    rows.append(("overhead per step", _overhead(next(iter(results.values())))))
+    widths = [max(14, 2 + len(name)) for name in results]
+    lines = [_row("", [name.upper() for name in results], widths)]
+    lines += [_row(label, map(show, results.values()), widths) for label, show in rows]
     (surrogate,) = {result["settings"]["surrogate"] for result in results.values()}
     if any(result["hessian"] for result in results.values()):
         lines.append(f"Hessian of the mean logits' cross-entropy, surrogate {surrogate}.")
     return "\n".join(["", *lines])
 
 
-def _row(label, cells):
-    return f"{label:<30}" + "".join(f"{cell:>14}" for cell in cells)
+def _row(label, cells, widths):
+    return f"{label:<30}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths))
+
+
+def _overhead(first):
+    """A step's time against that of the first run, in percent."""
+
+    def show(result):
+        times = result["seconds_per_step"], first["seconds_per_step"]
+        return f"{100 * (times[0] / times[1] - 1):+.1f} %" if all(times) else "-"
+
+    return show
 
 
 def _percent(share):
@@ -238,6 +281,7 @@ def _define_settings():
 
 
 def _grouped_help():
+    from keras_dep import defences
     from keras_dep.experiments.settings import GROUPS
 
     groups = FLAGS.flags_by_module_dict()
@@ -247,6 +291,7 @@ def _grouped_help():
         for flag in groups[group]:
             default = "" if flag.default is None else f" [{flag.default_as_str}]"
             print(f"  --{flag.name}: {flag.help}{default}")
+    print(f"\nMETHODS\n{textwrap.indent(defences.describe(), '  ')}")
 
 
 def _parse(argv):

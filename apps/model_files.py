@@ -4,7 +4,7 @@ import os
 
 # Enough of them to tell probabilities from logits.
 ASKED = 16
-RUN = {"optimizer": str, "settings": {"dataset": str, "seed": int, "loss": str}}
+RUN = {"method": str, "settings": {"dataset": str, "seed": int, "loss": str}}
 
 
 def load(path):
@@ -19,7 +19,6 @@ def load(path):
     # Registers what the file names.
     import keras_dep  # noqa: F401
     from keras_dep._internal import model_files
-    from keras_dep._internal import records
     from keras_dep.experiments import results
 
     path = os.path.expanduser(path)
@@ -32,11 +31,11 @@ def load(path):
     result = os.path.join(path, results.RESULT)
     if not os.path.exists(result):
         return model_files.load_network(network), facts
-    run = records.read(result, RUN, "train again with apps/hetero_train.py")
+    run = results.read(result, RUN, "train again with apps/hetero_train.py")
     settings = run["settings"]
     facts |= {
         "checkpoint": "last epoch",
-        "trained_with": run["optimizer"],
+        "trained_with": run["method"],
         "dataset": settings["dataset"],
         "training_seed": settings["seed"],
         "training_loss": settings["loss"],

@@ -14,6 +14,7 @@ from keras_dep import attacks
 from keras_dep import callbacks
 from keras_dep import curvature
 from keras_dep import data
+from keras_dep import defences
 from keras_dep import evaluation
 from keras_dep import experiments
 from keras_dep import interop
@@ -56,6 +57,7 @@ __all__ = [
     "CoupledWeightDecay",
     "curvature",
     "data",
+    "defences",
     "DEP",
     "DirectEncoding",
     "evaluate",

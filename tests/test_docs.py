@@ -24,7 +24,7 @@ PAGES = [
     and (name := path.relative_to(DOCS).as_posix()) not in ELSEWHERE
 ]
 ROOMS = (
-    "attacks callbacks curvature data evaluation experiments interop layers losses models "
+    "attacks callbacks curvature data defences evaluation experiments interop layers losses models "
     "optimizers profiling surrogates training"
 ).split()
 

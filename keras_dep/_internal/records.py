@@ -79,10 +79,15 @@ def read(path, schema, mend):
     except (ValueError, RecursionError) as error:
         what = str(error).splitlines()[0]
         raise ValueError(f"{path} is damaged, not whole JSON ({what}); {mend}.") from error
+    check(path, record, schema, mend)
+    return record
+
+
+def check(path, record, schema, mend):
+    """Raises `ValueError` unless a record that a file holds fits a schema; see `read`."""
     fault = _fault(record, schema, "")
     if fault:
         raise ValueError(f"{path} is not the file expected: {fault}; {mend}.")
-    return record
 
 
 def _marked(value):

@@ -1,19 +1,27 @@
-"""What a finished run leaves in its folder: its result, and the trained network it speaks of."""
+"""What a finished run leaves in its folder: its result, and the trained network it describes."""
 
 import dataclasses
 import os
 
+import keras
+
 from keras_dep._internal import model_files
 from keras_dep._internal import records
+from keras_dep._internal.types import Record
 from keras_dep.experiments.settings import Settings
 
-RESULT, NETWORK = "result.json", "model.keras"
+# Names in the folder of a run; the last is a folder, of the weights of the epochs.
+RESULT, NETWORK, EPOCHS = "result.json", "model.keras", "epochs"
+# Version 1 named the method "optimizer", and held no version.
+SCHEMA = 2
 _MEND = (
     "the folder must hold the result.json and model.keras of a finished run; train one with "
     "apps/hetero_train.py"
 )
-# What whoever measures a trained network relies on.
-TRAINED = {"optimizer": str, "settings": {}}
+# Settings that leave the result as it is.
+_ASIDE = ("data_dir", "download", "keep_epochs")
+# Needed to measure a trained network.
+TRAINED = {"method": str, "settings": {}}
 _SPECTRUM = {
     "spectral_radius": float,
     "leading_share": float,
@@ -38,7 +46,20 @@ SHOWN = {
 }
 
 
-def finished(folder, schema=TRAINED, mend=_MEND):
+def description(settings: Settings, method: str) -> Record:
+    """What decides a result: method, backend and settings."""
+    values = dataclasses.asdict(settings)
+    return {
+        "schema": SCHEMA,
+        "method": method,
+        "backend": keras.backend.backend(),
+        "settings": {name: value for name, value in values.items() if name not in _ASIDE},
+    }
+
+
+def finished(
+    folder: str | os.PathLike, schema: Record = TRAINED, mend: str = _MEND
+) -> tuple[Settings, Record]:
     """The settings and the result of a finished run.
 
     Args:
@@ -47,23 +68,44 @@ def finished(folder, schema=TRAINED, mend=_MEND):
         mend: what to do where it does not, in words.
 
     Returns:
-        `(settings, result)`: a `keras_dep.experiments.settings.Settings` and the dictionary of
-        `result.json`.
+        `(settings, result)`: a `keras_dep.experiments.Settings` and the dictionary of
+        `result.json`, in the present schema.
 
     Raises:
-        ValueError: there is none, or it is damaged; one line with the file and the mend.
+        ValueError: there is none, it is damaged, or of a later version of the package; one line
+            with the file and the mend.
     """
     path = os.path.join(folder, RESULT)
-    result = records.read(path, schema, mend)
+    result = read(path, schema, mend)
     found = result["settings"]
-    known = {field.name for field in dataclasses.fields(Settings)} & set(found)
+    known = {field.name for field in dataclasses.fields(Settings)}
+    if unknown := sorted(set(found) - known):
+        raise ValueError(
+            f"{path} holds the setting {unknown[0]}={found[unknown[0]]!r}, which this version of "
+            "keras_dep does not know; read it with the version that wrote it."
+        )
     try:
-        return Settings(**{name: found[name] for name in known}), result
+        return Settings(**found), result
     except ValueError as error:
         raise ValueError(f"{path} holds no valid settings ({error}); {mend}.") from error
 
 
-def save(folder, network, result):
+def read(path: str | os.PathLike, schema: Record, mend: str = _MEND) -> Record:
+    """The dictionary of a `result.json` in the present schema; arguments and errors as above."""
+    result = records.read(path, {}, mend)
+    version = result.get("schema", 1)
+    if version not in (1, SCHEMA):
+        raise ValueError(
+            f"{path} must have a schema up to {SCHEMA}; received {version!r}; read it with the "
+            "version of keras_dep that wrote it."
+        )
+    if version == 1 and "optimizer" in result:
+        result = {"schema": SCHEMA, "method": result.pop("optimizer"), **result}
+    records.check(path, result, schema, mend)
+    return result
+
+
+def save(folder: str | os.PathLike, network: keras.Model, result: Record) -> Record:
     """Leaves the network and the result, which names the network's file by its checksum."""
     path = os.path.join(folder, NETWORK)
     model_files.save_network(network, path)
@@ -72,14 +114,20 @@ def save(folder, network, result):
     return result
 
 
-def trained_network(folder, result):
-    """The network that a result speaks of; raises `ValueError` for another or a damaged one."""
+def trained_network(folder: str | os.PathLike, result: Record) -> keras.Model:
+    """The network that a result describes; raises `ValueError` for another or a damaged one."""
     path = os.path.join(folder, NETWORK)
     network = model_files.load_network(path)
     # Earlier revisions recorded no checksum.
     if result.get("model_sha256") not in (None, model_files.sha256(path)):
         raise ValueError(
-            f"{path} is not the network that {RESULT} beside it was written with; bring back the "
+            f"{path} is not the network that {RESULT} beside it was written with; restore the "
             "former file, or train again."
         )
     return network
+
+
+def hparams(values: Record) -> Record:
+    """Method, backend and settings as one flat dictionary for TensorBoard."""
+    flat = {"method": values["method"], "backend": values["backend"], **values["settings"]}
+    return {name: value for name, value in flat.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Everything that decides a hetero-training run, as one frozen value."""
+"""The settings of a hetero-training run, as one frozen value."""
 
 import dataclasses
 import math
@@ -25,7 +25,7 @@ def _field(default, group, text, choices=None, limits=None):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a hetero-training run does, but for its optimizer.
+    """What a hetero-training run does, apart from its method.
 
     Each field carries its help text, group, choices and limits as metadata; the flags of
     `apps/hetero_train.py` are these fields. Radii are in pixel units of [0, 1].
@@ -40,9 +40,11 @@ class Settings:
     """
 
     dataset: str = _field(
-        "digits", "data", "Image set; digits is embedded, the others are read through TFDS.",
+        "digits",
+        "data",
+        "Image set; digits is embedded, the others are read through TFDS.",
         choices=sources.names(),
-    )  # fmt: skip
+    )
     data_dir: str | None = _field(None, "data", "TFDS folder; default: the user's.")
     download: bool = _field(False, "data", "Allow TFDS to download what is missing.")
     train_examples: int | None = _field(
@@ -52,13 +54,15 @@ class Settings:
         None, "data", "First n test images; default all.", limits=(1, ANY)
     )
     augment: str = _field(
-        "none", "data", "standard: crop and flip; paper: cutout too.",
+        "none",
+        "data",
+        "standard: crop and flip; paper: cutout too.",
         choices=transforms.names(),
-    )  # fmt: skip
+    )
     batch_size: int = _field(128, "data", "Images per batch.", limits=(1, ANY))
 
     model: str = _field("vgg5", "network", "Spiking network.", choices=models.names())
-    spiking: bool = _field(True, "network", "Spikes, or the twin of ReLUs in their place.")
+    spiking: bool = _field(True, "network", "Spikes, or the ANN counterpart with ReLUs.")
     timesteps: int = _field(4, "network", "Steps T.", limits=(1, 1000))
     tau: float = _field(
         1.1, "network", "Membrane time constant in steps; decay is 1 - 1/tau.", limits=(1, ANY)
@@ -84,21 +88,23 @@ class Settings:
         choices=("direct", "rate", "latency"),
     )
     normalization: str = _field(
-        "stepwise", "network",
+        "stepwise",
+        "network",
         "Batch statistics per time step, merged over time, or merged and scaled to the threshold "
         "(tdbn).",
         choices=NORMALIZATIONS,
-    )  # fmt: skip
+    )
     dropout: float = _field(
         0.0, "network", "Dropout rate after each spiking layer.", limits=(0, 0.999)
     )
 
     epochs: int = _field(3, "training", "Epochs.", limits=(1, ANY))
     loss: str = _field(
-        "mean_logit", "training",
+        "mean_logit",
+        "training",
         "Cross-entropy of the mean logits, or mean of each step's (tet).",
         choices=("mean_logit", "tet"),
-    )  # fmt: skip
+    )
     mse_weight: float = _field(
         0.0, "training", "Weight of the term that pulls logits to 1.", limits=(0, 1)
     )
@@ -108,30 +114,39 @@ class Settings:
         5e-4, "training", "Weight decay, added to the gradient (coupled).", limits=(0, 1e6)
     )
     schedule: str = _field(
-        "cosine", "training", "Learning rate per epoch.",
+        "cosine",
+        "training",
+        "Learning rate per epoch.",
         choices=("constant", "cosine"),
-    )  # fmt: skip
+    )
     rank_one: str = _field(
-        "keep", "training",
+        "keep",
+        "training",
         "DEP on matrices with a side of 1; the released code removes.",
         choices=("keep", "remove"),
-    )  # fmt: skip
+    )
     seed: int = _field(
         0, "training", "Seed of weights, order, augmentation and poison.", limits=(0, 2**31 - 1)
     )
     precision: str = _field(
-        "float32", "training", "Dtype policy.",
+        "float32",
+        "training",
+        "Dtype policy.",
         choices=("float32", "mixed_float16", "mixed_bfloat16"),
-    )  # fmt: skip
+    )
     jit: str = _field(
-        "auto", "training", "Compilation of the train step.",
+        "auto",
+        "training",
+        "Compilation of the train step.",
         choices=("auto", "on", "off"),
-    )  # fmt: skip
+    )
 
     base: str = _field(
-        "clean", "poison", "What ordinary batches are.",
+        "clean",
+        "poison",
+        "What ordinary batches are.",
         choices=("clean", "adversarial"),
-    )  # fmt: skip
+    )
     poison_count: int = _field(
         1, "poison", "Batches of the other kind per poisoned epoch.", limits=(0, ANY)
     )
@@ -140,15 +155,19 @@ class Settings:
         True, "poison", "Poison every epoch from there, or that one alone."
     )
     poison_mode: str = _field(
-        "insert", "poison", "Whether they come on top of ordinary batches or instead of some.",
+        "insert",
+        "poison",
+        "insert: between ordinary batches; replace: in place of some.",
         choices=("insert", "replace"),
-    )  # fmt: skip
+    )
     poison_position: str = _field("random", "poison", "Place in the epoch.", choices=POSITIONS)
     poison_resample: bool = _field(True, "poison", "Draw the extra images anew each epoch.")
     attack: str = _field(
-        "fgsm", "poison", "Perturbation in training.",
+        "fgsm",
+        "poison",
+        "Perturbation in training.",
         choices=("fgsm", "pgd", "none"),
-    )  # fmt: skip
+    )
     epsilon: float = _field(2 / 255, "poison", "Its radius, in pixel units.", limits=(0, 1))
     attack_step_size: float = _field(
         0.01, "poison", "Its step, for pgd, in pixel units.", limits=(0, 1)
@@ -164,24 +183,29 @@ class Settings:
     eval_steps: int = _field(7, "measurement", "Steps of the final PGD.", limits=(1, ANY))
     eval_restarts: int = _field(1, "measurement", "Restarts of the final PGD.", limits=(1, ANY))
     attack_examples: int | None = _field(
-        1000, "measurement", "First n test images attacked; the presets attack all.",
+        1000,
+        "measurement",
+        "First n test images attacked; the presets attack all.",
         limits=(1, ANY),
-    )  # fmt: skip
+    )
     watch_examples: int = _field(
         256, "measurement", "First n test images watched around poison.", limits=(1, ANY)
     )
     hessian_examples: int = _field(
-        32, "measurement", "First n training images of the Hessian; 0 leaves it out.",
+        32,
+        "measurement",
+        "First n training images of the Hessian; 0 leaves it out.",
         limits=(0, ANY),
-    )  # fmt: skip
+    )
     hessian_every: int = _field(
         0, "measurement", "Steps between Hessians; 0: at each epoch's end.", limits=(0, ANY)
     )
     hessian_share: float = _field(
-        1.0, "measurement",
+        1.0,
+        "measurement",
         "Largest share of the training time for Hessians; past it only the last is taken.",
         limits=(0, ANY),
-    )  # fmt: skip
+    )
 
     keep_epochs: bool = _field(
         False, "measurement", "Keep the weights of every epoch, for apps/hessian.py."

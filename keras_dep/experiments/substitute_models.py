@@ -3,8 +3,8 @@
 import dataclasses
 import os
 
-from keras_dep.experiments import experiment
 from keras_dep.experiments import results
+from keras_dep.experiments.run import run as train_run
 from keras_dep.models import registry
 
 KINDS = ("seed", "architecture", "twin")
@@ -37,7 +37,7 @@ def train(run, kinds, folder, data_dir=None, verbose="auto"):
     for kind in kinds:
         path = os.path.join(folder, kind)
         chosen = settings_of(settings, kind)
-        trained = experiment.run(chosen, result["optimizer"], path, resume=True, verbose=verbose)
+        trained = train_run(chosen, result["method"], path, resume=True, verbose=verbose)
         models.append(results.trained_network(path, trained))
     return models
 

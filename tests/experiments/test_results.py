@@ -23,9 +23,10 @@ SPECTRUM = {
     },
 }
 RESULT = {
-    "optimizer": "dep",
+    "schema": results.SCHEMA,
+    "method": "dep",
     "backend": "torch",
-    "settings": {"dataset": "digits", "tau": 2, "surrogate": "triangle", "of_another_version": 1},
+    "settings": {"dataset": "digits", "tau": 2, "surrogate": "triangle"},
     "accuracy": {"clean": 0.5, "fgsm": 0.25, "pgd": 0.0},
     "attacked_examples": 8,
     "collapse": [{"collapsed": True, "recovered_epoch": None}],
@@ -67,8 +68,9 @@ def test_settings_and_result_come_back(folder):
     "change, words",
     [
         ("", "is damaged, not whole JSON"),
-        ("{}", "'optimizer' is missing"),
+        ("{}", "'method' is missing"),
         ("[]", "it must be an object; received []"),
+        ({"schema": 3}, "must have a schema up to 2; received 3; read it with the version"),
         ({"settings": []}, "'settings' must be an object; received []"),
         ({"settings": {"tau": "x"}}, "'settings.surrogate' is missing"),
         ({"settings": {"surrogate": "step"}}, "surrogate must be one of"),
@@ -89,7 +91,22 @@ def test_a_damaged_result_is_one_line(folder, change, words):
         results.finished(folder, results.SHOWN)
     message = str(caught.value)
     assert words in message and str(path) in message and "\n" not in message
-    assert "train one with apps/hetero_train.py" in message
+    mend = "the version of keras_dep that wrote" if "schema" in change else "train one with apps"
+    assert mend in message
+
+
+def test_a_result_of_the_first_schema_is_read(folder):
+    old = {**RESULT, "optimizer": "dep"}
+    del old["schema"], old["method"]
+    (folder / "result.json").write_text(json.dumps(old))
+    assert results.finished(folder, results.SHOWN)[1] == RESULT
+
+
+def test_a_setting_of_another_version_is_refused(folder):
+    settings = {**RESULT["settings"], "of_another_version": 1}
+    (folder / "result.json").write_text(json.dumps({**RESULT, "settings": settings}))
+    with pytest.raises(ValueError, match="setting of_another_version=1, which this version"):
+        results.finished(folder)
 
 
 def test_a_result_that_the_figures_cannot_draw_is_refused_ahead(folder):

@@ -251,9 +251,7 @@ def _launched(app, arguments):
     module = importlib.import_module(f"apps.{app}")
     said = io.StringIO()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(
-            mock.patch("keras_dep.experiments.experiment.build_network", _small_network)
-        )
+        stack.enter_context(mock.patch("keras_dep.experiments.build.build_network", _small_network))
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         stack.enter_context(contextlib.redirect_stderr(said))
         if app == "hetero_train":
@@ -275,7 +273,7 @@ def _launched(app, arguments):
     raise RuntimeError(f"{app} has returned")
 
 
-def _small_network(settings, data):
+def _small_network(settings, data, method=None):
     import keras
 
     from keras_dep import LIF

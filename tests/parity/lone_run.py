@@ -19,7 +19,7 @@ class Partial(importlib.machinery.PathFinder):
 def main(folder):
     import keras
 
-    from keras_dep.experiments import experiment
+    from keras_dep import experiments
     from keras_dep.experiments.settings import Settings
 
     settings = Settings(
@@ -37,7 +37,7 @@ def main(folder):
         # What TensorFlow compiles without XLA is ready sooner; JAX knows no other compiler.
         jit="off" if keras.backend.backend() == "tensorflow" else "auto",
     )
-    print(experiment.run(settings, "dep", folder, verbose=0)["steps"])
+    print(experiments.run(settings, "dep", folder, verbose=0)["steps"])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 from keras_dep._internal import model_files
 from keras_dep.callbacks import epochs
 from keras_dep.curvature.precision import with_dtype
-from keras_dep.experiments import experiment
+from keras_dep.experiments import build
 from keras_dep.experiments import results
 
 # What the figures draw of a result.
@@ -22,7 +22,7 @@ class Run:
     """A finished run: what its folder holds.
 
     Args:
-        folder: where `keras_dep.experiments.experiment.run` left `result.json` and `model.keras`.
+        folder: where `keras_dep.experiments.run` left `result.json` and `model.keras`.
 
     Attributes:
         settings: the run's `keras_dep.experiments.settings.Settings`.
@@ -36,7 +36,7 @@ class Run:
     def __init__(self, folder):
         self.settings, self.result = results.finished(folder, DRAWN)
         model = results.trained_network(folder, self.result)
-        self._kept, self._saved = epochs.kept(os.path.join(folder, experiment.EPOCHS)), model
+        self._kept, self._saved = epochs.kept(os.path.join(folder, results.EPOCHS)), model
         # Ahead of hours of measurement.
         for path in self._kept.values():
             model_files.check_weights(path)
@@ -79,7 +79,7 @@ def load_images(run, protocol, data_dir=None):
         run.settings, data_dir=data_dir, train_examples=1, test_examples=needed
     )
     try:
-        data = experiment.load_data(settings)
+        data = build.load_data(settings)
     except ValueError as error:
         raise ValueError(
             f"batches={protocol.batches} of batch_size={protocol.batch_size} need {needed} images: "

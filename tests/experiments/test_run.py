@@ -1,4 +1,4 @@
-"""A run of the experiment: what it leaves, what both optimizers share, what it refuses."""
+"""A run of the experiment: what it leaves, what two methods share, what it refuses."""
 
 import json
 
@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import pytest
 
+from keras_dep import experiments
 from keras_dep._internal import atomic_io
 from keras_dep.data import sources
-from keras_dep.experiments import experiment
+from keras_dep.experiments import build
 from keras_dep.experiments.settings import Settings
 from keras_dep.studies.curvature import Run
 
@@ -29,24 +30,24 @@ def data():
     return sources.load("digits", train_examples=48, test_examples=16)
 
 
-def run(folder, data, optimizer="sgd", resume=False, **options):
+def run(folder, data, method="sgd", resume=False, **options):
     settings = Settings(**{**SMALL, **options})
-    return experiment.run(settings, optimizer, str(folder), data, resume=resume, verbose=0)
+    return experiments.run(settings, method, str(folder), data, resume=resume, verbose=0)
 
 
 def weights(folder):
     return keras.saving.load_model(folder / "model.keras").get_weights()
 
 
-def test_both_optimizers_share_first_weights_and_every_batch(tmp_path, data):
+def test_two_methods_share_first_weights_and_every_batch(tmp_path, data):
     # With a learning rate of 0 weights show the start, and moving statistics every batch seen.
     options = {"learning_rate": 0.0, "augment": "paper", "poison_count": 2, "jit": JIT}
-    for optimizer in experiment.OPTIMIZERS:
-        result = run(tmp_path / optimizer, data, optimizer, **options)
+    for method in ("sgd", "dep"):
+        result = run(tmp_path / method, data, method, **options)
         assert result["steps"] == 3 + 2
     for one, other in zip(weights(tmp_path / "sgd"), weights(tmp_path / "dep"), strict=True):
         np.testing.assert_array_equal(one, other)
-    seeded = experiment.build_network(Settings(**SMALL), data).get_weights()
+    seeded = build.build_network(Settings(**SMALL), data).get_weights()
     assert any((one != other).any() for one, other in zip(weights(tmp_path / "sgd"), seeded))
 
 
@@ -136,22 +137,22 @@ def test_a_folder_in_use_is_refused(tmp_path, data):
 @pytest.mark.parametrize("normalization", ["merged", "tdbn"])
 def test_the_network_is_that_of_its_settings(encoder, normalization, data):
     settings = Settings(**SMALL, encoder=encoder, normalization=normalization, threshold=0.7)
-    names = [type(layer).__name__ for layer in experiment.build_network(settings, data).layers]
+    names = [type(layer).__name__ for layer in build.build_network(settings, data).layers]
     assert names[1] == {"rate": "RateEncoding", "latency": "LatencyEncoding"}[encoder]
     scaled = "ThresholdDependentBatchNormalization"
     assert (scaled in names) == (normalization == "tdbn")
     assert ("MergedBatchNormalization" in names) == (normalization == "merged")
 
 
-def test_an_unknown_optimizer_is_one_line(tmp_path, data):
-    with pytest.raises(ValueError, match="optimizer must be one of sgd, dep; received 'adam'"):
+def test_an_unknown_method_is_one_line(tmp_path, data):
+    with pytest.raises(ValueError, match="methods must be some of dep, .*; received 'adam'"):
         run(tmp_path / "out", data, "adam")
     assert not (tmp_path / "out").exists()
 
 
 def test_cosine_falls_to_zero_per_epoch():
     settings = Settings(epochs=4, learning_rate=0.2)
-    rates = [experiment.learning_rate(settings, epoch) for epoch in range(5)]
+    rates = [build.learning_rate(settings, epoch) for epoch in range(5)]
     np.testing.assert_allclose(rates, [0.2, 0.1707107, 0.1, 0.0292893, 0.0], atol=1e-7)
     constant = Settings(schedule="constant", learning_rate=0.2)
-    assert experiment.learning_rate(constant, 2) == 0.2
+    assert build.learning_rate(constant, 2) == 0.2

@@ -1,0 +1,193 @@
+"""The parts of a run, made from its settings and its method: network, optimizer, loss, data."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import keras
+
+from keras_dep import attacks
+from keras_dep import losses
+from keras_dep import models
+from keras_dep.attacks.gradient_attack import GradientAttack
+from keras_dep.data import loader
+from keras_dep.data import sources
+from keras_dep.defences import Defence
+from keras_dep.defences import TrainingPlan
+from keras_dep.experiments.settings import Settings
+from keras_dep.layers.lif import CONSTANTS
+from keras_dep.optimizers import CoupledWeightDecay
+from keras_dep.training import adversarial
+
+JIT = {"auto": "auto", "on": True, "off": False}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Assembly:
+    """What `fit` is called with.
+
+    Args:
+        network: the network from images to logits, which is saved, attacked and measured.
+        model: the compiled model that `fit` trains: the network, or the network in a train step
+            that perturbs its batch.
+        training_data: what `fit` reads: the batches, or the batches with marks for the train step.
+        attack: the attack of training, or `None`.
+        callbacks: the callbacks of the method.
+    """
+
+    network: keras.Model
+    model: keras.Model
+    training_data: keras.utils.PyDataset
+    attack: GradientAttack | None
+    callbacks: list[keras.callbacks.Callback]
+
+
+def load_data(settings: Settings) -> sources.Dataset:
+    """The data set of these settings; see `keras_dep.data.load`."""
+    return sources.load(
+        settings.dataset,
+        data_dir=settings.data_dir,
+        download=settings.download,
+        train_examples=settings.train_examples,
+        test_examples=settings.test_examples,
+    )
+
+
+def assemble(
+    settings: Settings, method: Defence, data: sources.Dataset, batches: loader.Batches
+) -> Assembly:
+    """Composes a run.
+
+    Args:
+        settings: what the run does.
+        method: what trains it; its `settings` must be among these already, see `settings_of`.
+        data: the data set.
+        batches: its ordinary batches, as `build_batches` gives them.
+
+    Returns:
+        The `Assembly`, its model compiled.
+
+    Raises:
+        ValueError: settings or a method that do not suit the data or the network.
+    """
+    plan = TrainingPlan(
+        epochs=settings.epochs,
+        steps_per_epoch=len(batches),
+        timesteps=settings.timesteps,
+        seed=settings.seed,
+        rank_one=settings.rank_one,
+    )
+    network = build_network(settings, data, method)
+    attack = training_attack(settings, method)
+    replaces = settings.poison_mode == "replace" and settings.poison_count > 0
+    model, training_data = network, batches
+    if settings.base == "adversarial" or replaces:
+        training_data = adversarial.MarkedBatches(
+            batches, settings.base, attack, replaced=settings.poison if replaces else None
+        )
+        model = adversarial.PerturbedTraining(network, attack, name="training")
+    model.compile(
+        optimizer=build_optimizer(settings, method, plan),
+        loss=build_loss(settings),
+        metrics=[losses.MeanLogitAccuracy()],
+        jit_compile=JIT[settings.jit],
+    )
+    return Assembly(
+        network=network,
+        model=model,
+        training_data=training_data,
+        attack=attack,
+        callbacks=method.callbacks(network, plan) if method.callbacks else [],
+    )
+
+
+def settings_of(settings: Settings, method: Defence) -> Settings:
+    """Settings with the values that a method publishes in place of theirs."""
+    return dataclasses.replace(settings, **method.settings)
+
+
+def build_batches(settings: Settings, data: sources.Dataset) -> loader.Batches:
+    """The ordinary training batches of these settings."""
+    return loader.Batches(
+        data.x_train,
+        data.y_train,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        augment=settings.augment,
+    )
+
+
+def build_network(
+    settings: Settings, data: sources.Dataset, method: Defence | None = None
+) -> keras.Model:
+    """The untrained network of these settings and a method, for a data set."""
+    method = method or Defence()
+    constants = {name: getattr(settings, name) for name in CONSTANTS}
+    network = models.build(
+        settings.model,
+        input_shape=data.image_shape,
+        num_classes=data.num_classes,
+        timesteps=settings.timesteps,
+        neuron=constants if method.neuron is None else _with(method.neuron, constants),
+        encoder=method.encoder or settings.encoder,
+        normalization=settings.normalization,
+        dropout=settings.dropout,
+        spiking=settings.spiking,
+        mean=data.mean,
+        std=data.std,
+        **({} if method.after_spikes is None else {"after_spikes": method.after_spikes}),
+    )
+    if method.constraint is not None:
+        for layer in network.layers:
+            if hasattr(layer, "kernel_constraint"):
+                layer.kernel_constraint = method.constraint
+                layer.kernel.constraint = method.constraint
+    return network
+
+
+def build_optimizer(
+    settings: Settings, method: Defence, plan: TrainingPlan
+) -> keras.optimizers.Optimizer:
+    """SGD with the paper's coupled weight decay, inside the wrapper of the method."""
+    optimizer = keras.optimizers.SGD(settings.learning_rate, momentum=settings.momentum)
+    if settings.weight_decay:
+        optimizer = CoupledWeightDecay(optimizer, settings.weight_decay)
+    return method.wrapped(optimizer, plan)
+
+
+def build_loss(settings: Settings) -> keras.losses.Loss:
+    """The training loss of these settings."""
+    kind = {
+        "mean_logit": losses.MeanLogitCrossentropy,
+        "tet": losses.TemporalEfficientTraining,
+    }[settings.loss]
+    return kind(mse_weight=settings.mse_weight)
+
+
+def training_attack(settings: Settings, method: Defence | None = None) -> GradientAttack | None:
+    """The attack of adversarial or poisoned batches, `None` where there is none."""
+    if method is not None and method.training_attack is not None:
+        return method.training_attack
+    if settings.attack == "fgsm":
+        return attacks.FGSM(epsilon=settings.epsilon)
+    if settings.attack == "pgd":
+        return attacks.PGD(
+            epsilon=settings.epsilon,
+            step_size=settings.attack_step_size,
+            steps=settings.attack_steps,
+            seed=settings.seed,
+        )
+    return None
+
+
+def learning_rate(settings: Settings, epoch: int) -> float:
+    """The learning rate of an epoch, counted from 0."""
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    return 0.5 * settings.learning_rate * (1 + math.cos(math.pi * epoch / settings.epochs))
+
+
+def _with(
+    neuron: Callable[..., keras.layers.Layer], constants: dict
+) -> Callable[..., keras.layers.Layer]:
+    return lambda **given: neuron(**constants, **given)

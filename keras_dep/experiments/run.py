@@ -1,0 +1,286 @@
+"""One hetero-training run from settings to result: the protocol behind `apps/hetero_train.py`."""
+
+import os
+
+import keras
+
+from keras_dep import attacks
+from keras_dep import callbacks
+from keras_dep import evaluation
+from keras_dep import losses
+from keras_dep._backend import aside
+from keras_dep._internal import atomic_io
+from keras_dep._internal import environment
+from keras_dep._internal import fingerprint
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import Record
+from keras_dep.data import loader
+from keras_dep.data import sources
+from keras_dep.defences import Defence
+from keras_dep.defences import get
+from keras_dep.experiments import build
+from keras_dep.experiments import results
+from keras_dep.experiments.settings import Settings
+from keras_dep.models import inference
+from keras_dep.summaries import EventWriter
+from keras_dep.training import adversarial
+
+
+def run(
+    settings: Settings,
+    method: str | Defence,
+    folder: str | os.PathLike,
+    data: sources.Dataset | None = None,
+    resume: bool = False,
+    verbose: str | int = "auto",
+) -> Record:
+    """Trains one network, measures it, and leaves result, model, state and events in a folder.
+
+    Args:
+        settings: the `keras_dep.experiments.Settings`. A method that publishes values for some of
+            them trains with its own.
+        method: the `keras_dep.defences.Defence`, or an expression for `keras_dep.defences.get`,
+            such as `"sgd"` or `"dep"`.
+        folder: for `result.json`, `model.keras`, `state.*`, the event files and, on demand, the
+            weights of the epochs; created.
+        data: a `keras_dep.data.sources.Dataset`; default: what `build.load_data(settings)` gives.
+        resume: start from the state in the folder; without one, from the beginning.
+        verbose: as in `keras.Model.fit`.
+
+    Returns:
+        The dictionary written to `result.json`.
+
+    Raises:
+        ValueError: settings that do not fit the data, a method that is none, a folder that holds
+            another run or that another process writes to, or a state of another model.
+    """
+    method = get(method) if isinstance(method, str) else method
+    policy = keras.mixed_precision.dtype_policy()
+    try:
+        settings = build.settings_of(settings, method)
+        data = data or build.load_data(settings)
+        return _Run(settings, method, os.fspath(folder), data).execute(resume, verbose)
+    finally:
+        keras.mixed_precision.set_dtype_policy(policy)
+
+
+class _Run:
+    """The parts of one run, in the order in which they are built and used."""
+
+    def __init__(self, settings, method, folder, data):
+        self.settings = settings
+        self.method = method
+        self.folder = folder
+        self.data = data
+        self.description = results.description(settings, method.name)
+        self.batches = build.build_batches(settings, data)
+        self.test_images = _scaled(data.x_test)
+
+    def execute(self, resume, verbose):
+        _make(self.folder)
+        with atomic_io.claimed(self.folder):
+            if not resume:
+                _refuse_held(self.folder)
+            return _finished_result(self.folder, self.description) or self._train_and_save(verbose)
+
+    def _train_and_save(self, verbose):
+        keras.mixed_precision.set_dtype_policy(self.settings.precision)
+        aside.leave_out_tensorflow()
+        keras.utils.set_random_seed(self.settings.seed)
+        self.parts = build.assemble(self.settings, self.method, self.data, self.batches)
+        self._make_callbacks()
+        first_epoch = self.state.restore(self.parts.model)
+        # Events behind the restored state, or all of a run that saved none, happen again.
+        redone = int(self.parts.model.optimizer.iterations) + 1 if first_epoch else 0
+        with EventWriter(self.folder, purge_step=redone) as writer:
+            self._train(writer, first_epoch, verbose)
+            result = self._measure(writer)
+        return results.save(self.folder, self.parts.network, result)
+
+    def _make_callbacks(self):
+        settings, data, parts = self.settings, self.data, self.parts
+        watched = slice(0, settings.watch_examples)
+        self.watch = callbacks.CollapseWatch(
+            self.test_images[watched], data.y_test[watched], chance=1 / data.num_classes
+        )
+        inserts = settings.poison_mode == "insert" and settings.poison_count > 0
+        source = adversarial.PoisonSource(
+            data.x_train,
+            data.y_train,
+            min(settings.batch_size, len(data.x_train)),
+            resample=settings.poison_resample,
+            seed=settings.seed,
+        )
+        self.poison = callbacks.PoisonInjection(
+            settings.poison,
+            source if inserts else None,
+            attack=parts.attack if settings.base == "clean" else None,
+            watch=self.watch,
+        )
+        probe = slice(0, settings.hessian_examples)
+        self.hessian = callbacks.HessianSpectrum(
+            _scaled(data.x_train[probe]),
+            data.y_train[probe],
+            loss=losses.MeanLogitCrossentropy(),
+            every=settings.hessian_every or "epoch",
+            align=True,
+            max_share=settings.hessian_share,
+            network=parts.network,
+        )
+        self.clock = callbacks.StepClock()
+        self.board = callbacks.BoardLog()
+        counting = {
+            "poison": self.poison,
+            "watch": self.watch,
+            "hessian": self.hessian,
+            "clock": self.clock,
+            **{
+                f"method {index}": callback
+                for index, callback in enumerate(parts.callbacks)
+                if hasattr(callback, "get_state")
+            },
+        }
+        self.state = callbacks.ResumeState(
+            os.path.join(self.folder, "state"),
+            callbacks=counting,
+            metadata=self.description,
+        )
+
+    def _train(self, writer, first_epoch, verbose):
+        settings, parts = self.settings, self.parts
+        writer.hparams(results.hparams(self.description), metrics=["result/clean", "result/pgd"])
+        for callback in (self.poison, self.watch, self.hessian, self.board):
+            callback.writer = writer
+        rate = keras.callbacks.LearningRateScheduler(
+            lambda epoch: build.learning_rate(settings, epoch), verbose=0
+        )
+        measuring = [self.hessian] if settings.hessian_examples else []
+        if settings.keep_epochs:
+            folder = os.path.join(self.folder, results.EPOCHS)
+            measuring.append(callbacks.EpochWeights(folder, parts.network))
+        parts.model.fit(
+            parts.training_data,
+            validation_data=(self.test_images, self.data.y_test),
+            validation_batch_size=settings.batch_size,
+            epochs=settings.epochs,
+            shuffle=False,
+            initial_epoch=first_epoch,
+            callbacks=[
+                loader.FollowEpoch(self.batches),
+                rate,
+                *parts.callbacks,
+                self.poison,
+                self.watch,
+                *measuring,
+                self.board,
+                self.clock,
+                self.state,
+            ],
+            verbose=verbose,
+        )
+
+    def _measure(self, writer):
+        """Robustness of the trained network, and everything the run recorded."""
+        settings, network = self.settings, self.parts.network
+        chosen = slice(0, settings.attack_examples)
+        images, labels = self.test_images[chosen], self.data.y_test[chosen]
+        threats = measuring_attacks(settings)
+        measured = evaluation.evaluate(
+            network,
+            images,
+            labels,
+            suite=threats,
+            early_exit=False,
+            batch_size=settings.batch_size,
+            verbose=0,
+        )
+        accuracy = {
+            "clean": inference.accuracy_and_loss(network, self.test_images, self.data.y_test)[0],
+            **{row["attack"]: row["accuracy"] for row in measured["attacks"]},
+        }
+        step = int(self.parts.model.optimizer.iterations)
+        for name, value in accuracy.items():
+            writer.scalar(f"result/{name}", value, step)
+        shown = slice(0, settings.batch_size)
+        crafted = threats["pgd"](network, images[shown], labels[shown])
+        triple = evaluation.side_by_side(images[:1], crafted[:1], settings.eval_epsilon)
+        writer.image("attack/clean_adversarial_difference", triple, step)
+        return {
+            **self.description,
+            **environment.environment(),
+            "accuracy": accuracy,
+            "attacked_examples": len(images),
+            "worst_case": measured["worst_case"],
+            "gradients": measured["gradients"],
+            "poisoned_batches": self.poison.injected,
+            "collapse": self.watch.events,
+            "worst_after_poison": self.watch.worst_accuracy,
+            "collapsed": self.watch.collapsed,
+            "hessian": self._final_spectrum(step),
+            "hessian_history": self.hessian.history,
+            "hessian_not_finite": self.hessian.not_finite,
+            "seconds_per_step": self.clock.seconds_per_step,
+            "steps": step,
+            "history": self.state.history,
+        }
+
+    def _final_spectrum(self, step):
+        """The Hessian's record of the last step; `None` where none is asked for, or finite."""
+        if not self.settings.hessian_examples or step in self.hessian.not_finite:
+            return None
+        history = self.hessian.history
+        is_there = history and history[-1]["iteration"] == step
+        return history[-1] if is_there else self.hessian.measure()
+
+
+def measuring_attacks(settings: Settings) -> dict[str, attacks.FGSM | attacks.PGD]:
+    """The attacks of the final measurement, by name."""
+    return {
+        "fgsm": attacks.FGSM(epsilon=settings.eval_epsilon),
+        "pgd": attacks.PGD(
+            epsilon=settings.eval_epsilon,
+            step_size=settings.eval_step_size,
+            steps=settings.eval_steps,
+            restarts=settings.eval_restarts,
+            seed=settings.seed,
+        ),
+    }
+
+
+def _make(folder):
+    """Makes a run's folder where there is none, and refuses one that cannot be written."""
+    try:
+        atomic_io.try_folder(folder)
+    except OSError as error:
+        raise ValueError(
+            f"out_dir {folder!r} cannot be written ({error.strerror}); choose another folder."
+        ) from error
+
+
+def _refuse_held(folder):
+    if any(name.startswith(("state.", "result.")) for name in os.listdir(folder)):
+        raise ValueError(
+            f"out_dir {folder!r} already holds a run; pass --resume to continue it, or choose "
+            "another folder."
+        )
+
+
+def _finished_result(folder, description):
+    """The result of a finished run, `None` if there is none; refuses that of another run."""
+    path = os.path.join(folder, results.RESULT)
+    if not os.path.exists(path):
+        return None
+    mend = "remove the file to measure the network again from the last state"
+    _, result = results.finished(folder, results.SHOWN, mend)
+    found, wanted = (
+        {"backend": each["backend"], "method": each["method"], **each["settings"]}
+        for each in (result, description)
+    )
+    fingerprint.refuse_other(
+        path, "a finished run", found, wanted, "choose another folder or the same settings"
+    )
+    return result
+
+
+def _scaled(images: Array) -> Array:
+    return images.astype("float32") / 255.0
