@@ -11,7 +11,8 @@ import keras_dep
 
 ROOT = pathlib.Path(keras_dep.__file__).parent
 FLOORS = {
-    0: ("_version", "_internal"),
+    -1: ("_version",),
+    0: ("_internal",),
     1: ("_backend",),
     2: ("surrogates", "deflation", "losses"),
     3: ("layers", "optimizers"),
