@@ -112,6 +112,11 @@ def own_variables(optimizer):
     return optimizer._variables
 
 
+def track_variable(optimizer, variable):
+    """Makes a variable one of an optimizer's own, which it saves and restores."""
+    optimizer._track_variable(variable)
+
+
 def call_count(optimizer):
     """The variable in which an optimizer counts its calls, accumulating ones included."""
     return optimizer._iterations

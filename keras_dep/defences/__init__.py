@@ -1,7 +1,12 @@
 """Methods of training as values that a run composes: the paper's, its rivals, and controls."""
 
-from keras_dep.defences import dep  # noqa: F401  (registers itself, as each method below)
-from keras_dep.defences import sgd  # noqa: F401
+from keras_dep.defences import clip as _clip  # noqa: F401  (registers itself, as each below)
+from keras_dep.defences import dep as _dep  # noqa: F401
+from keras_dep.defences import dep_every as _dep_every  # noqa: F401
+from keras_dep.defences import noise as _noise  # noqa: F401
+from keras_dep.defences import random_rank_one as _random_rank_one  # noqa: F401
+from keras_dep.defences import second_component as _second_component  # noqa: F401
+from keras_dep.defences import sgd as _sgd  # noqa: F401
 from keras_dep.defences.defence import Defence
 from keras_dep.defences.defence import TrainingPlan
 from keras_dep.defences.registry import describe

@@ -42,6 +42,8 @@ class TrainingPlan:
         return self.epochs * self.steps_per_epoch
 
 
+# For `Defence(alone=...)` of DEP and its controls.
+REMOVES = frozenset({"change the leading component of the gradient"})
 # The parts that a network or a train step has room for once, and what each replaces.
 _SINGLE = {
     "neuron": "replace the neuron",

@@ -1,5 +1,6 @@
 """Dominant Eigencomponent Projection, the paper's method."""
 
+from keras_dep.defences.defence import REMOVES
 from keras_dep.defences.defence import Defence
 from keras_dep.defences.registry import register
 from keras_dep.optimizers import DEP
@@ -19,5 +20,5 @@ def dep() -> Defence:
     """
     return Defence(
         optimizer=lambda inner, plan: DEP(inner, rank_one=plan.rank_one),
-        alone=frozenset({"remove a component of the gradient"}),
+        alone=REMOVES,
     )

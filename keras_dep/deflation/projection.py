@@ -47,6 +47,28 @@ def matricise(gradient, output_axes=1):
     return _folded(gradient, inputs, outputs)
 
 
+def unmatricise(matrix, shape, output_axes=1):
+    """Unfolds what `matricise` folds.
+
+    Args:
+        matrix: tensor of the shape that `matrix_shape(shape, output_axes)` gives.
+        shape: the gradient's shape.
+        output_axes: see `matricise`.
+
+    Returns:
+        Tensor of that shape.
+
+    Raises:
+        ValueError: see `matricise`.
+
+    Example:
+
+    >>> unmatricise(ops.ones((144, 32)), (32, 16, 3, 3), output_axes=(0,)).shape
+    (32, 16, 3, 3)
+    """
+    return _unfolded(matrix, shape, *_sides(shape, output_axes))
+
+
 def matrix_shape(shape, output_axes=1):
     """Shape that `matricise` gives to a gradient of the static shape `shape`."""
     return tuple(math.prod(shape[axis] for axis in side) for side in _sides(shape, output_axes))

@@ -1,7 +1,21 @@
 """Optimizer wrappers that change the gradient before the wrapped optimizer sees it."""
 
 from keras_dep.optimizers.base import GradientTransform
+from keras_dep.optimizers.controls import GlobalNormClipping
+from keras_dep.optimizers.controls import PeriodicDEP
+from keras_dep.optimizers.controls import RandomRankOneRemoval
+from keras_dep.optimizers.controls import RemovedEnergyNoise
+from keras_dep.optimizers.controls import SecondComponentRemoval
 from keras_dep.optimizers.coupled_weight_decay import CoupledWeightDecay
 from keras_dep.optimizers.dep import DEP
 
-__all__ = ["CoupledWeightDecay", "DEP", "GradientTransform"]
+__all__ = [
+    "CoupledWeightDecay",
+    "DEP",
+    "GlobalNormClipping",
+    "GradientTransform",
+    "PeriodicDEP",
+    "RandomRankOneRemoval",
+    "RemovedEnergyNoise",
+    "SecondComponentRemoval",
+]

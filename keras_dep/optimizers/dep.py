@@ -159,7 +159,7 @@ class DEP(GradientTransform):
             for index, gradient in enumerate(gradients)
             if gradient is not None and entries[index] is not None
         ]
-        deflated = deflation.deflate_all(
+        deflated = self.remove(
             [
                 ops.reshape(ops.convert_to_tensor(gradients[index]), entries[index].layout)
                 for index in chosen
@@ -175,6 +175,20 @@ class DEP(GradientTransform):
             self.removed_energy.assign(ops.stack(list(shares.values())))
             self.leading_value.assign(ops.stack(list(values.values())))
         return gradients
+
+    def remove(self, gradients, output_axes):
+        """What is left of the gradients that are projected; a control overrides it.
+
+        Args:
+            gradients: list of tensors.
+            output_axes: for each, the axes that count outputs, as for
+                `keras_dep.deflation.matricise`.
+
+        Returns:
+            List of triples `(rest, share, value)`: a tensor like the gradient, the share in [0, 1]
+            of the squared gradient norm that was removed, and the leading singular value.
+        """
+        return deflation.deflate_all(gradients, output_axes)
 
     def summary(self, print_fn=print):
         """Prints a table of all weights: shape, whether projected, as which matrix, and why.

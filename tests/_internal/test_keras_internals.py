@@ -110,6 +110,9 @@ def test_variables_of_optimizers():
     with door("Optimizer._variables"):
         found = map(id, keras_internals.own_variables(optimizer))
         assert list(found) == list(map(id, optimizer.variables))
+    with door("Optimizer._track_variable"):
+        keras_internals.track_variable(optimizer, other)
+        assert keras_internals.own_variables(optimizer)[-1] is other
     optimizer.apply([ops.ones(2), 3 * ops.ones(2)])
     with door("Optimizer._iterations"):
         assert int(keras_internals.call_count(optimizer)) == 1

@@ -75,7 +75,10 @@ def test_the_gradient_passes_through_the_first_wrapper_first():
         ("dep(a=1)", "method dep has no options; received 'a'"),
         ("gate(a=1)", "method gate has the options rate, sizes; received 'a'"),
         ("gate(rate=x)", "options must be numbers, strings, tuples or None; received 'x'"),
-        ("dep+dep", "methods dep and dep do not combine: both remove a component of the gradient"),
+        (
+            "dep+dep",
+            "methods dep and dep do not combine: both change the leading component of the gradient",
+        ),
         ("gate+door", "gate and door do not combine: both act on the spikes; choose one"),
         ("term+term", "both add int to the loss"),
         ("gate+decay", "both set weight_decay"),

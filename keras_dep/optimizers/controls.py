@@ -1,0 +1,268 @@
+"""Controls for `DEP`: wrappers that differ from it in one respect, on the same weights.
+
+They tell whether the *leading* component matters: by removing another one of equal energy, the
+second one, or the leading one less often, by noise of that energy, and by a bound on the norm.
+"""
+
+import math
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+from keras_dep import deflation
+from keras_dep._internal import keras_internals
+from keras_dep._internal import validation
+from keras_dep._internal.export import export
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Tensor
+from keras_dep.optimizers.base import GradientTransform
+from keras_dep.optimizers.dep import DEP
+
+Removed = list[tuple[Tensor, Tensor, Tensor]]
+
+
+@export
+class SecondComponentRemoval(DEP):
+    """Removes the second singular component of each gradient, `G - s_2 u_2 v_2^T`, not the first.
+
+    Arguments, weights and variables are those of `DEP`; `removed_energy` is the share of the second
+    component, `leading_value` is `s_2`.
+
+    Example:
+
+    >>> kernel = keras.Variable(ops.zeros((3, 3)))
+    >>> control = SecondComponentRemoval(keras.optimizers.SGD(1.0))
+    >>> control.apply([ops.diag(ops.array([3.0, 2.0, 1.0]))], [kernel])
+    >>> ops.convert_to_numpy(ops.abs(ops.diagonal(kernel))).round(4).tolist()
+    [3.0, 0.0, 1.0]
+    """
+
+    def remove(self, gradients: Sequence[Tensor], output_axes: Sequence) -> Removed:
+        without_first = [rest for rest, _, _ in deflation.deflate_all(gradients, output_axes)]
+        second = deflation.deflate_all(without_first, output_axes)
+        found = []
+        for gradient, before, (rest, _, value) in zip(gradients, without_first, second):
+            kept = gradient - ops.where(_is_finite(gradient), before - rest, 0.0)
+            found.append((kept, _share(value, gradient), value))
+        return found
+
+
+@export
+class RandomRankOneRemoval(DEP):
+    """Subtracts a random component of the leading one's energy, `G - s_1 sign(<G, u v^T>) u v^T`.
+
+    `u` and `v` are random unit vectors, drawn anew for each weight at each step, `s_1` the leading
+    singular value of `G`. The sign makes it a removal: the component that is subtracted has a
+    positive share in the gradient. `removed_energy` is `s_1^2 / ||G||^2`, that of `DEP`; the norm
+    of the gradient itself may grow, as a random direction holds little of it.
+
+    Args:
+        inner_optimizer: the optimizer to wrap, an instance or a string.
+        seed: seed of the draws; default: drawn by Keras.
+        rank_one: as in `DEP`.
+        exclude: as in `DEP`.
+        output_axes: as in `DEP`.
+        gradient_accumulation_steps: as in `DEP`.
+        name: optional name.
+
+    Example:
+
+    >>> kernel = keras.Variable(ops.zeros((4, 3)))
+    >>> control = RandomRankOneRemoval(keras.optimizers.SGD(1.0), seed=0)
+    >>> control.apply([ops.eye(4, 3)], [kernel])
+    >>> round(float(control.removed_energy[0]), 4)
+    0.3333
+    """
+
+    def __init__(
+        self,
+        inner_optimizer: keras.optimizers.Optimizer | str,
+        seed: int | None = None,
+        rank_one: str = "keep",
+        exclude: object = (),
+        output_axes: dict | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+    ):
+        super().__init__(
+            inner_optimizer, rank_one, exclude, output_axes, gradient_accumulation_steps, name
+        )
+        self.seed = seed
+
+    def build(self, variables):
+        if not self.built:
+            self._generator = keras.random.SeedGenerator(self.seed)
+            keras_internals.track_variable(self, self._generator.state)
+        super().build(variables)
+
+    def remove(self, gradients: Sequence[Tensor], output_axes: Sequence) -> Removed:
+        leading = deflation.deflate_all(gradients, output_axes)
+        return [
+            (self._other(gradient, axes, value), share, value)
+            for gradient, axes, (_, share, value) in zip(gradients, output_axes, leading)
+        ]
+
+    def get_config(self) -> Record:
+        return {**super().get_config(), "seed": self.seed}
+
+    def _other(self, gradient, output_axes, value):
+        """The gradient with its change of the Frobenius norm `value`."""
+        matrix = deflation.matricise(gradient, output_axes)
+        rows, columns = matrix.shape
+        component = self._unit((rows, 1)) * self._unit((1, columns))
+        inner = ops.sum(ops.cast(matrix, "float32") * component)
+        sign = ops.where(inner < 0, -1.0, 1.0)
+        change = deflation.unmatricise(component, gradient.shape, output_axes)
+        return _less(gradient, value * sign * change)
+
+    def _unit(self, shape):
+        draw = keras.random.normal(shape, dtype="float32", seed=self._generator)
+        return draw / ops.sqrt(ops.sum(ops.square(draw)))
+
+
+@export
+class RemovedEnergyNoise(RandomRankOneRemoval):
+    """Adds Gaussian noise of the energy that `DEP` would remove, `G + s_1 N / ||N||`.
+
+    Arguments are those of `RandomRankOneRemoval`; `N` is drawn anew for each weight at each step.
+    `removed_energy` is the noise's, as a share of that of the gradient.
+
+    Example:
+
+    >>> kernel = keras.Variable(ops.zeros((4, 3)))
+    >>> control = RemovedEnergyNoise(keras.optimizers.SGD(1.0), seed=0)
+    >>> control.apply([ops.eye(4, 3)], [kernel])
+    >>> noise = kernel + ops.eye(4, 3)
+    >>> round(float(ops.sum(noise * noise)), 4)
+    1.0
+    """
+
+    def _other(self, gradient, output_axes, value):
+        return _less(gradient, value * self._unit(gradient.shape))
+
+
+@export
+class PeriodicDEP(DEP):
+    """`DEP` at every k-th update; the updates between receive the gradient as it is.
+
+    The first update projects. `removed_energy` and `leading_value` are 0 after updates that do not.
+
+    Args:
+        inner_optimizer: the optimizer to wrap, an instance or a string.
+        every: the period `k` in updates, at least 1; 1 is `DEP`.
+        rank_one: as in `DEP`.
+        exclude: as in `DEP`.
+        output_axes: as in `DEP`.
+        gradient_accumulation_steps: as in `DEP`.
+        name: optional name.
+
+    Raises:
+        ValueError: as `DEP`, or `every` below 1.
+
+    Example:
+
+    >>> kernel = keras.Variable(ops.zeros((3, 3)))
+    >>> control = PeriodicDEP(keras.optimizers.SGD(1.0), every=2)
+    >>> for _ in range(2):
+    ...     control.apply([ops.diag(ops.array([3.0, 2.0, 1.0]))], [kernel])
+    >>> ops.convert_to_numpy(ops.abs(ops.diagonal(kernel))).round(4).tolist()
+    [3.0, 4.0, 2.0]
+    """
+
+    def __init__(
+        self,
+        inner_optimizer: keras.optimizers.Optimizer | str,
+        every: int = 2,
+        rank_one: str = "keep",
+        exclude: object = (),
+        output_axes: dict | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+    ):
+        super().__init__(
+            inner_optimizer, rank_one, exclude, output_axes, gradient_accumulation_steps, name
+        )
+        self.every = validation.whole_number("every", every)
+
+    def remove(self, gradients: Sequence[Tensor], output_axes: Sequence) -> Removed:
+        leading = deflation.deflate_all(gradients, output_axes)
+        now = ops.equal(self.iterations % self.every, 0)
+        return [
+            (ops.where(now, rest, gradient), ops.where(now, share, 0.0), ops.where(now, value, 0.0))
+            for gradient, (rest, share, value) in zip(gradients, leading)
+        ]
+
+    def get_config(self) -> Record:
+        return {**super().get_config(), "every": self.every}
+
+
+@export
+class GlobalNormClipping(GradientTransform):
+    """Scales all gradients by `min(1, max_norm / norm)`, with `norm` that of all of them together.
+
+    As `global_clipnorm` of Keras' optimizers, but a wrapper: it clips ahead of what the inner
+    wrappers do, for example of coupled weight decay.
+
+    Args:
+        inner_optimizer: the optimizer to wrap, an instance or a string.
+        max_norm: the largest norm, positive.
+        gradient_accumulation_steps: as in `DEP`.
+        name: optional name.
+
+    Raises:
+        ValueError: `max_norm` is not positive, or no Keras optimizer.
+
+    Source: Pascanu et al. 2013, Algorithm 1.
+
+    Example:
+
+    >>> weight = keras.Variable([0.0, 0.0])
+    >>> control = GlobalNormClipping(keras.optimizers.SGD(1.0), max_norm=1.0)
+    >>> control.apply([ops.array([3.0, 4.0])], [weight])
+    >>> ops.convert_to_numpy(weight).round(4).tolist()
+    [-0.6, -0.8]
+    """
+
+    def __init__(
+        self,
+        inner_optimizer: keras.optimizers.Optimizer | str,
+        max_norm: float = 1.0,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+    ):
+        if not 0 < max_norm <= math.inf:
+            raise ValueError(
+                f"max_norm must be positive; received {max_norm}; math.inf clips nothing."
+            )
+        super().__init__(inner_optimizer, gradient_accumulation_steps, name=name)
+        self.max_norm = max_norm
+
+    def transform(self, gradients, variables):
+        if self.max_norm == math.inf:
+            return gradients
+        present = [ops.cast(each, "float32") for each in gradients if each is not None]
+        norm = ops.sqrt(sum(ops.sum(ops.square(each)) for each in present))
+        # The inner optimizer divides by its loss scale later.
+        largest = self.max_norm * (self.loss_scale_factor or 1.0)
+        # A norm that is not finite stays visible: the gradient becomes NaN.
+        scale = ops.where(norm > largest, largest / norm, ops.where(norm == norm, 1.0, norm))
+        return [None if each is None else each * ops.cast(scale, each.dtype) for each in gradients]
+
+    def get_config(self) -> Record:
+        return {**super().get_config(), "max_norm": self.max_norm}
+
+
+def _is_finite(gradient):
+    return ops.all(ops.isfinite(gradient))
+
+
+def _share(value, gradient):
+    energy = ops.sum(ops.square(ops.cast(gradient, "float32")))
+    return ops.where(energy > 0, ops.square(value) / ops.maximum(energy, 1e-38), 0.0)
+
+
+def _less(gradient, change):
+    """The gradient less a change; as it is where it is not finite."""
+    change = ops.where(_is_finite(gradient), change, 0.0)
+    return gradient - ops.cast(change, gradient.dtype)
