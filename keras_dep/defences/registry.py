@@ -58,8 +58,8 @@ def describe() -> str:
 
     Example:
 
-    >>> describe().splitlines()[0].partition(":")[0]
-    'dep'
+    >>> [line.partition(":")[0] for line in describe().splitlines()][:2]
+    ['clip(max_norm=1.0)', 'dep']
     """
     lines = []
     for name in names():

@@ -135,7 +135,7 @@ def build_network(
         spiking=settings.spiking,
         mean=data.mean,
         std=data.std,
-        **({} if method.after_spikes is None else {"after_spikes": method.after_spikes}),
+        after_spikes=method.after_spikes,
     )
     if method.constraint is not None:
         for layer in network.layers:
@@ -190,4 +190,4 @@ def learning_rate(settings: Settings, epoch: int) -> float:
 def _with(
     neuron: Callable[..., keras.layers.Layer], constants: dict
 ) -> Callable[..., keras.layers.Layer]:
-    return lambda **given: neuron(**constants, **given)
+    return lambda **given: neuron(**{**constants, **given})

@@ -1,6 +1,7 @@
 """What the layers of every spiking network share: how activations are normalised and fire."""
 
 import collections
+import functools
 
 import keras
 import numpy as np
@@ -29,10 +30,16 @@ class NetworkBuilder:
 
     Args:
         timesteps: number of steps `T`, at least 1.
-        neuron: keyword arguments of `keras_dep.LIF` other than `timesteps`.
+        neuron: keyword arguments of `keras_dep.LIF` other than `timesteps`, or a callable
+            `(timesteps=..., name=...) -> layer` of currents `(T * batch, ...)`, such as a class of
+            neurons or a `functools.partial` of one.
         encoder: `"direct"` repeats the image behind the first normalisation; `"rate"` and
             `"latency"` draw its pixels as spikes (`RateEncoding`, `LatencyEncoding`), which are not
-            normalised; `"events"` takes `timesteps` frames in place of an image.
+            normalised; `"events"` takes `timesteps` frames in place of an image. Or a callable
+            `(timesteps=..., name=...) -> layer` from pixels in [0, 1] to frames `(T * batch, ...)`;
+            pixels are normalised in the frames.
+        after_spikes: `None`, or a callable `(timesteps=..., name=...) -> layer` that acts on the
+            spikes of every spiking layer.
         normalization: batch statistics per time step (`"stepwise"`), over time and batch together
             (`"merged"`), or those scaled to the threshold (`"tdbn"`). Published models differ by
             it; networks without batch normalisation ignore it.
@@ -60,9 +67,10 @@ class NetworkBuilder:
         spiking=True,
         mean=0.0,
         std=1.0,
+        after_spikes=None,
     ):
         time_axis.check_timesteps(timesteps)
-        if encoder not in ENCODERS:
+        if encoder not in ENCODERS and not callable(encoder):
             raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}; received {encoder!r}.")
         if normalization not in NORMALIZATIONS:
             raise ValueError(
@@ -74,7 +82,10 @@ class NetworkBuilder:
                 f"std must be positive; received {std}; 1.0 leaves pixels as they are."
             )
         self.timesteps = timesteps if spiking or encoder != "direct" else 1
-        self.neuron = dict(neuron or {})
+        if not callable(neuron):
+            neuron = functools.partial(LIF, **(neuron or {}))
+        self.neuron = neuron
+        self.after_spikes = after_spikes
         self.encoder = encoder
         self.normalization = normalization
         self.dropout = dropout
@@ -106,6 +117,9 @@ class NetworkBuilder:
             return inputs, encoders.RateEncoding(self.timesteps, name="encoder")(inputs)
         if self.encoder == "latency":
             return inputs, encoders.LatencyEncoding(self.timesteps, name="encoder")(inputs)
+        if callable(self.encoder):
+            frames = self.encoder(timesteps=self.timesteps, name="encoder")(inputs)
+            return inputs, self._pixel_normalization()(frames)
         return inputs, self._pixel_normalization()(inputs)
 
     def convolve(self, x, filters, size=3, strides=1, use_bias=True, kind=Conv2D):
@@ -137,7 +151,10 @@ class NetworkBuilder:
         if not self.spiking:
             return layers.ReLU(name=self.name("relu"))(x)
         x = self.repeat(x)
-        return LIF(self.timesteps, **{"name": self.name("lif"), **self.neuron})(x)
+        x = self.neuron(timesteps=self.timesteps, name=self.name("lif"))(x)
+        if self.after_spikes is None:
+            return x
+        return self.after_spikes(timesteps=self.timesteps, name=self.name("after_spikes"))(x)
 
     def repeat(self, x):
         """What has been one step so far, at every step."""
@@ -170,7 +187,7 @@ class NetworkBuilder:
         """Batch normalisation of the kind chosen."""
         options = {"axis": self.axis, "momentum": 0.9, "epsilon": 1e-5, "name": self.name("norm")}
         if self.normalization == "tdbn":
-            threshold = self.neuron.get("threshold", 1.0)
+            threshold = getattr(self.neuron(timesteps=self.timesteps), "threshold", 1.0)
             return ThresholdDependentBatchNormalization(threshold, **options)(x)
         if self.normalization == "stepwise":
             if self._steps == self.timesteps:
