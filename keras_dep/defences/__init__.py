@@ -7,6 +7,7 @@ from keras_dep.defences import noise as _noise  # noqa: F401
 from keras_dep.defences import random_rank_one as _random_rank_one  # noqa: F401
 from keras_dep.defences import second_component as _second_component  # noqa: F401
 from keras_dep.defences import sgd as _sgd  # noqa: F401
+from keras_dep.defences import snn_rat as _snn_rat  # noqa: F401
 from keras_dep.defences.defence import Defence
 from keras_dep.defences.defence import TrainingPlan
 from keras_dep.defences.registry import describe

@@ -8,12 +8,14 @@ from keras_dep.optimizers.controls import RemovedEnergyNoise
 from keras_dep.optimizers.controls import SecondComponentRemoval
 from keras_dep.optimizers.coupled_weight_decay import CoupledWeightDecay
 from keras_dep.optimizers.dep import DEP
+from keras_dep.optimizers.orthogonal_retraction import OrthogonalRetraction
 
 __all__ = [
     "CoupledWeightDecay",
     "DEP",
     "GlobalNormClipping",
     "GradientTransform",
+    "OrthogonalRetraction",
     "PeriodicDEP",
     "RandomRankOneRemoval",
     "RemovedEnergyNoise",

@@ -18,6 +18,7 @@ CONTROLS = {
     "noise": lambda inner: optimizers.RemovedEnergyNoise(inner, seed=3),
     "periodic": optimizers.PeriodicDEP,
     "clip": lambda inner: optimizers.GlobalNormClipping(inner, max_norm=0.5),
+    "retraction": lambda inner: optimizers.OrthogonalRetraction(inner, beta=0.1, seed=3),
 }
 
 
