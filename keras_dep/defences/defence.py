@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from keras_dep._internal.types import Array
 from keras_dep.attacks.gradient_attack import GradientAttack
 
 
@@ -23,6 +24,8 @@ class TrainingPlan:
         timesteps: steps `T` of the network.
         seed: seed of the run.
         rank_one: what `keras_dep.DEP` does with matrices with a side of 1 or 2.
+        images: the training images in [0, 1], or `None`.
+        runs: the folder that holds the runs of other methods, or `None`.
 
     Example:
 
@@ -35,6 +38,8 @@ class TrainingPlan:
     timesteps: int = 4
     seed: int = 0
     rank_one: str = "keep"
+    images: Array | None = None
+    runs: str | None = None
 
     @property
     def steps(self) -> int:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+import random
 
 import keras
 
@@ -54,7 +54,11 @@ def load_data(settings: Settings) -> sources.Dataset:
 
 
 def assemble(
-    settings: Settings, method: Defence, data: sources.Dataset, batches: loader.Batches
+    settings: Settings,
+    method: Defence,
+    data: sources.Dataset,
+    batches: loader.Batches,
+    runs: str | None = None,
 ) -> Assembly:
     """Composes a run.
 
@@ -63,6 +67,7 @@ def assemble(
         method: what trains it; its `settings` must be among these already, see `settings_of`.
         data: the data set.
         batches: its ordinary batches, as `build_batches` gives them.
+        runs: the folder that holds the runs of other methods.
 
     Returns:
         The `Assembly`, its model compiled.
@@ -76,6 +81,8 @@ def assemble(
         timesteps=settings.timesteps,
         seed=settings.seed,
         rank_one=settings.rank_one,
+        images=data.x_train.astype("float32") / 255.0,
+        runs=runs,
     )
     network = build_network(settings, data, method)
     attack = training_attack(settings, method)
@@ -128,14 +135,14 @@ def build_network(
         input_shape=data.image_shape,
         num_classes=data.num_classes,
         timesteps=settings.timesteps,
-        neuron=constants if method.neuron is None else _with(method.neuron, constants),
-        encoder=method.encoder or settings.encoder,
+        neuron=_made_apart(method.neuron, settings.seed, **constants) or constants,
+        encoder=_made_apart(method.encoder, settings.seed) or settings.encoder,
         normalization=settings.normalization,
         dropout=settings.dropout,
         spiking=settings.spiking,
         mean=data.mean,
         std=data.std,
-        after_spikes=method.after_spikes,
+        after_spikes=_made_apart(method.after_spikes, settings.seed),
     )
     if method.constraint is not None:
         for layer in network.layers:
@@ -187,7 +194,17 @@ def learning_rate(settings: Settings, epoch: int) -> float:
     return 0.5 * settings.learning_rate * (1 + math.cos(math.pi * epoch / settings.epochs))
 
 
-def _with(
-    neuron: Callable[..., keras.layers.Layer], constants: dict
-) -> Callable[..., keras.layers.Layer]:
-    return lambda **given: neuron(**{**constants, **given})
+def _made_apart(make, seed, **constants):
+    """A function that makes a layer of a method without shifting the draws of initial weights."""
+    if make is None:
+        return None
+
+    def made(**given):
+        state = random.getstate()
+        random.seed(f"{seed} {given.get('name')}")
+        try:
+            return make(**{**constants, **given})
+        finally:
+            random.setstate(state)
+
+    return made

@@ -87,7 +87,9 @@ class _Run:
         keras.mixed_precision.set_dtype_policy(self.settings.precision)
         aside.leave_out_tensorflow()
         keras.utils.set_random_seed(self.settings.seed)
-        self.parts = build.assemble(self.settings, self.method, self.data, self.batches)
+        self.parts = build.assemble(
+            self.settings, self.method, self.data, self.batches, os.path.dirname(self.folder)
+        )
         self._make_callbacks()
         first_epoch = self.state.restore(self.parts.model)
         # Events behind the restored state, or all of a run that saved none, happen again.

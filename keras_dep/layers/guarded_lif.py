@@ -1,0 +1,184 @@
+"""LIF neurons that keep their potentials away from the threshold, by a penalty and by noise."""
+
+import math
+from collections.abc import Callable
+from collections.abc import Iterator
+
+import keras
+from keras import ops
+
+from keras_dep import surrogates
+from keras_dep._internal.export import export
+from keras_dep._internal.types import Tensor
+from keras_dep.layers.stepwise_lif import StepwiseLIF
+
+NOISE = ("training", "always", "never")
+
+
+@export
+class GuardedLIF(StepwiseLIF):
+    """`LIF` with noise on the charge and a hinge on potentials near the threshold.
+
+        u_t = (1 - 1/tau) v_{t-1} + x_t + eta_t,     eta_t normal of deviation sigma
+        loss += strength * mean over steps, samples and neurons of max(0, delta - |u_t - V|)
+
+    The weight `strength` is not trainable: a callback moves it along training. Sources leave open
+    `delta`, `sigma`, and whether the noise stays on in inference.
+
+    Args:
+        timesteps: number of steps `T` folded into the batch axis, at least 1.
+        delta: half-width of the guarded band, not negative.
+        sigma: deviation of the noise, not negative.
+        noise: when there is noise: `"training"`, `"always"`, or `"never"`.
+        strength: weight of the penalty at the start, not negative.
+        seed: seed of the noise; default: drawn by Keras.
+        **kwargs: the other arguments of `LIF`.
+
+    Call arguments:
+        inputs: currents `(timesteps * batch, ...)`, time-major.
+
+    Raises:
+        ValueError: an argument outside its limits.
+
+    Source: arXiv 2602.20548 (ICLR 2026), by its description; there is no released code.
+
+    Example:
+
+    >>> layer = GuardedLIF(timesteps=1, delta=0.5, sigma=0.0, strength=2.0)
+    >>> _ = layer(ops.array([[0.9, 3.0]]), training=True)
+    >>> round(float(layer.losses[0]), 4)
+    0.4
+    """
+
+    def __init__(
+        self,
+        timesteps: int,
+        delta: float = 0.3,
+        sigma: float = 0.2,
+        noise: str = "training",
+        strength: float = 0.0,
+        seed: int | None = None,
+        **kwargs,
+    ):
+        super().__init__(timesteps, **kwargs)
+        limits = {"delta": delta, "sigma": sigma, "strength": strength}
+        for name, value in limits.items():
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} must be finite and not negative; received {value}.")
+        if noise not in NOISE:
+            raise ValueError(f"noise must be one of {', '.join(NOISE)}; received {noise!r}.")
+        self.delta = delta
+        self.sigma = sigma
+        self.noise = noise
+        self.seed = seed
+        self._start = strength
+        self.strength = _strength(self, strength)
+        self._generator = keras.random.SeedGenerator(seed)
+        self._noisy = False
+
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        self._noisy = self.sigma > 0 and (
+            self.noise == "always" or (self.noise == "training" and bool(training))
+        )
+        return super().call(inputs, training=training)
+
+    def steps(
+        self,
+        currents: Tensor,
+        fire: Callable[[Tensor], Tensor] | None = None,
+        constants: tuple | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """As in `LIF`, with the noise of the present call."""
+        if self._noisy:
+            draws = keras.random.normal(ops.shape(currents), dtype="float32", seed=self._generator)
+            currents = currents + ops.cast(self.sigma * draws, currents.dtype)
+        return super().steps(currents, fire, constants)
+
+    def penalty(self, distances: Tensor) -> Tensor:
+        """The weighted hinge."""
+        return self.strength * ops.mean(ops.relu(self.delta - ops.abs(distances)))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "delta": self.delta,
+            "sigma": self.sigma,
+            "noise": self.noise,
+            "strength": self._start,
+            "seed": self.seed,
+        }
+
+
+@export
+class SupportPenaltyLIF(StepwiseLIF):
+    """`LIF` with a penalty on the share of potentials inside the support of the surrogate.
+
+    With `x = u_t - V` ahead of the reset, normal with the mean and deviation that it has in a
+    channel at a step, the penalty is the mean over channels and steps of
+
+        Phi((g - mean) / deviation) - Phi((-g - mean) / deviation)
+
+    where `g` is the half-width of the surrogate, its `width`. The weight `strength` is not
+    trainable.
+
+    Args:
+        timesteps: number of steps `T` folded into the batch axis, at least 1.
+        strength: weight of the penalty, not negative.
+        axis: axis of the channels, counted with the batch: -1, or 1 for channels first; default:
+            that of Keras' data format.
+        **kwargs: the other arguments of `LIF`.
+
+    Call arguments:
+        inputs: currents `(timesteps * batch, ...)`, time-major.
+
+    Raises:
+        ValueError: an argument outside its limits.
+
+    Source: "MPD-SGR", AAAI 2026 (arXiv 2511.12199); there is no released code.
+
+    Example:
+
+    >>> layer = SupportPenaltyLIF(timesteps=1, threshold=1.0, strength=1.0)
+    >>> _ = layer(ops.array([[0.0], [2.0]]), training=True)
+    >>> round(float(layer.losses[0]), 3)
+    0.683
+    """
+
+    def __init__(self, timesteps: int, strength: float = 0.0, axis: int | None = None, **kwargs):
+        super().__init__(timesteps, **kwargs)
+        if not 0 <= strength < math.inf:
+            raise ValueError(f"strength must be finite and not negative; received {strength}.")
+        if axis is None:
+            axis = 1 if keras.config.image_data_format() == "channels_first" else -1
+        self.axis = axis
+        self._start = strength
+        self.strength = _strength(self, strength)
+
+    def penalty(self, distances: Tensor) -> Tensor:
+        """The weighted share."""
+        rank = len(distances.shape)
+        channels = rank - 1 if self.axis == -1 or rank == 3 else self.axis + 1
+        others = [axis for axis in range(1, rank) if axis != channels]
+        mean = ops.mean(distances, axis=others)
+        deviation = ops.sqrt(ops.var(distances, axis=others) + 1e-6)
+        half = self.width if self.width is not None else surrogates.usual_width(self.surrogate)
+        share = _normal((half - mean) / deviation) - _normal((-half - mean) / deviation)
+        return self.strength * ops.mean(share)
+
+    def get_config(self):
+        return {**super().get_config(), "strength": self._start, "axis": self.axis}
+
+
+def _strength(layer, value):
+    return layer.add_weight(
+        shape=(),
+        initializer=keras.initializers.Constant(value),
+        trainable=False,
+        name="strength",
+        autocast=False,
+    )
+
+
+def _normal(x):
+    """The distribution function of a standard normal variable."""
+    return 0.5 * (1.0 + ops.erf(x / math.sqrt(2.0)))
