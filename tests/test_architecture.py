@@ -30,15 +30,16 @@ HOMES = {
     "jax": ("_backend",),
     "tensorflow": ("_backend", "data"),
     "tensorflow_datasets": ("data",),
-    "tensorboard": ("summaries",),
+    "tensorboard": (),
+    "tensorboardX": ("summaries",),
     "nir": ("interop",),
     "absl": (),
 }
 # The one file that names what is private in libraries; it imports frameworks lazily.
 INTERNALS = ROOT / "_internal" / "keras_internals.py"
 PRIVATE_MODULES = re.compile(
-    r"keras\.src|(torch|jax|tensorflow|tf|tensorboard)(\.\w+)*\._[a-zA-Z]"
-    r"|tensorflow\.(python|compiler|core)|tensorboard\.(compat|plugins|summary\.writer|util)"
+    r"keras\.src|(torch|jax|tensorflow|tf|tensorboardX)(\.\w+)*\._[a-zA-Z]"
+    r"|tensorflow\.(python|compiler|core)"
 )
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 

@@ -6,8 +6,6 @@ which fails where a new version has moved it. Frameworks are imported in the fun
 them.
 """
 
-import importlib
-import types
 import typing
 
 import keras
@@ -182,36 +180,3 @@ def omit_retracing_warning(function):
     if not hasattr(function, "_omit_frequent_tracing_warning"):
         raise AttributeError("_omit_frequent_tracing_warning")
     function._omit_frequent_tracing_warning = True
-
-
-# None of these imports TensorFlow.
-_TENSORBOARD = {
-    "events": "compat.proto.event_pb2",
-    "tensors": "compat.proto.tensor_pb2",
-    "errors": "compat.tensorflow_stub.errors",
-    "reader": "compat.tensorflow_stub.pywrap_tensorflow",
-    "writer": "summary.writer.record_writer",
-    "arrays": "util.tensor_util",
-    "scalar": "plugins.scalar.metadata",
-    "image": "plugins.image.metadata",
-    "text": "plugins.text.metadata",
-    "hparams": "plugins.hparams.metadata",
-    "hparams_data": "plugins.hparams.plugin_data_pb2",
-    "hparams_api": "plugins.hparams.api_pb2",
-}
-
-
-def tensorboard_parts():
-    """The modules of the `tensorboard` package that write and read event files, by name.
-
-    Raises:
-        ImportError: the package is missing, or one of the modules is.
-    """
-    parts = _TENSORBOARD.items()
-    try:
-        found = {name: importlib.import_module(f"tensorboard.{path}") for name, path in parts}
-    except ImportError as error:
-        raise ImportError(
-            f"event files need the tensorboard package ({error}); run pip install tensorboard"
-        ) from error
-    return types.SimpleNamespace(**found)

@@ -1,6 +1,5 @@
-"""TensorBoard event files, written and read without TensorFlow."""
+"""TensorBoard event files, written through tensorboardX."""
 
-from keras_dep.summaries.reader import read_scalars
 from keras_dep.summaries.writer import EventWriter
 
-__all__ = ["EventWriter", "read_scalars"]
+__all__ = ["EventWriter"]

@@ -1,40 +1,41 @@
 """The writer of event files.
 
-`EventFileWriter` of the `tensorboard` package opens its file through a compatibility layer that
-imports TensorFlow wherever it is installed. The record writer underneath does not, so the files
-here are plain Python files behind that record writer.
+It writes in the calling thread, with the messages of tensorboardX. `tensorboardX.SummaryWriter`
+writes in a second thread, which ends where the disk is full: the training then blocks for ever on
+a queue that nobody empties. Its `flush` returns before queued records are in the file, and a
+killed process loses those.
 """
 
 import contextlib
-import io
 import os
 import re
 import socket
 import time
-
-import numpy as np
+import types
+from collections.abc import Generator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 from keras_dep._internal import atomic_io
-from keras_dep._internal import keras_internals
-from keras_dep.summaries import hparams
-from keras_dep.summaries import images as pictures
-from keras_dep.summaries.values import brief
-from keras_dep.summaries.values import check_step
-from keras_dep.summaries.values import to_numpy
+from keras_dep._internal.types import ArrayLike
+from keras_dep.summaries import records
+from keras_dep.summaries import values as checks
 
 
 class EventWriter:
     """Writes scalars, images, text and hyper-parameters for TensorBoard.
 
-    Every record reaches the operating system before its method returns, so a killed process loses
-    nothing it had written; `flush` also reaches the disk. A resumed run opens a new file in the
-    same folder, named so that it sorts after the older ones.
+    Each record reaches the operating system before its method returns, so a killed process loses
+    no record; `flush` also reaches the disk. A resumed run opens a new file in the same folder,
+    named so that it sorts after the older ones. A writer that is not closed loses nothing but the
+    run's status in the HParams tab.
 
     Args:
         logdir: local folder, created if needed. One folder is one run in TensorBoard's list; use
             `<run>/train` and `<run>/validation` to match Keras.
-        purge_step: the first step that a resumed run will write. TensorBoard and `read_scalars`
-            then drop what older files in the folder hold at this step or later; `None` keeps all.
+        purge_step: the first step that a resumed run will write. TensorBoard then drops what older
+            files in the folder hold at this step or later; `None` keeps all.
 
     Attributes:
         logdir: the folder.
@@ -42,63 +43,53 @@ class EventWriter:
 
     Raises:
         ValueError: the folder cannot be written, or `purge_step` is not a step.
+        OSError: from any method, where the disk is full or fails; one line with the folder and the
+            free space.
 
     Example:
 
     >>> import tempfile
-    >>> from keras_dep.summaries import read_scalars
     >>> folder = tempfile.mkdtemp()
     >>> with EventWriter(folder) as writer:
     ...     writer.hparams({"learning_rate": 0.1}, metrics=["accuracy"])
     ...     writer.scalar("accuracy", 0.5, step=100)
-    >>> read_scalars(folder)
-    {'accuracy': [(100, 0.5)]}
+    >>> [name.startswith("events.out.tfevents.") for name in os.listdir(folder)]
+    [True]
     """
 
-    def __init__(self, logdir, purge_step=None):
+    def __init__(self, logdir: str | os.PathLike[str], purge_step: int | None = None) -> None:
         if purge_step is not None:
-            purge_step = check_step(purge_step, "purge_step")
+            purge_step = checks.check_step(purge_step, "purge_step")
         self.seconds = 0.0
-        self._board = keras_internals.tensorboard_parts()
-        self._describes_run = False
+        self._has_hparams = False
         try:
             self.logdir = os.fspath(logdir)
             os.makedirs(self.logdir, exist_ok=True)
-            path = os.path.join(self.logdir, _new_file_name(self.logdir))
-            self._file = io.BufferedWriter(io.FileIO(path, "x"))
+            self._file = open(os.path.join(self.logdir, _new_file_name(self.logdir)), "xb")
         except (OSError, TypeError) as error:
             raise ValueError(
                 f"logdir must be a folder that can be written; received {logdir!r} ({error}); "
                 "choose another folder or mend its permissions."
             ) from error
-        self._records = self._board.writer.RecordWriter(self._file)
-        source = {"writer": "keras_dep.summaries"}
-        self._write(file_version="brain.Event:2", source_metadata=source)
+        self._write(records.header())
         if purge_step is not None:
-            start = {"status": self._board.events.SessionLog.START}
-            # Readers take the first start they meet for no restart, so one alone may purge nothing.
-            self._write(purge_step, session_log=start)
-            self._write(purge_step, session_log=start)
+            self._write(records.restart(), purge_step)
 
-    def scalar(self, tag, value, step):
-        """Writes one number; a non-finite one is written as it is.
+    def scalar(self, tag: str, value: ArrayLike, step: int) -> None:
+        """Writes one number, NaN and infinities included.
 
         Args:
             tag: string, `"group/name"`.
             value: number or one-element tensor, stored as float32.
             step: integer >= 0; by convention the optimizer's iteration.
-        """
-        try:
-            number = float(np.reshape(to_numpy(value), ()))
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"value must be one number; received {brief(value)} for tag={tag!r}; "
-                "reduce it first, for instance to its mean."
-            ) from error
-        tensor = self._tensor("DT_FLOAT", [], float_val=[number])
-        self._write_summary(tag, self._board.scalar, tensor, step)
 
-    def image(self, tag, images, step, max_images=16):
+        Raises:
+            ValueError: an argument of another kind, or a closed writer.
+        """
+        number = checks.check_number(value, tag)
+        self._write(records.scalar(checks.check_tag(tag), number), step)
+
+    def image(self, tag: str, images: ArrayLike, step: int, max_images: int = 16) -> None:
         """Writes images as PNG; several appear side by side under one tag.
 
         Args:
@@ -106,30 +97,46 @@ class EventWriter:
             images: floats in [0, 1], `(H, W, C)` or `(N, H, W, C)` with 1 or 3 channels.
             step: integer >= 0.
             max_images: how many of the N images are kept, the first ones.
-        """
-        images = pictures.check(images)[:max_images]
-        size = [str(images.shape[2]).encode(), str(images.shape[1]).encode()]
-        parts = [*size, *map(pictures.encode_png, images)]
-        tensor = self._tensor("DT_STRING", [len(parts)], string_val=parts)
-        self._write_summary(tag, self._board.image, tensor, step)
 
-    def text(self, tag, markdown, step):
+        Raises:
+            ValueError: an argument of another kind, or a closed writer.
+        """
+        pixels = checks.check_images(images)[:max_images]
+        self._write(records.images(checks.check_tag(tag), pixels), step)
+
+    def text(self, tag: str, markdown: str, step: int) -> None:
         """Writes a passage of Markdown.
 
         Args:
             tag: string, `"group/name"`.
             markdown: string.
             step: integer >= 0.
-        """
-        if not hasattr(markdown, "encode"):
-            raise ValueError(
-                f"markdown must be a string; received {brief(markdown)}; convert it with str()."
-            )
-        # A scalar is shown as prose, a vector would become a table.
-        tensor = self._tensor("DT_STRING", [], string_val=[markdown.encode()])
-        self._write_summary(tag, self._board.text, tensor, step)
 
-    def hparams(self, values, metrics):
+        Raises:
+            ValueError: an argument of another kind, or a closed writer.
+        """
+        markdown = checks.check_text(markdown)
+        self._write(records.text(checks.check_tag(tag), markdown), step)
+
+    def layout(self, categories: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+        """Writes the charts of the Custom Scalars tab, each with the curves of all runs.
+
+        TensorBoard merges the layouts of the runs that it shows; equal ones count once.
+
+        Args:
+            categories: dict from the title of a group of charts to a dict from a chart's title to
+                a list of regular expressions; a tag that matches one from its first character on
+                is a curve of that chart.
+
+        Raises:
+            ValueError: a chart without a list of strings, or a closed writer.
+        """
+        for charts in categories.values():
+            for title, tags in charts.items():
+                checks.check_tags(f"chart {title!r}", tags)
+        self._write(records.layout(categories))
+
+    def hparams(self, values: Mapping[str, Any], metrics: Sequence[str]) -> None:
         """Starts the run's row in the HParams tab; `close` ends it with a status.
 
         TensorBoard takes the columns from the first run it finds, and a row from the first record
@@ -138,77 +145,69 @@ class EventWriter:
         Args:
             values: dict from name to bool, number, string, `None` or a list of these.
             metrics: list of scalar tags to show beside the values.
+
+        Raises:
+            ValueError: an argument of another kind, a second call, or a closed writer.
         """
-        if self._describes_run:
+        if self._has_hparams:
             raise ValueError(
                 f"hparams() describes a run once; received a second call for {self.logdir!r}; "
                 "open another writer for another run."
             )
-        for tag, contents in hparams.begun(self._board, values, metrics):
-            self._write_hparams(tag, **contents)
-        self._describes_run = True
+        metrics = checks.check_tags("metrics", metrics)
+        shown = {str(name): checks.check_hparam(name, value) for name, value in values.items()}
+        self._write(records.session_start(shown, metrics))
+        self._has_hparams = True
 
-    def flush(self):
+    def flush(self) -> None:
         """Waits until everything written so far is on the disk."""
         with self._guarded():
-            self._records.flush()
+            self._file.flush()
             os.fsync(self._file.fileno())
 
-    def close(self, status="success"):
+    def close(self, status: str | None = "success") -> None:
         """Ends the run and closes the file; a second call does nothing.
 
         Args:
             status: `"success"` or `"failure"` for the HParams tab, which keeps the first one it
                 reads of a run; `None` leaves it open, for a run that will be resumed.
+
+        Raises:
+            ValueError: another status.
         """
         if status not in ("success", "failure", None):
             raise ValueError(f"status must be 'success', 'failure' or None; received {status!r}.")
         if self._file.closed:
             return
         try:
-            if self._describes_run and status is not None:
-                tag, contents = hparams.ended(self._board, status)
-                self._write_hparams(tag, **contents)
+            if self._has_hparams and status is not None:
+                self._write(records.session_end(status))
             self.flush()
         finally:
             with self._guarded():
                 self._file.close()
 
-    def __enter__(self):
+    def __enter__(self) -> "EventWriter":
         return self
 
-    def __exit__(self, error_type, error, traceback):
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
         interrupted = error_type is not None and not issubclass(error_type, Exception)
         self.close(None if interrupted else "failure" if error_type else "success")
 
-    def _write_hparams(self, tag, **content):
-        plugin, data = self._board.hparams, self._board.hparams_data.HParamsPluginData(**content)
-        metadata = plugin.create_summary_metadata(data)
-        value = {"tag": tag, "metadata": metadata, "tensor": plugin.NULL_TENSOR}
-        self._write(summary={"value": [value]})
-
-    def _write_summary(self, tag, plugin, tensor, step):
-        if not tag or not isinstance(tag, str):
-            raise ValueError(
-                f"tag must be a string with at least one character; received {tag!r}; "
-                "write for example 'spikes/rate'."
-            )
-        value = {"tag": tag, "metadata": plugin.create_summary_metadata("", ""), "tensor": tensor}
-        self._write(check_step(step, "step"), summary={"value": [value]})
-
-    def _tensor(self, dtype, shape, **values):
-        shape = {"dim": [{"size": size} for size in shape]}
-        return self._board.tensors.TensorProto(dtype=dtype, tensor_shape=shape, **values)
-
-    def _write(self, step=0, **content):
+    def _write(self, events: Sequence[dict[str, Any]], step: int = 0) -> None:
+        step = checks.check_step(step, "step")
         with self._guarded():
-            event = self._board.events.Event(wall_time=time.time(), step=step, **content)
-            self._records.write(event.SerializeToString())
-            self._records.flush()
+            self._file.writelines(records.framed(step, content) for content in events)
+            self._file.flush()
 
     @contextlib.contextmanager
-    def _guarded(self):
-        """Counts the seconds; gives errors of the disk the path and the free space."""
+    def _guarded(self) -> Generator[None, None, None]:
+        """Counts the seconds, and adds path and free space to errors of the disk."""
         if self._file.closed:
             raise ValueError(
                 f"the event writer of {self.logdir!r} is closed; received one more call; "
@@ -224,7 +223,7 @@ class EventWriter:
             self.seconds += time.perf_counter() - start
 
 
-def _new_file_name(logdir):
+def _new_file_name(logdir: str) -> str:
     # Readers take files in name order: neither a quick restart nor a clock set back may sort first.
     matches = [re.match(r"events\.out\.tfevents\.(\d{10})\.", name) for name in os.listdir(logdir)]
     stamp = max([int(time.time()), *(int(match[1]) + 1 for match in matches if match)])

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.metadata
-import importlib.util
 
 import keras
 import numpy as np
@@ -194,12 +193,3 @@ def test_functions_of_several_models_are_no_retracing(caplog):
             hessian = keras_dep.Hessian(model, keras_dep.MeanLogitCrossentropy())
             hessian.gradient(np.ones((2, 2), "float32"), np.zeros(2, "int32"))
         assert "retracing" not in caplog.text
-
-
-@pytest.mark.skipif(not importlib.util.find_spec("tensorboard"), reason="no tensorboard")
-def test_tensorboard():
-    with door("tensorboard's parts", "tensorboard"):
-        parts = keras_internals.tensorboard_parts()
-        assert callable(parts.writer.RecordWriter) and callable(parts.reader.PyRecordReader_New)
-        assert parts.events.Event(step=3).step == 3
-        assert issubclass(parts.errors.DataLossError, Exception)

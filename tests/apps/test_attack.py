@@ -12,11 +12,10 @@ from keras_dep import LIF
 from keras_dep import DirectEncoding
 from keras_dep import UnfoldTime
 from keras_dep import models
-from keras_dep._internal import keras_internals
 from keras_dep.experiments import substitute_models
 from keras_dep.experiments.settings import Settings
-from keras_dep.summaries import read_scalars
-from keras_dep.summaries import reader
+from tests.support import event_files
+from tests.support.event_files import read_scalars
 
 SMALL = {
     "train_examples": 16,
@@ -294,14 +293,6 @@ def scalars_at(folder, tag):
     return [step for step, _ in read_scalars(folder)[tag]]
 
 
-def written(folder):
-    """What the event files of a folder hold."""
-    parts = keras_internals.tensorboard_parts()
-    files = [str(path) for path in folder.iterdir() if "tfevents" in path.name]
-    events = [event for path in files for event in reader.read_events(parts, path)]
-    return [value for event in events for value in event.summary.value]
-
-
 def test_results_and_the_same_command_again(launch, capsys, tmp_path, model):
     arguments = (
         f"--model={model}", "--suite=paper", "--sweep=epsilon", "--epsilons=0,32",
@@ -323,9 +314,15 @@ def test_results_and_the_same_command_again(launch, capsys, tmp_path, model):
     ((_, worst),) = scalars["evaluation/worst_case"]
     np.testing.assert_allclose(worst, record["worst_case"]["accuracy"], rtol=1e-6)
     assert [step for step, _ in scalars["sweep_epsilon/fgsm"]] == [0, 32]
-    pictures = {len(v.tensor.string_val) - 2 for v in written(out) if v.tag.startswith("clean_adv")}
-    assert pictures == {6}
-    assert {v.tag.split("/")[1] for v in written(out) if v.tag.startswith("clean_adv")} == {
+    written = event_files.accumulate(out)
+    tags = written.Tags()["tensors"]
+    pictures = {
+        tag.split("/")[1]: len(event_files.tensors(written, tag)[0][1]) - 2
+        for tag in tags
+        if event_files.plugin(written, tag) == "images"
+    }
+    assert set(pictures.values()) == {6}
+    assert set(pictures) == {
         "white_box", "black_box", "transferred"
     }  # fmt: skip
     more = "--checklist", "--checklist_rows=7", "--protocol=released", "--pictures=0"
@@ -333,7 +330,7 @@ def test_results_and_the_same_command_again(launch, capsys, tmp_path, model):
     assert "only the rows as described say something of robustness" in capsys.readouterr().out
     released = json.loads((out / "released.json").read_text())
     assert released[2]["accuracy"] == record["clean"]["accuracy"]
-    assert {"released", "checklist"} <= {value.tag for value in written(out)}
+    assert {"released", "checklist"} <= set(event_files.accumulate(out).Tags()["tensors"])
     assert json.loads((out / "checklist.json").read_text())["rows"][0]["number"] == 7
     assert "gradients vanish or mislead" in (out / "checklist.md").read_text()
     assert json.loads((out / "evaluation.json").read_text()) == record

@@ -10,7 +10,7 @@ import pytest
 import keras_dep
 from apps import hessian
 from keras_dep.experiments.settings import Settings
-from keras_dep.summaries import read_scalars
+from tests.support.event_files import read_scalars
 
 BATCHES, SIZE, KINDS, SURROGATES = 2, 6, ("clean", "fgsm"), ("training", "arctan")
 

@@ -16,7 +16,7 @@ from absl.testing import flagsaver
 from apps import hetero_train
 from apps import presets
 from keras_dep.experiments.settings import Settings
-from keras_dep.summaries import read_scalars
+from tests.support.event_files import read_scalars
 
 ROOT = pathlib.Path(__file__).parents[2]
 SMALL = (

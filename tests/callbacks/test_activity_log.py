@@ -9,7 +9,7 @@ import pytest
 import keras_dep
 from keras_dep.callbacks import ActivityLog
 from keras_dep.summaries import EventWriter
-from keras_dep.summaries import read_scalars
+from tests.support.event_files import read_scalars
 
 
 def test_logs_history_and_event_file(tmp_path, capsys):

@@ -14,7 +14,7 @@ from keras_dep.callbacks import BoardLog
 from keras_dep.callbacks import ResumeState
 from keras_dep.callbacks import StepClock
 from keras_dep.summaries import EventWriter
-from keras_dep.summaries import read_scalars
+from tests.support.event_files import read_scalars
 
 STEPS, BATCH_SIZE = 4, 8
 

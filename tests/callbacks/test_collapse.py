@@ -12,7 +12,7 @@ from keras_dep import PoisonSchedule
 from keras_dep.callbacks import CollapseWatch
 from keras_dep.callbacks import PoisonInjection
 from keras_dep.summaries import EventWriter
-from keras_dep.summaries import read_scalars
+from tests.support.event_files import read_scalars
 
 COUNT, CLASSES = 100, 4
 LABELS = np.arange(COUNT) % CLASSES

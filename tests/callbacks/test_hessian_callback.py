@@ -14,8 +14,8 @@ from keras_dep.attacks import FGSM
 from keras_dep.callbacks import HessianSpectrum
 from keras_dep.curvature import alignment
 from keras_dep.summaries import EventWriter
-from keras_dep.summaries import read_scalars
 from keras_dep.training import PerturbedTraining
+from tests.support.event_files import read_scalars
 
 FEATURES, CLASSES, BATCH_SIZE, STEPS = 4, 3, 8, 5
 

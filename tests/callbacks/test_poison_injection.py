@@ -13,7 +13,7 @@ from keras_dep import PGD
 from keras_dep import PoisonSchedule
 from keras_dep.callbacks import PoisonInjection
 from keras_dep.summaries import EventWriter
-from keras_dep.summaries import read_scalars
+from tests.support.event_files import read_scalars
 
 FEATURES, CLASSES, BATCH_SIZE, STEPS, EPOCHS = 6, 3, 8, 4, 2
 BACKEND = keras.backend.backend()

@@ -8,12 +8,12 @@ from keras_dep import PGD
 from keras_dep.callbacks import RobustnessLog
 from keras_dep.models import inference
 from keras_dep.summaries import EventWriter
-from keras_dep.summaries import read_scalars
 from tests.callbacks.test_hessian_callback import STEPS
 from tests.callbacks.test_hessian_callback import bits
 from tests.callbacks.test_hessian_callback import build
 from tests.callbacks.test_hessian_callback import data
 from tests.callbacks.test_hessian_callback import fit
+from tests.support.event_files import read_scalars
 
 ATTACK = PGD(epsilon=0.1, step_size=0.05, steps=2)
 

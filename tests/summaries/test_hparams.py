@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from keras_dep.summaries import EventWriter
-from tests.summaries.conftest import accumulate
-from tests.summaries.conftest import enum_name
+from tests.support.event_files import accumulate
+from tests.support.event_files import enum_name
 
 HPARAMS = {
     "rate": (0.1, "number_value", 0.1),
@@ -40,7 +40,6 @@ def test_hparams_session_is_read_back(tmp_path, status):
         assert enum_name(info, "type") == f"DATA_TYPE_{kind}"
     assert len(start.hparams) == len(HPARAMS)
     assert enum_name(end, "status") == f"STATUS_{status.upper()}"
-    assert 0 <= end.end_time_secs - start.start_time_secs < 60
 
 
 @pytest.mark.parametrize(
