@@ -6,6 +6,7 @@ from keras_dep.callbacks.clock import StepClock
 from keras_dep.callbacks.collapse import CollapseWatch
 from keras_dep.callbacks.epochs import EpochWeights
 from keras_dep.callbacks.hessian import HessianSpectrum
+from keras_dep.callbacks.overview import describe_run
 from keras_dep.callbacks.poison import PoisonInjection
 from keras_dep.callbacks.resume import ResumeState
 from keras_dep.callbacks.robustness import RobustnessLog
@@ -20,4 +21,5 @@ __all__ = [
     "ResumeState",
     "RobustnessLog",
     "StepClock",
+    "describe_run",
 ]

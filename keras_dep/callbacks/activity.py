@@ -1,30 +1,33 @@
-"""The callback that follows what the neurons do during training."""
+"""The callback that logs spike rates, silent neurons and energy during training."""
 
 import dataclasses
 
 import keras
 
+from keras_dep._internal.types import ArrayLike
+from keras_dep._internal.types import Record
 from keras_dep.profiling.activity import EDGES
 from keras_dep.profiling.activity import Activity
 from keras_dep.profiling.activity import ActivityProbe
 from keras_dep.profiling.activity import LayerActivity
+from keras_dep.summaries import EventWriter
 
 
 class ActivityLog(keras.callbacks.Callback):
-    """Logs spike rates, silent neurons, membranes and energy on a fixed batch at each epoch's end.
+    """Logs spike rates, silent neurons, membranes and energy on a fixed batch after each epoch.
 
-    The progress bar and `History` receive `spike_rate`, `dead_neurons` and `energy_ratio`, the last
-    against one pass of a network of this shape without spikes. TensorBoard receives the tags
+    Adds `spike_rate`, `dead_neurons` and `energy_ratio` to the logs of the epoch; the last is the
+    energy divided by that of one pass of a network of this shape without spikes. Writes the tags
     `activity/<name>` for `spike_rate`, `dead`, `saturated`, `accumulates`, `multiplications`,
     `energy` (picojoules per sample) and `energy_ratio`; per layer `activity_rate/<layer>`,
     `activity_dead/<layer>`, `activity_saturated/<layer>`, `activity_near_threshold/<layer>` and
     `activity_accumulates/<layer>`; and `membrane/<layer>/<bound>`, the share of potentials less
-    than that many surrogate widths above the threshold. The x axis is the optimizer's iteration.
+    than that many surrogate widths above the threshold. Steps are the optimizer's iterations.
 
     Args:
-        x: inputs of the batch.
-        writer: a `keras_dep.summaries.EventWriter`, or `None`.
-        network: the model to measure where it is not the one in `fit`.
+        x: inputs of the batch, array or tensor `(n, ...)`.
+        writer: the `keras_dep.summaries.EventWriter` to write to; `None` writes nothing.
+        network: the model to measure; default: the one in `fit`.
 
     Attributes:
         history: list of `keras_dep.profiling.activity.Activity`, one per epoch.
@@ -36,15 +39,20 @@ class ActivityLog(keras.callbacks.Callback):
     []
     """
 
-    def __init__(self, x, writer=None, network=None):
+    def __init__(
+        self,
+        x: ArrayLike,
+        writer: EventWriter | None = None,
+        network: keras.Model | None = None,
+    ) -> None:
         super().__init__()
         self.x = x
         self.writer = writer
         self.network = network
-        self.history = []
-        self._probe = None
+        self.history: list[Activity] = []
+        self._probe: ActivityProbe | None = None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Record | None = None) -> None:
         network = self.network or self.model
         if self._probe is None or self._probe.model is not network:
             self._probe = ActivityProbe(network)
@@ -58,13 +66,15 @@ class ActivityLog(keras.callbacks.Callback):
         if self.writer is not None:
             self._write(activity, int(self.model.optimizer.iterations))
 
-    def get_state(self):
+    def get_state(self) -> Record:
+        """Returns what `ResumeState` saves, as JSON can hold it."""
         return {"history": [dataclasses.asdict(activity)["layers"] for activity in self.history]}
 
-    def set_state(self, state):
+    def set_state(self, state: Record) -> None:
+        """Takes back what `get_state` returned."""
         self.history = [_restored(layers) for layers in state["history"]]
 
-    def _write(self, activity, step):
+    def _write(self, activity: Activity, step: int) -> None:
         totals = ("spike_rate", "dead", "saturated", "accumulates", "multiplications", "energy")
         for name in (*totals, "energy_ratio"):
             self._scalar(f"activity/{name}", getattr(activity, name), step)
@@ -75,13 +85,13 @@ class ActivityLog(keras.callbacks.Callback):
                 share = sum(layer.membrane[:place])
                 self._scalar(f"membrane/{layer.name}/{bound:+g}", share, step)
 
-    def _scalar(self, tag, value, step):
-        if value is not None:
+    def _scalar(self, tag: str, value: float | None, step: int) -> None:
+        if self.writer is not None and value is not None:
             self.writer.scalar(tag, value, step)
 
 
-def _restored(layers):
-    """`Activity` of what JSON has left of it."""
+def _restored(layers: list[Record]) -> Activity:
+    """Rebuilds an `Activity` from JSON, where tuples are lists."""
     membranes = [layer["membrane"] and tuple(layer["membrane"]) for layer in layers]
     return Activity(
         tuple(

@@ -1,23 +1,26 @@
-"""The callback that brings `fit`'s own figures into TensorBoard, without TensorFlow."""
+"""The callback that logs the metrics of `fit` and what DEP removes."""
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_dep._internal.types import Record
 from keras_dep.optimizers import DEP
+from keras_dep.summaries import EventWriter
 
 
 class BoardLog(keras.callbacks.Callback):
-    """Logs metrics, learning rate and what DEP removed at each epoch's end.
+    """Logs metrics, learning rate and what DEP removed after each epoch.
 
-    Tags: `train/<metric>`, `validation/<metric>`, of a metric with several values, such as one per
-    class, `train/<metric>/<index>` for each; `train/learning_rate`, and for each projected
-    variable `dep/removed_energy/<path>`, the share of the last step's squared gradient norm that
-    the projection removed, and `dep/leading_value/<path>`, the singular value it belonged to. The x
-    axis is the optimizer's iteration.
+    Writes `train/<metric>` and `validation/<metric>`, or `train/<metric>/<index>` for each value of
+    a metric that has several; `train/learning_rate`; and for each projected variable
+    `dep/removed_energy/<path>`, the share of the last step's squared gradient norm that the
+    projection removed, and `dep/leading_value/<path>`, the singular value of the removed component.
+    Steps are the optimizer's iterations.
 
     Args:
-        writer: a `keras_dep.summaries.EventWriter`; may be set later, before `fit`.
+        writer: the `keras_dep.summaries.EventWriter` to write to; may be set later, before `fit`.
+            `None` writes nothing.
 
     Example:
 
@@ -26,11 +29,13 @@ class BoardLog(keras.callbacks.Callback):
     >>> log = BoardLog(EventWriter(tempfile.mkdtemp()))
     """
 
-    def __init__(self, writer=None):
+    def __init__(self, writer: EventWriter | None = None) -> None:
         super().__init__()
         self.writer = writer
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Record | None = None) -> None:
+        if self.writer is None:
+            return
         optimizer = self.model.optimizer
         step = int(optimizer.iterations)
         for name, value in (logs or {}).items():
@@ -51,8 +56,8 @@ class BoardLog(keras.callbacks.Callback):
         self.writer.flush()
 
 
-def find_dep(optimizer):
-    """The `DEP` among nested optimizer wrappers, or `None`."""
+def find_dep(optimizer: keras.optimizers.Optimizer | None) -> DEP | None:
+    """Returns the `DEP` among nested optimizer wrappers, or `None`."""
     while optimizer is not None and not isinstance(optimizer, DEP):
         optimizer = getattr(optimizer, "inner_optimizer", None)
     return optimizer

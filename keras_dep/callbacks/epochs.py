@@ -1,4 +1,4 @@
-"""The callback that keeps a network's weights of every epoch, for what is measured later."""
+"""The callback that keeps the weights of every epoch, for measurements after training."""
 
 import os
 import re
@@ -6,20 +6,20 @@ import re
 import keras
 
 from keras_dep._internal import model_files
+from keras_dep._internal.types import Record
 
 _NAME = re.compile(r"(\d+)\.weights\.h5")
 
 
 class EpochWeights(keras.callbacks.Callback):
-    """Keeps a network's weights ahead of training and behind every epoch, one file each.
+    """Saves a network's weights before training and after every epoch, one file each.
 
-    Each file is whole or absent and has its checksum beside it, see
-    `keras_dep._internal.model_files`. A resumed run goes on with them. List it before
-    `ResumeState`, so that an epoch that counts as done has its file.
+    Files are written atomically, each with a checksum beside it. A resumed run adds to them. List
+    it before `ResumeState`, so that every epoch in the saved state has its file.
 
     Args:
-        folder: where; created. `kept` finds the files.
-        network: the model whose weights they are, where it is not the one in `fit`.
+        folder: folder of the files, created if needed; `kept` finds them.
+        network: the model whose weights are saved; default: the one in `fit`.
 
     Example:
 
@@ -33,28 +33,40 @@ class EpochWeights(keras.callbacks.Callback):
     [0, 1, 2]
     """
 
-    def __init__(self, folder, network=None):
+    def __init__(self, folder: str | os.PathLike[str], network: keras.Model | None = None) -> None:
         super().__init__()
         self.folder = os.fspath(folder)
         self.network = network
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Record | None = None) -> None:
         os.makedirs(self.folder, exist_ok=True)
         if not int(self.model.optimizer.iterations):
             self._keep(0)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Record | None = None) -> None:
         self._keep(epoch + 1)
 
-    def _keep(self, epochs_completed):
-        # Reading it brings weights back that a JAX epoch keeps to itself.
+    def _keep(self, epochs_completed: int) -> None:
+        # During a JAX epoch, reading `self.model` brings the weights up to date.
         model = self.model
         path = os.path.join(self.folder, f"{epochs_completed}.weights.h5")
         model_files.save_weights(self.network or model, path)
 
 
-def kept(folder):
-    """The files that `EpochWeights` left in a folder, by epochs completed, the first one first."""
+def kept(folder: str | os.PathLike[str]) -> dict[int, str]:
+    """Finds the files of `EpochWeights` in a folder.
+
+    Args:
+        folder: that of the callback.
+
+    Returns:
+        Dict from epochs completed to the path, ascending; empty where there is no such folder.
+
+    Example:
+
+    >>> kept("missing")
+    {}
+    """
     names = os.listdir(folder) if os.path.isdir(folder) else []
     found = {int(match[1]): match[0] for match in map(_NAME.fullmatch, names) if match}
-    return {epoch: os.path.join(folder, found[epoch]) for epoch in sorted(found)}
+    return {epoch: os.path.join(os.fspath(folder), found[epoch]) for epoch in sorted(found)}

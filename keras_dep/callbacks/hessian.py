@@ -1,17 +1,23 @@
-"""The callback that follows the Hessian's spectrum during training."""
+"""The callback that logs the leading eigenvalues of the Hessian during training."""
 
 import dataclasses
 import operator
 import time
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
+from keras_dep._internal.types import ArrayLike
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Tensor
 from keras_dep.curvature import alignment
 from keras_dep.curvature.flat_vectors import NotFinite
 from keras_dep.curvature.operators import Hessian
+from keras_dep.summaries import EventWriter
 
-# What of an alignment is a number for all weights together.
+# The fields of an alignment that are one number for all weights.
 ALIGNED = tuple(f.name for f in dataclasses.fields(alignment.Alignment) if f.name != "layers")
 
 
@@ -20,36 +26,37 @@ class HessianSpectrum(keras.callbacks.Callback):
 
     Writes `hessian/lambda_1` to `hessian/lambda_k` (largest magnitude first, signed),
     `hessian/spectral_radius`, `hessian/leading_share` (`|lambda_1|` over the sum of the magnitudes)
-    and `hessian/seconds`, its own cost. Training is not disturbed. A batch on which the loss is not
-    finite is reported and skipped. It follows the model in `fit`: another one, another loss or
-    other trainable weights than at the last measurement are compiled anew.
+    and `hessian/seconds`, the cost of the measurement. With `align` it also writes the fields of
+    `keras_dep.curvature.alignment.Alignment` as `hessian/<field>`, and `hessian/cosine/<path>` of
+    each weight that `DEP` projects or would project. Steps are the optimizer's iterations.
 
-    With `align`, also the fields of `keras_dep.curvature.alignment.Alignment`, as
-    `hessian/<field>`, and `hessian/cosine/<path>` of each weight that `DEP` projects, or would.
+    Weights and random generators are left as they were. A measurement whose loss is not finite is
+    skipped with a warning. Another model, another loss or other trainable weights than at the last
+    measurement are compiled again.
 
     Args:
-        x: inputs of the batch.
-        y: labels of the batch.
-        loss: the loss; default that of `model.compile`, which must then be a loss object.
-        every: `"epoch"`, or a number of training steps, counted on from epoch to epoch.
+        x: inputs of the batch, array or tensor `(n, ...)`.
+        y: labels of the batch, `(n, ...)`.
+        loss: the loss; default: that of `model.compile`, which must then be a loss object.
+        every: `"epoch"`, or a number of training steps, counted across epochs.
         count: number of eigenvalues, at least 1.
-        tolerance: residual, relative to the spectral radius, at which they count as found.
-        max_steps: limit of Hessian-vector products a time.
-        batch_size: largest number of examples looked at together, as for `keras_dep.Hessian.at`.
+        tolerance: residual, relative to the spectral radius, at which an eigenvalue has converged.
+        max_steps: largest number of Hessian-vector products per measurement.
+        batch_size: largest number of examples per product, as for `keras_dep.Hessian.at`.
         align: whether to compare the gradient with the eigenvectors too.
-        max_share: largest share of the training time to spend here, by the clock; `None`: no limit.
-            A measurement that would exceed it, going by the last one, is left out; the first such
-            is reported, and the last one due is made up for when training ends. The first one of
-            all, which compiles, does not count.
-        writer: a `keras_dep.summaries.EventWriter`, or `None`.
-        network: the model to measure where it is not the one in `fit`.
-        regularizers: whether penalties are part of the loss, as for `keras_dep.Hessian`.
+        max_share: largest share of the training time, in wall clock, to spend on measurements;
+            `None`: no limit. A measurement is left out if, at the cost of the last one, it would
+            exceed the share; the first time with a warning. The last one left out is made when
+            training ends. The first measurement, which compiles, does not count.
+        writer: the `keras_dep.summaries.EventWriter` to write to; `None` writes nothing.
+        network: the model to measure; default: the one in `fit`.
+        regularizers: whether the loss includes the penalties, as for `keras_dep.Hessian`.
 
     Attributes:
         history: list of dictionaries `iteration`, `surrogate`, `eigenvalues`, `residuals`,
             `spectral_radius`, `leading_share`, `printed_ratio`, `seconds`, and `alignment` on
             request.
-        left_out: iterations at which a measurement was too expensive.
+        left_out: iterations at which a measurement was left out for its cost.
         not_finite: iterations at which the loss or a derivative was not finite.
 
     Raises:
@@ -71,20 +78,20 @@ class HessianSpectrum(keras.callbacks.Callback):
 
     def __init__(
         self,
-        x,
-        y,
-        loss=None,
-        every="epoch",
-        count=5,
-        tolerance=1e-2,
-        max_steps=60,
-        batch_size=None,
-        align=False,
-        max_share=None,
-        writer=None,
-        network=None,
-        regularizers=False,
-    ):
+        x: ArrayLike,
+        y: ArrayLike,
+        loss: Callable[..., Tensor] | None = None,
+        every: int | str = "epoch",
+        count: int = 5,
+        tolerance: float = 1e-2,
+        max_steps: int = 60,
+        batch_size: int | None = None,
+        align: bool = False,
+        max_share: float | None = None,
+        writer: EventWriter | None = None,
+        network: keras.Model | None = None,
+        regularizers: bool = False,
+    ) -> None:
         super().__init__()
         if every != "epoch" and (type(every) is not int or every < 1):
             raise ValueError(f'every must be "epoch" or a number of steps; received {every!r}.')
@@ -103,49 +110,54 @@ class HessianSpectrum(keras.callbacks.Callback):
         self.writer = writer
         self.network = network
         self.regularizers = regularizers
-        self.history = []
-        self.left_out = []
-        self.not_finite = []
-        self._hessian = None
+        self.history: list[Record] = []
+        self.left_out: list[int] = []
+        self.not_finite: list[int] = []
+        self._hessian: Hessian | None = None
         # The network, loss and weights of that Hessian.
-        self._measured = []
+        self._measured: list[Any] = []
         self._steps = 0
         self._last_batch = -1
-        self._began = None
+        self._began = 0.0
         self._paused = 0.0
         self._spent = 0.0
         self._cost = 0.0
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Record | None = None) -> None:
         self._began, self._paused, self._spent = time.perf_counter(), 0.0, 0.0
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Record | None = None) -> None:
         measured = self.history[-1]["iteration"] if self.history else 0
         if self.left_out and self.left_out[-1] > measured:
             self.measure()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Record | None = None) -> None:
         self._last_batch = -1
 
-    def on_train_batch_end(self, batch, logs=None):
-        # One execution may hold several steps.
+    def on_train_batch_end(self, batch: int, logs: Record | None = None) -> None:
+        # With `steps_per_execution` Keras calls this once for several steps.
         before, self._steps = self._steps, self._steps + batch - self._last_batch
         self._last_batch = batch
-        if self.every != "epoch" and self._steps // self.every > before // self.every:
+        every = self.every
+        if isinstance(every, int) and self._steps // every > before // every:
             self._measure_if_affordable()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Record | None = None) -> None:
         if self.every == "epoch":
             self._measure_if_affordable()
 
-    def measure(self):
-        """Computes and logs the spectrum now; returns its record, or `None` if it was skipped."""
-        # Reading it brings weights back that a JAX epoch keeps to itself.
+    def measure(self) -> Record | None:
+        """Computes and logs the spectrum now.
+
+        Returns:
+            The entry added to `history`; `None` where the measurement failed, with a warning.
+        """
+        # During a JAX epoch, reading `self.model` brings the weights up to date.
         model = self.model
-        compiles = self._follow(self.network or model, self.loss or model.loss)
+        hessian, compiles = self._hessian_of(self.network or model, self.loss or model.loss)
         started = time.perf_counter()
         try:
-            record = self._record(model)
+            record = self._record(model, hessian)
         except ValueError as error:
             if isinstance(error, NotFinite):
                 self.not_finite.append(int(model.optimizer.iterations))
@@ -160,19 +172,23 @@ class HessianSpectrum(keras.callbacks.Callback):
         record["seconds"] = seconds
         self.history.append(record)
         if self.writer is not None:
-            self._write(record)
+            self._write(record, self.writer)
         return record
 
-    def _follow(self, network, loss):
-        """Takes another Hessian where the one at hand is not that of these; whether it did."""
-        what = [network, loss, *network.trainable_variables]
-        if len(what) == len(self._measured) and all(map(operator.is_, what, self._measured)):
-            return False
+    def _hessian_of(
+        self, network: keras.Model, loss: Callable[..., Tensor]
+    ) -> tuple[Hessian, bool]:
+        """Returns the Hessian of network and loss, and whether it is a new one, to be compiled."""
+        parts = [network, loss, *network.trainable_variables]
+        same = len(parts) == len(self._measured) and all(map(operator.is_, parts, self._measured))
+        if self._hessian is not None and same:
+            return self._hessian, False
         self._hessian = Hessian(network, loss, regularizers=self.regularizers)
-        self._measured = what
-        return True
+        self._measured = parts
+        return self._hessian, True
 
-    def get_state(self):
+    def get_state(self) -> Record:
+        """Returns what `ResumeState` saves, as JSON can hold it."""
         return {
             "history": self.history,
             "left_out": self.left_out,
@@ -181,15 +197,16 @@ class HessianSpectrum(keras.callbacks.Callback):
             "cost": self._cost,
         }
 
-    def set_state(self, state):
+    def set_state(self, state: Record) -> None:
+        """Takes back what `get_state` returned."""
         self.history = list(state["history"])
         self.left_out = list(state["left_out"])
-        # Earlier revisions kept no such list.
+        # States of earlier revisions lack this list.
         self.not_finite = list(state.get("not_finite", ()))
         self._steps = state["steps"]
         self._cost = state["cost"]
 
-    def _measure_if_affordable(self):
+    def _measure_if_affordable(self) -> None:
         training = time.perf_counter() - self._began - self._paused
         if self.max_share is None or self._spent + self._cost <= self.max_share * training:
             self.measure()
@@ -202,8 +219,8 @@ class HessianSpectrum(keras.callbacks.Callback):
             )
         self.left_out.append(int(self.model.optimizer.iterations))
 
-    def _record(self, model):
-        spectrum = self._hessian.spectrum(
+    def _record(self, model: keras.Model, hessian: Hessian) -> Record:
+        spectrum = hessian.spectrum(
             self.x,
             self.y,
             self.count,
@@ -214,7 +231,7 @@ class HessianSpectrum(keras.callbacks.Callback):
         )
         record = {
             "iteration": int(model.optimizer.iterations),
-            "surrogate": self._hessian.surrogate,
+            "surrogate": hessian.surrogate,
             "eigenvalues": spectrum.eigenvalues.tolist(),
             "residuals": spectrum.residuals.tolist(),
             "spectral_radius": spectrum.radius,
@@ -223,19 +240,19 @@ class HessianSpectrum(keras.callbacks.Callback):
         }
         if self.align:
             found = alignment.measure(
-                self._hessian, self.x, self.y, spectrum, model.optimizer, self.batch_size
+                hessian, self.x, self.y, spectrum, model.optimizer, self.batch_size
             )
             record["alignment"] = dataclasses.asdict(found)
         return record
 
-    def _write(self, record):
+    def _write(self, record: Record, writer: EventWriter) -> None:
         step = record["iteration"]
         for rank, value in enumerate(record["eigenvalues"], start=1):
-            self.writer.scalar(f"hessian/lambda_{rank}", value, step)
+            writer.scalar(f"hessian/lambda_{rank}", value, step)
         for name in ("spectral_radius", "leading_share", "seconds"):
-            self.writer.scalar(f"hessian/{name}", record[name], step)
+            writer.scalar(f"hessian/{name}", record[name], step)
         if self.align:
             for name in ALIGNED:
-                self.writer.scalar(f"hessian/{name}", record["alignment"][name], step)
+                writer.scalar(f"hessian/{name}", record["alignment"][name], step)
             for path, layer in record["alignment"]["layers"].items():
-                self.writer.scalar(f"hessian/cosine/{path}", layer["cosine"], step)
+                writer.scalar(f"hessian/cosine/{path}", layer["cosine"], step)

@@ -1,33 +1,43 @@
-"""The callback that brings poisoned batches into `fit`."""
+"""The callback that inserts poisoned batches during `fit`."""
 
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops
+
+from keras_dep._internal.types import ArrayLike
+from keras_dep._internal.types import Record
+from keras_dep.callbacks.collapse import CollapseWatch
+from keras_dep.summaries import EventWriter
+from keras_dep.training.poison_schedule import PoisonSchedule
 
 
 class PoisonInjection(keras.callbacks.Callback):
     """Inserts extra training batches during `fit`, on any model and backend.
 
-    Each extra batch is one ordinary training step, bit-equal to the batch standing in the data at
-    that place; the epoch's metrics do not see it. The optimizer's iterations do: a schedule that
-    counts iterations counts these. With `steps_per_execution > 1` a batch goes in before the
+    Each extra batch is one ordinary training step, bit-equal to the same batch at that place in
+    the data. The metrics of the epoch leave it out. The optimizer's iterations count it, and so
+    does a schedule of iterations. With `steps_per_execution > 1` a batch is inserted before the
     execution that holds its place.
 
-    No callback is told of `fit(class_weight=...)`: give the same here. Samples that `fit` weights
-    beside extra ones without weights are refused, at the first such batch at the latest.
+    Keras does not tell callbacks of `fit(class_weight=...)`: pass the same here. Weighted samples
+    in `fit` beside unweighted extra ones are refused, at the first such batch at the latest.
+
+    Writes `poison/injected`, the number of poisoned batches so far, and `poison/loss`, the loss on
+    an inserted one. Steps are the optimizer's iterations.
 
     Args:
         schedule: a `keras_dep.PoisonSchedule`.
-        source: function `(epoch, number) -> (x, y)` or `(x, y, sample_weight)` that gives the
-            batch, for example a `keras_dep.training.adversarial.PoisonSource`; `None` when the data
-            set itself holds the poisoned batches in place of ordinary ones, and this callback only
-            reports them.
-        attack: attack that perturbs the extra batch under the weights of the moment, or `None` to
-            insert it as it is.
-        watch: a `keras_dep.callbacks.CollapseWatch` to ask before and after each poisoned batch.
-        writer: a `keras_dep.summaries.EventWriter`, or `None`.
-        class_weight: weights of the classes, those of `fit`, a dictionary; `None` for none.
+        source: function `(epoch, number) -> (x, y)` or `(x, y, sample_weight)` that returns the
+            batch, for example a `keras_dep.training.PoisonSource`; `None` where the data set holds
+            the poisoned batches in place of ordinary ones, and this callback only reports them.
+        attack: attack that perturbs the extra batch under the current weights; `None` inserts it
+            as it is.
+        watch: the `keras_dep.callbacks.CollapseWatch` to call before and after each poisoned batch.
+        writer: the `keras_dep.summaries.EventWriter` to write to; `None` writes nothing.
+        class_weight: the same dictionary from class to weight as in `fit`, or `None`.
 
     Attributes:
         injected: list of dictionaries `epoch`, `place`, `iteration`, `loss` (`None` for a replaced
@@ -35,7 +45,7 @@ class PoisonInjection(keras.callbacks.Callback):
 
     Raises:
         ValueError: in `fit`, data of unknown length, or weights of samples or classes on one side
-            alone.
+            only.
 
     Source: arXiv 2505.11134, Section 3.
 
@@ -54,8 +64,14 @@ class PoisonInjection(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, schedule, source=None, attack=None, watch=None, writer=None, class_weight=None
-    ):
+        self,
+        schedule: PoisonSchedule,
+        source: Callable[[int, int], tuple[ArrayLike, ...]] | None = None,
+        attack: Callable[..., ArrayLike] | None = None,
+        watch: CollapseWatch | None = None,
+        writer: EventWriter | None = None,
+        class_weight: dict[int, float] | None = None,
+    ) -> None:
         super().__init__()
         self.schedule = schedule
         self.source = source
@@ -63,18 +79,19 @@ class PoisonInjection(keras.callbacks.Callback):
         self.watch = watch
         self.writer = writer
         self.class_weight = class_weight
-        self.injected = []
+        self.injected: list[Record] = []
         self._epoch = 0
-        self._pending = []
-        self._weighted = {}
+        self._pending: list[tuple[int, int]] = []
+        # Whether the samples of `fit` and of extra batches have weights, as far as is known.
+        self._weighted: dict[str, bool] = {}
         self._inserting = False
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Record | None = None) -> None:
         self._weighted, self._inserting = {}, False
         if self.source is not None:
             _at_first_batch(self.model, self._compare, unless=lambda: self._inserting)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Record | None = None) -> None:
         steps = self.params["steps"]
         if steps is None and self.schedule.poisons(epoch):
             raise ValueError(
@@ -85,7 +102,7 @@ class PoisonInjection(keras.callbacks.Callback):
         self._epoch = epoch
         self._pending = list(enumerate(places(epoch, steps or 0)))
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: Record | None = None) -> None:
         if self.source is None:
             if self._due(batch):
                 self._observe("before", self._pending[0][1])
@@ -93,7 +110,7 @@ class PoisonInjection(keras.callbacks.Callback):
         while self._due(batch):
             self._insert(*self._pending.pop(0))
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Record | None = None) -> None:
         if self.source is None:
             while self._due(batch):
                 _, place = self._pending.pop(0)
@@ -103,24 +120,28 @@ class PoisonInjection(keras.callbacks.Callback):
             while self._pending:
                 self._insert(*self._pending.pop(0))
 
-    def get_state(self):
+    def get_state(self) -> Record:
+        """Returns what `ResumeState` saves, as JSON can hold it."""
         return {"injected": self.injected}
 
-    def set_state(self, state):
+    def set_state(self, state: Record) -> None:
+        """Takes back what `get_state` returned."""
         self.injected = list(state["injected"])
 
-    def _due(self, batch):
+    def _due(self, batch: int) -> bool:
         return bool(self._pending) and self._pending[0][1] <= batch
 
-    def _insert(self, number, place):
-        model = self.model
+    def _insert(self, number: int, place: int) -> None:
+        model, source = self.model, self.source
+        if source is None:
+            return
         self._observe("before", place)
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(self.source(self._epoch, number))
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(source(self._epoch, number))
         weighted = sample_weight is not None or self.class_weight is not None
         self._compare(weighted, "an extra batch")
         if self.attack is not None:
             x = self.attack(model, x, y, seed=[self.schedule.seed, self._epoch, number])
-        # train_on_batch starts the metrics anew; the epoch's own must go on.
+        # `train_on_batch` resets the metrics; those of the epoch are kept.
         kept = [(v, ops.convert_to_numpy(v)) for v in model.metrics_variables]
         self._inserting = True
         logs = model.train_on_batch(
@@ -132,8 +153,8 @@ class PoisonInjection(keras.callbacks.Callback):
         self._report(place, float(logs["loss"]))
         self._observe("after", place)
 
-    def _compare(self, weighted, whose="fit"):
-        """Notes whether samples have weights, and refuses a step that the data would not take."""
+    def _compare(self, weighted: bool, whose: str = "fit") -> None:
+        """Refuses weighted samples in `fit` beside unweighted extra ones, and the reverse."""
         self._weighted[whose] = weighted
         own, theirs = self._weighted.get("an extra batch"), self._weighted.get("fit")
         if theirs is None or (own is None and self.class_weight is None):
@@ -150,11 +171,11 @@ class PoisonInjection(keras.callbacks.Callback):
                 "without weights in fit; pass it to fit too."
             )
 
-    def _observe(self, when, place):
+    def _observe(self, when: str, place: int) -> None:
         if self.watch is not None:
             getattr(self.watch, when)(self.model, self._epoch, place)
 
-    def _report(self, place, loss):
+    def _report(self, place: int, loss: float | None) -> None:
         iteration = int(self.model.optimizer.iterations)
         self.injected.append(
             {"epoch": self._epoch, "place": place, "iteration": iteration, "loss": loss}
@@ -165,20 +186,21 @@ class PoisonInjection(keras.callbacks.Callback):
                 self.writer.scalar("poison/loss", loss, iteration)
 
 
-def _at_first_batch(model, look, unless):
-    """Calls `look(weighted)` ahead of the next step of `fit`: whether its samples have weights.
+def _at_first_batch(
+    model: keras.Model, look: Callable[[bool], None], unless: Callable[[], bool]
+) -> None:
+    """Calls `look(weighted)` before the next step of `fit`: whether its samples have weights.
 
-    A step while `unless()` holds is none of `fit`.
+    Steps while `unless()` is true do not count.
 
-    Callbacks see no data. What Keras calls for each step is an attribute of the model, whose last
-    argument are the batches: a list, a generator, or an iterator of TensorFlow that says what it
-    holds.
+    Callbacks see no data. Keras calls `model.train_function` for each step; its last argument holds
+    the batches: a list, a generator, or an iterator of TensorFlow with an `element_spec`.
     """
     function = model.train_function
     if function is None:
         return
 
-    def looked_at(*arguments):
+    def looked_at(*arguments: Any) -> Any:
         if unless():
             return function(*arguments)
         model.train_function = function

@@ -1,41 +1,44 @@
-"""The callback that follows robust accuracy during training."""
+"""The callback that logs robust accuracy during training."""
 
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from keras_dep import attacks
 from keras_dep._internal import validation
+from keras_dep._internal.types import ArrayLike
+from keras_dep._internal.types import Record
 from keras_dep.attacks.gradient_attack import random_states_kept
 from keras_dep.models import inference
+from keras_dep.summaries import EventWriter
 
 
 class RobustnessLog(keras.callbacks.Callback):
-    """Attacks fixed images after every so many epochs and logs the accuracy on them.
+    """Attacks fixed images every few epochs and logs the accuracy on them.
 
-    Adds `robust_accuracy` to the logs of the epoch, where other callbacks such as
-    `keras.callbacks.ModelCheckpoint` find it, and writes `robustness/accuracy` and
-    `robustness/seconds`. Training is not disturbed. A quick attack shows a trend; the figure to
-    report is that of `keras_dep.evaluate`.
+    Adds `robust_accuracy` to the logs of the epoch, for callbacks such as
+    `keras.callbacks.ModelCheckpoint`, and writes `robustness/accuracy`,
+    `robustness/non_finite_answers` and `robustness/seconds`. Weights and random generators are left
+    as they were. A quick attack shows a trend; report the figure of `keras_dep.evaluate`.
 
     Args:
         images: images in [0, 1], `(n, ...)`, held out of training.
-        labels: whole numbers `(n,)` or `(n, 1)`, or one-hot rows `(n, classes)`.
+        labels: integers `(n,)` or `(n, 1)`, or one-hot `(n, classes)`.
         attack: any `attack(model, x, y) -> x_adv`; default `keras_dep.PGD()`.
-        every: epochs from one measurement to the next, at least 1.
-        writer: a `keras_dep.summaries.EventWriter`, or `None`.
-        network: the model to attack where it is not the one in `fit`.
-        batch_size: images at a time, at least 1.
+        every: epochs between measurements, at least 1.
+        writer: the `keras_dep.summaries.EventWriter` to write to; `None` writes nothing.
+        network: the model to attack; default: the one in `fit`.
+        batch_size: images per call of attack and model, at least 1.
 
     Attributes:
-        history: list of dictionaries `epoch`, `accuracy`, `non_finite_answers` (the number of
-            attacked images answered with something that is not finite, each of them wrong) and
-            `seconds`.
+        history: list of dictionaries `epoch`, `accuracy`, `non_finite_answers` (attacked
+            images with logits that are not finite, each counted as wrong) and `seconds`.
 
     Raises:
-        ValueError: `every` or `batch_size` below 1, images that are none, not finite or outside
-            [0, 1], or labels that do not fit them; when it measures, labels that are no class of
+        ValueError: `every` or `batch_size` below 1, no images, images not finite or outside
+            [0, 1], or labels that do not fit them; during measurement, labels that are no class of
             the model.
 
     Example:
@@ -46,8 +49,15 @@ class RobustnessLog(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, images, labels, attack=None, every=1, writer=None, network=None, batch_size=128
-    ):
+        self,
+        images: ArrayLike,
+        labels: ArrayLike,
+        attack: Callable[..., ArrayLike] | None = None,
+        every: int = 1,
+        writer: EventWriter | None = None,
+        network: keras.Model | None = None,
+        batch_size: int = 128,
+    ) -> None:
         super().__init__()
         self.images, self.labels = validation.images_and_labels(images, labels)
         self.attack = attack or attacks.PGD()
@@ -55,9 +65,9 @@ class RobustnessLog(keras.callbacks.Callback):
         self.writer = writer
         self.network = network
         self.batch_size = validation.whole_number("batch_size", batch_size)
-        self.history = []
+        self.history: list[Record] = []
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Record | None = None) -> None:
         if (epoch + 1) % self.every:
             return
         record = {"epoch": epoch, **self.measure()}
@@ -69,8 +79,8 @@ class RobustnessLog(keras.callbacks.Callback):
             for name in ("accuracy", "non_finite_answers", "seconds"):
                 self.writer.scalar(f"robustness/{name}", record[name], step)
 
-    def measure(self):
-        """Attacks now; returns a dictionary as in `history`, without the epoch."""
+    def measure(self) -> Record:
+        """Attacks now; returns an entry of `history` without the epoch."""
         model, started, size = self.network or self.model, time.perf_counter(), self.batch_size
         crafted = [
             self.attack(model, self.images[i : i + size], self.labels[i : i + size])
@@ -84,8 +94,10 @@ class RobustnessLog(keras.callbacks.Callback):
             "seconds": time.perf_counter() - started,
         }
 
-    def get_state(self):
+    def get_state(self) -> Record:
+        """Returns what `ResumeState` saves, as JSON can hold it."""
         return {"history": self.history}
 
-    def set_state(self, state):
+    def set_state(self, state: Record) -> None:
+        """Takes back what `get_state` returned."""
         self.history = list(state["history"])

@@ -197,11 +197,39 @@ def test_events_can_be_read_back(tmp_path):
         "poison/loss_after": entropy(20),
         "poison/non_finite_answers": 0.0,
         "poison/collapsed": 1.0,
+        "collapse/accuracy": 0.2,
     }
     assert set(scalars) == set(expected)
     for tag, value in expected.items():
         [(step, found)] = scalars[tag]
         assert step == 0 and found == pytest.approx(value, rel=1e-6)
+
+
+def test_one_curve_shows_each_poisoned_batch_and_the_recovery(tmp_path):
+    model = build(80)
+    with EventWriter(tmp_path) as writer:
+        watch = CollapseWatch(IMAGES, LABELS, writer=writer)
+
+        class Spoil:
+            """Stands in for a training step on a poisoned batch that leaves `right` answers."""
+
+            right = iter((25, 90))
+
+            def __call__(self, epoch, number):
+                # The learning rate is 0: the batch itself changes nothing.
+                model.set_weights([planted(next(self.right))])
+                return IMAGES[:8], LABELS[:8]
+
+        poison = PoisonInjection(
+            PoisonSchedule(count=1, position="last"), Spoil(), watch=watch, writer=writer
+        )
+        callbacks = [poison, Plant([30, 95]), watch]
+        model.fit(IMAGES, LABELS, 50, epochs=2, verbose=0, shuffle=False, callbacks=callbacks)
+    points = read_scalars(tmp_path)["collapse/accuracy"]
+    # Two ordinary steps and a poisoned one in each epoch, and a measurement at each epoch's end.
+    assert [step for step, _ in points] == [2, 3, 5, 6]
+    np.testing.assert_allclose([value for _, value in points], [0.8, 0.3, 0.3, 0.95], rtol=1e-6)
+    assert watch.events[0]["recovered_epoch"] == 1
 
 
 def test_state_round_trip_waits_on_for_recovery():
