@@ -276,7 +276,7 @@ def _show_pictures(model, images, labels, record, substitutes, writer):
         crafted = attack(model, images[chosen], labels[chosen])
         reach = float(np.abs(crafted - images[chosen]).max())
         triples = evaluation.side_by_side(images[chosen], crafted, reach)
-        tag = f"clean_adversarial_difference/{name}"
+        tag = f"visualization/{name}"
         writer.image(tag, triples, 0, max_images=len(triples))
 
 

@@ -128,6 +128,5 @@ def trained_network(folder: str | os.PathLike, result: Record) -> keras.Model:
 
 
 def hparams(values: Record) -> Record:
-    """Method, backend and settings as one flat dictionary for TensorBoard."""
-    flat = {"method": values["method"], "backend": values["backend"], **values["settings"]}
-    return {name: value for name, value in flat.items() if value is not None}
+    """Method and settings as one flat dictionary for TensorBoard."""
+    return {"method": values["method"], **values["settings"]}

@@ -1,5 +1,6 @@
 """One hetero-training run from settings to result: the protocol behind `apps/hetero_train.py`."""
 
+import dataclasses
 import os
 
 import keras
@@ -150,7 +151,8 @@ class _Run:
 
     def _train(self, writer, first_epoch, verbose):
         settings, parts = self.settings, self.parts
-        writer.hparams(results.hparams(self.description), metrics=["result/clean", "result/pgd"])
+        defaults = dataclasses.asdict(Settings())
+        callbacks.describe_run(writer, results.hparams(self.description), defaults)
         for callback in (self.poison, self.watch, self.hessian, self.board):
             callback.writer = writer
         rate = keras.callbacks.LearningRateScheduler(
@@ -206,7 +208,7 @@ class _Run:
         shown = slice(0, settings.batch_size)
         crafted = threats["pgd"](network, images[shown], labels[shown])
         triple = evaluation.side_by_side(images[:1], crafted[:1], settings.eval_epsilon)
-        writer.image("attack/clean_adversarial_difference", triple, step)
+        writer.image("visualization/clean_adversarial_difference", triple, step)
         return {
             **self.description,
             **environment.environment(),
