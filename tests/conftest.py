@@ -16,8 +16,8 @@ os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).parents[1] / ".jax_cache")
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-# Programs this small take longer to optimize than to run. XLA compiles for JAX and, where a function
-# asks for it, for TensorFlow; its older emitters of fused loops need half the time of the new ones.
+# Programs this small take longer to optimize than to run. XLA compiles for JAX and, where a
+# function asks for it, for TensorFlow; its older emitters of fused loops take half the time.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault(
     "XLA_FLAGS",
