@@ -29,9 +29,11 @@ for _ in range(2):
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 ROOT = pathlib.Path(__file__).parents[2]
+# Without Keras, whose import takes seconds and prints nothing.
 TALKATIVE = """
 from absl import flags
 from apps import command
+command.import_keras = str
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("backend", None, "", flag_values=FLAGS)
 command.launch(["app"], "app", "", FLAGS, lambda: [print("word " * 99) for _ in range(99)], str)
@@ -67,9 +69,13 @@ def test_memory_that_was_freed_comes_back_without_new_pages():
     counted = []
     for own in ({}, {"MALLOC_MMAP_MAX_": "65536"}):
         found = subprocess.run(
-            [sys.executable, "-c", FREEING], cwd=ROOT, env={**os.environ, **own}, text=True,
-            capture_output=True, check=True,
-        )  # fmt: skip
+            [sys.executable, "-c", FREEING],
+            cwd=ROOT,
+            env={**os.environ, **own},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         counted.append(int(found.stdout))
     # 65,536 pages of the usual size, or 128 huge ones.
     assert counted[1] >= 128 and counted[0] < 0.1 * counted[1]
@@ -218,6 +224,10 @@ def test_a_folder_is_named_and_shown_as_a_shell_takes_it():
 
 def python(*arguments):
     return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120,
+        [sys.executable, *arguments],
+        cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )

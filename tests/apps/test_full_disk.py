@@ -1,5 +1,6 @@
 """The app when the disk gives out, played by the limit that the system sets on a file's size."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -13,48 +14,85 @@ if keras.backend.backend() != "torch":
     pytest.skip("files are written alike on every backend", allow_module_level=True)
 
 ROOT = pathlib.Path(__file__).parents[2]
-SMALL = (
-    "--train_examples=48", "--test_examples=16", "--batch_size=16", "--timesteps=2", "--epochs=1",
-    "--attack_examples=8", "--watch_examples=16", "--hessian_examples=0", "--verbose=0",
+SMALL = [
+    "--train_examples=48",
+    "--test_examples=16",
+    "--batch_size=16",
+    "--timesteps=2",
+    "--epochs=1",
+    "--attack_examples=8",
+    "--watch_examples=16",
+    "--hessian_examples=0",
+    "--verbose=0",
     "--optimizer=sgd",
-)  # fmt: skip
+]
+# Name of the case: the limit on the bytes of a file, the folder and further flags.
+CASES = {
+    "events": (600, "events", []),
+    "state": (30_000, "state", []),
+    "state resumed": (10**9, "state", ["--resume"]),
+    "weights": (30_000, "weights", ["--keep_epochs"]),
+}
+# Imports Keras once and forks for each case; prints its status, errors and files as JSON.
 LIMITED = """
-import resource, runpy, sys
-limit = int(sys.argv[1])
-resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-sys.argv = ["apps/hetero_train.py", *sys.argv[2:]]
-sys.path.insert(0, ".")
-runpy.run_path(sys.argv[0], run_name="__main__")
+import json, os, pathlib, resource, runpy, sys
+import keras
+outcomes = []
+for limit, folder, arguments in json.loads(sys.argv[1]):
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        os.dup2(writer, 2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.close(reader)
+        sys.argv = ["apps/hetero_train.py", f"--out_dir={folder}", *arguments]
+        sys.path.insert(0, ".")
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        os._exit(99)
+    os.close(writer)
+    with open(reader) as errors:
+        text = errors.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    files = [path.name for path in (pathlib.Path(folder) / "sgd").rglob("*")]
+    outcomes.append([status, text, files])
+print(json.dumps(outcomes))
 """
 
 
-@pytest.mark.parametrize(
-    "what, limit, arguments",
-    [("events", 600, ()), ("state", 30_000, ()), ("weights", 30_000, ["--keep_epochs"])],
-    ids=["events", "state", "weights"],
-)
-def test_one_line_and_nothing_half_written(tmp_path, what, limit, arguments):
-    out = tmp_path / "out"
-    done = launch(out, limit, *arguments)
-    assert done.returncode == 2, done.stderr
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("hetero_train: ")
-    assert "File too large" in line and "bytes free" in line and f"{out}/sgd" in line
-    assert what in line and "Traceback" not in done.stderr
-    left = [path.name for path in (out / "sgd").rglob("*") if "tfevents" not in path.name]
-    assert left == (["epochs"] if what == "weights" else [])
-    if what == "state":
-        assert launch(out, 10**9, "--resume").returncode == 0
-        assert (out / "sgd/result.json").exists() and (out / "sgd/model.keras").exists()
-
-
-def launch(out, limit, *arguments):
-    """The app under a limit on the bytes of a file."""
-    return subprocess.run(
-        [sys.executable, "-c", LIMITED, str(limit), f"--out_dir={out}", *SMALL, *arguments],
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """Of each case the status, the errors, the names of files left, and the folder."""
+    root = tmp_path_factory.mktemp("disk")
+    given = [(limit, str(root / name), SMALL + flags) for limit, name, flags in CASES.values()]
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, json.dumps(given)],
         cwd=ROOT,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
         timeout=240,
     )
+    assert done.returncode == 0, done.stderr
+    folders = [folder for _, folder, _ in given]
+    return {
+        name: (*outcome, folder)
+        for name, outcome, folder in zip(CASES, json.loads(done.stdout), folders)
+    }
+
+
+@pytest.mark.parametrize("what", ["events", "state", "weights"])
+def test_one_line_and_nothing_half_written(outcomes, what):
+    status, errors, files, out = outcomes[what]
+    assert status == 2, errors
+    (line,) = errors.splitlines()
+    assert line.startswith("hetero_train: ")
+    assert "File too large" in line and "bytes free" in line and f"{out}/sgd" in line
+    assert what in line and "Traceback" not in errors
+    left = [name for name in files if "tfevents" not in name]
+    assert left == (["epochs"] if what == "weights" else [])
+
+
+def test_with_room_again_the_run_goes_on(outcomes):
+    status, _, files, _ = outcomes["state resumed"]
+    assert status == 0 and {"result.json", "model.keras"} <= set(files)
