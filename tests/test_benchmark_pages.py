@@ -39,13 +39,34 @@ def test_rows_have_the_form_of_the_benchmarks(pages):
 
 def test_a_table_holds_every_figure_of_its_rows(pages):
     rows = [
-        {"case": "A", "backend": "torch", "metric": "s", "ours": 1.5, "peer": 3.0,
-         "peer_name": "P", "ratio": 0.5},
-        {"case": "A", "backend": "torch", "metric": "s", "ours": 1.5, "peer": 2.0,
-         "peer_name": "Q", "ratio": None},
-        {"case": "A", "backend": "jax", "metric": "s", "ours": 4.0, "peer": None,
-         "peer_name": None, "ratio": None},
-    ]  # fmt: skip
+        {
+            "case": "A",
+            "backend": "torch",
+            "metric": "s",
+            "ours": 1.5,
+            "peer": 3.0,
+            "peer_name": "P",
+            "ratio": 0.5,
+        },
+        {
+            "case": "A",
+            "backend": "torch",
+            "metric": "s",
+            "ours": 1.5,
+            "peer": 2.0,
+            "peer_name": "Q",
+            "ratio": None,
+        },
+        {
+            "case": "A",
+            "backend": "jax",
+            "metric": "s",
+            "ours": 4.0,
+            "peer": None,
+            "peer_name": None,
+            "ratio": None,
+        },
+    ]
     assert pages.table(rows).splitlines() == [
         "| case | backend | keras_dep | P | ratio to P | Q |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
@@ -55,8 +76,15 @@ def test_a_table_holds_every_figure_of_its_rows(pages):
 
 
 def test_a_row_that_would_overwrite_another_is_refused(pages):
-    row = {"case": "A", "backend": "torch", "metric": "s", "ours": 1.5, "peer": 3.0,
-           "peer_name": "P", "ratio": 0.5}  # fmt: skip
+    row = {
+        "case": "A",
+        "backend": "torch",
+        "metric": "s",
+        "ours": 1.5,
+        "peer": 3.0,
+        "peer_name": "P",
+        "ratio": 0.5,
+    }
     with pytest.raises(ValueError, match="twice"):
         pages.table([row, {**row, "peer": 4.0}])
     with pytest.raises(ValueError, match="ours"):

@@ -26,8 +26,11 @@ print(drawn, "tensorflow" in sys.modules)
 def test_seeds_and_files_do_not_import_it_and_draws_stay_the_same(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", SEEDED_AND_SAVED, str(tmp_path / "net.keras")],
-        cwd=ROOT, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     # Pytest's own process draws with whatever Keras imports.
     keras.utils.set_random_seed(3)
     drawn = [random.random(), np.random.random(), float(keras.random.uniform(()))]

@@ -133,8 +133,11 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
         ("integers", "must take pixels in [0, 1]; it takes uint8; save it with a float input"),
         ("batch", "takes batches of 4 images alone; save it with a free batch size"),
         ("wide", "takes images (9, 8, 1); digits has (8, 8, 1); set --dataset to the set it was"),
-        ("channels_first", "takes images (1, 8, 8) with channels first; digits has (8, 8, 1); put "
-         "keras.layers.Permute((3, 1, 2)) in front of it"),
+        (
+            "channels_first",
+            "takes images (1, 8, 8) with channels first; digits has (8, 8, 1); put "
+            "keras.layers.Permute((3, 1, 2)) in front of it",
+        ),
         ("dictionary", "must answer with one array of logits; it answers with a dict (a, b)"),
         ("list", "must answer with one array of logits; it answers with a list (2)"),
         ("maps", "it answers (16, 8, 8, 1)"),
@@ -143,7 +146,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
         ("softmax", "answers with probabilities, whose gradients vanish where it is sure; save it"),
         ("unregistered", "Unregistered"),
     ],
-)  # fmt: skip
+)
 def test_a_foreign_model_that_does_not_fit_is_one_line(launch, capsys, tmp_path, kind, words):
     foreign(kind).save(tmp_path / "net.keras")
     assert launch(f"--model={tmp_path / 'net.keras'}", "--dataset=digits") == 2
@@ -229,10 +232,17 @@ def test_help_lists_every_flag(launch, capsys):
 
 def test_another_ball_and_another_derivative(launch, tmp_path, model):
     arguments = (
-        f"--model={model}", "--suite=paper", "--norm=l2", "--sweep=both", "--epsilons=0,0.5",
+        f"--model={model}",
+        "--suite=paper",
+        "--norm=l2",
+        "--sweep=both",
+        "--epsilons=0,0.5",
         "--steps=1,3",
-        f"--substitutes={model}", "--batch_size=32", "--verbose=0", "--pictures=1",
-    )  # fmt: skip
+        f"--substitutes={model}",
+        "--batch_size=32",
+        "--verbose=0",
+        "--pictures=1",
+    )
     assert launch(*arguments, "--estimator=bptr") == 0
     record = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     protocol = record["protocol"]
@@ -255,9 +265,14 @@ def test_another_ball_and_another_derivative(launch, tmp_path, model):
 
 def test_substitutes_are_trained_once_as_the_run_was(launch, capsys, tmp_path, model):
     arguments = (
-        f"--model={model}", "--suite=paper", "--epsilon=0.06", "--batch_size=32", "--verbose=0",
-        "--pictures=0", "--train_substitutes=twin",
-    )  # fmt: skip
+        f"--model={model}",
+        "--suite=paper",
+        "--epsilon=0.06",
+        "--batch_size=32",
+        "--verbose=0",
+        "--pictures=0",
+        "--train_substitutes=twin",
+    )
     assert launch(*arguments, "--sweep=epsilon", "--epsilons=16") == 0
     folder = tmp_path / "out" / "substitutes" / "twin"
     run = json.loads((folder / "result.json").read_text())
@@ -295,9 +310,15 @@ def scalars_at(folder, tag):
 
 def test_results_and_the_same_command_again(launch, capsys, tmp_path, model):
     arguments = (
-        f"--model={model}", "--suite=paper", "--sweep=epsilon", "--epsilons=0,32",
-        f"--substitutes={model}", "--batch_size=32", "--verbose=0", "--pictures=2",
-    )  # fmt: skip
+        f"--model={model}",
+        "--suite=paper",
+        "--sweep=epsilon",
+        "--epsilons=0,32",
+        f"--substitutes={model}",
+        "--batch_size=32",
+        "--verbose=0",
+        "--pictures=2",
+    )
     assert launch(*arguments) == 0
     shown, out = capsys.readouterr().out, tmp_path / "out"
     record = json.loads((out / "evaluation.json").read_text())

@@ -20,11 +20,18 @@ from tests.support.event_files import read_scalars
 
 ROOT = pathlib.Path(__file__).parents[2]
 SMALL = (
-    "--train_examples=48", "--test_examples=16", "--batch_size=16", "--timesteps=2", "--epochs=2",
-    "--attack_examples=8", "--watch_examples=16", "--hessian_examples=4", "--verbose=0",
+    "--train_examples=48",
+    "--test_examples=16",
+    "--batch_size=16",
+    "--timesteps=2",
+    "--epochs=2",
+    "--attack_examples=8",
+    "--watch_examples=16",
+    "--hessian_examples=4",
+    "--verbose=0",
     # What TensorFlow compiles without XLA is ready sooner; JAX knows no other compiler.
     f"--jit={'off' if keras.backend.backend() == 'tensorflow' else 'auto'}",
-)  # fmt: skip
+)
 RUNS = ("sgd", "dep")
 LIMIT = 240
 
@@ -90,8 +97,11 @@ def test_a_missing_or_half_prepared_set_is_said_before_keras_is_imported(tmp_pat
     code = "import sys; sys.modules['keras'] = None; from apps import hetero_train as app; "
     done = subprocess.run(
         [sys.executable, "-c", f"{code} app.launch(sys.argv)", choice, f"--data_dir={tmp_path}"],
-        cwd=ROOT, capture_output=True, text=True, timeout=LIMIT,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
     found = f"{left} incomplete or damaged" if left else "no such folder"
     wanted = f"hetero_train: cifar100 expected in {tmp_path}/cifar100/<version>, found {found}"
     assert done.returncode == 2
@@ -122,8 +132,11 @@ command.finish(hetero_train.launch, ["hetero_train.py", "--out_dir=" + sys.argv[
 def test_an_interrupt_of_an_import_is_one_line(tmp_path, module, name):
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED, module, name, str(tmp_path / "out")],
-        cwd=ROOT, capture_output=True, text=True, timeout=LIMIT,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
     said = "hetero_train: stopped; nothing was begun.\n"
     assert (done.returncode, done.stdout, done.stderr) == (130, "", said)
 

@@ -340,13 +340,6 @@ def weighted_extra(epoch, number):
     return x, y, np.linspace(0.5, 2, len(y)).astype("float32")
 
 
-class Weighted(Listed):
-    """Batches of two or three parts."""
-
-    def __getitem__(self, index):
-        return self.batches[index]
-
-
 @pytest.mark.parametrize("name", ["first", "middle", "last"])
 def test_weights_of_classes_reach_extra_batches(name):
     schedule = SCHEDULES[name]
@@ -355,10 +348,13 @@ def test_weights_of_classes_reach_extra_batches(name):
     # Two fits: the second begins where the first has left.
     for _ in range(2):
         model.fit(
-            Weighted(split(*ordinary())), shuffle=False, verbose=0, callbacks=[poison],
+            Listed(split(*ordinary())),
+            shuffle=False,
+            verbose=0,
+            callbacks=[poison],
             class_weight=WEIGHTS,
-        )  # fmt: skip
-        batches = Weighted([batch for batch, _ in spliced(schedule, 0)])
+        )
+        batches = Listed([batch for batch, _ in spliced(schedule, 0)])
         reference.fit(batches, shuffle=False, verbose=0, class_weight=WEIGHTS)
     for one, other in zip(model.variables, reference.variables, strict=True):
         found, expected = ops.convert_to_numpy(one), ops.convert_to_numpy(other)
@@ -371,9 +367,9 @@ def test_a_source_may_weight_its_samples():
     schedule, model, reference = SCHEDULES["middle"], build(), build()
     batches = [(*batch, np.full(len(batch[1]), 0.5, "float32")) for batch in split(*ordinary())]
     poison = PoisonInjection(schedule, weighted_extra)
-    model.fit(Weighted(batches), shuffle=False, verbose=0, callbacks=[poison])
+    model.fit(Listed(batches), shuffle=False, verbose=0, callbacks=[poison])
     batches.insert(schedule.gaps(0, STEPS)[0], weighted_extra(0, 0))
-    reference.fit(Weighted(batches), shuffle=False, verbose=0)
+    reference.fit(Listed(batches), shuffle=False, verbose=0)
     for one, other in zip(model.trainable_variables, reference.trainable_variables, strict=True):
         assert ops.convert_to_numpy(one).tobytes() == ops.convert_to_numpy(other).tobytes()
 

@@ -8,8 +8,15 @@ import pytest
 from keras_dep.evaluation import saved
 
 SHARE = {"accuracy": 0.5, "interval": [0.1, 0.9], "correct": 1, "images": 2}
-ROW = {"attack": "pgd", "counts": True, "attacked": 1, "broken": 1, "largest_change": 0.1,
-       "non_finite_answers": 0, "seconds": 1.0}  # fmt: skip
+ROW = {
+    "attack": "pgd",
+    "counts": True,
+    "attacked": 1,
+    "broken": 1,
+    "largest_change": 0.1,
+    "non_finite_answers": 0,
+    "seconds": 1.0,
+}
 FINISHED = {
     "protocol": {"attacks": {"pgd": {}}, "seed": 0},
     "finished": True,
@@ -28,10 +35,16 @@ STOPPED = {
 ROWS = {
     "protocol": {"seed": 0},
     "rows": [
-        {"number": 7, "sign": "a", "criterion": "b", "measured": {"c": 1}, "facts": None,
-         "evidence": [{"what": "d", "count": 1, "of": 2, "interval": [0, 1], "p_value": 0.5}]}
+        {
+            "number": 7,
+            "sign": "a",
+            "criterion": "b",
+            "measured": {"c": 1},
+            "facts": None,
+            "evidence": [{"what": "d", "count": 1, "of": 2, "interval": [0, 1], "p_value": 0.5}],
+        }
     ],
-}  # fmt: skip
+}
 
 
 def refusal(path, record, read=saved.evaluation):
@@ -48,12 +61,15 @@ def test_what_was_written_comes_back(tmp_path):
     path = tmp_path / "evaluation.json"
     assert saved.evaluation(None, {}) is None and saved.checklist(str(path), {}) is None
     for record, read in (
-        (FINISHED, saved.evaluation), (STOPPED, saved.evaluation), (ROWS, saved.checklist)
-    ):  # fmt: skip
+        (FINISHED, saved.evaluation),
+        (STOPPED, saved.evaluation),
+        (ROWS, saved.checklist),
+    ):
         path.write_text(json.dumps(record))
         assert read(str(path), {"seed": 0}) == record
-        assert "with seed=1" in refusal(path, {**record, "protocol": {
-            **record["protocol"], "seed": 1}}, read)  # fmt: skip
+        assert "with seed=1" in refusal(
+            path, {**record, "protocol": {**record["protocol"], "seed": 1}}, read
+        )
 
 
 @pytest.mark.parametrize("record", [FINISHED, STOPPED])

@@ -58,11 +58,14 @@ def test_a_row_fails_only_beyond_chance():
     assert not verdict(facts=[True, False]) and verdict(facts=[True])
 
 
-@pytest.mark.parametrize("clean, along, randomly, passed", [
-    (1, 3, 2, True),
-    (1, 2, 3, False),
-    (3, 2, 1, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "clean, along, randomly, passed",
+    [
+        (1, 3, 2, True),
+        (1, 2, 3, False),
+        (3, 2, 1, False),
+    ],
+)
 def test_the_loss_must_rise_above_the_image_and_a_random_direction(
     clean, along, randomly, passed, monkeypatch
 ):

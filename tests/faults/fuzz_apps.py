@@ -38,21 +38,48 @@ COMPUTING = {
     "hetero_train": "keras.Model.fit",
 }
 TRAINING = (
-    "--optimizer=dep", "--dataset=digits", "--epochs=1", "--train_examples=16",
-    "--test_examples=16", "--batch_size=8", "--timesteps=2", "--attack_examples=4",
-    "--watch_examples=4", "--poison_count=1", "--eval_steps=2", "--hessian_examples=4",
-    "--keep_epochs", "--verbose=0",
-)  # fmt: skip
+    "--optimizer=dep",
+    "--dataset=digits",
+    "--epochs=1",
+    "--train_examples=16",
+    "--test_examples=16",
+    "--batch_size=8",
+    "--timesteps=2",
+    "--attack_examples=4",
+    "--watch_examples=4",
+    "--poison_count=1",
+    "--eval_steps=2",
+    "--hessian_examples=4",
+    "--keep_epochs",
+    "--verbose=0",
+)
 OTHER = ("--model=vgg11", "--seed=1")
 BRIEF = ("--poison_count=0", "--attack=none", "--hessian_examples=0")
 BASE = {
-    "attack": ("--model={run}/dep", "--out_dir={out}", "--suite=paper", "--examples=8",
-               "--verbose=0", "--pictures=0", "--batch_size=8"),
-    "hessian": ("--run_dir={run}", "--runs=dep", "--out_dir={out}", "--batches=1",
-                "--batch_size=4", "--kinds=clean", "--surrogates=training", "--count=1",
-                "--max_steps=2", "--density_vectors=0", "--trace_products=0"),
+    "attack": (
+        "--model={run}/dep",
+        "--out_dir={out}",
+        "--suite=paper",
+        "--examples=8",
+        "--verbose=0",
+        "--pictures=0",
+        "--batch_size=8",
+    ),
+    "hessian": (
+        "--run_dir={run}",
+        "--runs=dep",
+        "--out_dir={out}",
+        "--batches=1",
+        "--batch_size=4",
+        "--kinds=clean",
+        "--surrogates=training",
+        "--count=1",
+        "--max_steps=2",
+        "--density_vectors=0",
+        "--trace_products=0",
+    ),
     "hetero_train": (*TRAINING, "--out_dir={out}"),
-}  # fmt: skip
+}
 CHECKLIST = ("--checklist", "--checklist_rows=7")
 # Of what a flag's parser is called; the first values are out of every range of their kind.
 WRONG = {
@@ -240,9 +267,13 @@ def in_a_process(command, case, folder, backend):
     """The outcome of a command in a process of its own."""
     done = subprocess.run(
         [sys.executable, f"{ROOT}/apps/{command.app}.py", *prepared(command, case, folder)],
-        cwd=folder, env={**os.environ, "KERAS_BACKEND": backend}, capture_output=True, text=True,
-        timeout=600, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     return Outcome(done.returncode, done.stderr)
 
 

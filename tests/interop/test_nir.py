@@ -193,8 +193,11 @@ def neuron_graph(kind, **options):
         ),
         (
             nir.NIRGraph(
-                {"in": nir.Input(np.array([2])), "a": nir.Linear(np.eye(2)),
-                 "out": nir.Output(np.array([2]))},
+                {
+                    "in": nir.Input(np.array([2])),
+                    "a": nir.Linear(np.eye(2)),
+                    "out": nir.Output(np.array([2])),
+                },
                 [("in", "out"), ("a", "out")],
                 type_check=False,
             ),
@@ -214,14 +217,18 @@ def neuron_graph(kind, **options):
         ),
         (
             nir.NIRGraph(
-                {"in": nir.Input(np.array([2])), "a": nir.Linear(np.eye(2)),
-                 "b": nir.Linear(np.eye(2)), "out": nir.Output(np.array([2]))},
+                {
+                    "in": nir.Input(np.array([2])),
+                    "a": nir.Linear(np.eye(2)),
+                    "b": nir.Linear(np.eye(2)),
+                    "out": nir.Output(np.array([2])),
+                },
                 [("in", "a"), ("a", "b"), ("b", "a"), ("b", "out")],
             ),
             "node '[ab]' must not feed itself; received Linear",
         ),
     ],
-)  # fmt: skip
+)
 def test_what_has_no_counterpart_here(graph, message):
     with pytest.raises(ValueError, match=message) as caught:
         keras_dep.from_nir(graph, T)
@@ -305,9 +312,12 @@ def test_constants_of_torch(dtype):
     weight, bias, thresholds = learnt(2, 3), learnt(2), learnt(2)
     scale = torch.nn.Parameter(number(2.0))
     neurons = nir.LIF(
-        tau=number(2e-4), r=number(2.0), v_leak=number(0.0), v_threshold=thresholds,
+        tau=number(2e-4),
+        r=number(2.0),
+        v_leak=number(0.0),
+        v_threshold=thresholds,
         v_reset=number(0.0),
-    )  # fmt: skip
+    )
     graph = nir.NIRGraph.from_list(nir.Affine(weight, bias), nir.Scale(scale), neurons)
     model = keras_dep.from_nir(graph, T)
     kernel, offset, leak, log_threshold = model.get_weights()

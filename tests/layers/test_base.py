@@ -71,9 +71,14 @@ def test_a_neuron_of_ones_own_is_found():
     assert coverage.layers_without_estimator(model) == ["Binary"]
     (described,) = metadata.describe(model)["neurons"]
     assert described == {
-        "neuron": "Binary", "timesteps": T, "threshold": 0.1, "surrogate": "triangle",
-        "width": 1.0, "gain": 2.0, "layers": 1,
-    }  # fmt: skip
+        "neuron": "Binary",
+        "timesteps": T,
+        "threshold": 0.1,
+        "surrogate": "triangle",
+        "width": 1.0,
+        "gain": 2.0,
+        "layers": 1,
+    }
     x, y = data()
     other = network(Binary(T, threshold=0.1, surrogate="arctan"))
     found = ops.convert_to_numpy(FGSM(epsilon=0.1, surrogate="arctan").gradient(model, x, y))

@@ -53,8 +53,11 @@ def test_merged_is_keras_own(options):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [dict(), dict(scale=False), dict(center=False),
-                                     dict(scale=False, center=False)], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [dict(), dict(scale=False), dict(center=False), dict(scale=False, center=False)],
+    ids=str,
+)
 @pytest.mark.parametrize("axis", [-1, 1])
 @pytest.mark.parametrize("policy, places", [("mixed_bfloat16", 8), ("mixed_float16", 11)])
 def test_half_precision_keeps_statistics_in_full(policy, places, axis, options):

@@ -72,8 +72,10 @@ def test_gradients_in_learnt_constants_are_the_programs(variant, shared_by, plai
     wanted = np.random.default_rng(1).random((12, 3, 4)).astype("float32")
     steps = []
     for name in ("arctan", "plain"):
-        layers = [PLIF(4, shared_by=shared_by, learn_threshold=True, surrogate=name, width=0.5,
-                       **variant) for _ in range(2)]  # fmt: skip
+        layers = [
+            PLIF(4, shared_by=shared_by, learn_threshold=True, surrogate=name, width=0.5, **variant)
+            for _ in range(2)
+        ]
         model = keras.Sequential([keras.Input((3, 4)), Folded(4), *layers])
         draw = np.random.default_rng(2)
         model.set_weights([draw.normal(0, 0.3, w.shape) for w in model.get_weights()])

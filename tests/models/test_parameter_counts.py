@@ -35,8 +35,10 @@ def test_the_wide_resnet_of_snn_rat():
     assert trainable(model) == 2_748_890 + 6 * 2
     sums = [layer for layer in model.layers if type(layer).__name__ == "WeightedSum"]
     assert [layer.output.shape[1:] for layer in sums[1::2]] == [
-        (32, 32, 64), (16, 16, 128), (8, 8, 256),
-    ]  # fmt: skip
+        (32, 32, 64),
+        (16, 16, 128),
+        (8, 8, 256),
+    ]
     # The shortcut of the second block of each stage carries potentials, not spikes.
     kinds = [type(layer.input[0]._keras_history.operation).__name__ for layer in sums]
     assert kinds == ["Conv2D", "WeightedSum"] * 3

@@ -44,8 +44,11 @@ def test_the_map_shrinks_three_times_and_the_shortcut_carries_spikes():
     model = families.graph("resnet18", input_shape=(32, 32, 3), num_classes=10)
     adds = [layer for layer in model.layers if isinstance(layer, keras.layers.Add)]
     assert [layer.output.shape[1:] for layer in adds[1::2]] == [
-        (32, 32, 64), (16, 16, 128), (8, 8, 256), (4, 4, 512),
-    ]  # fmt: skip
+        (32, 32, 64),
+        (16, 16, 128),
+        (8, 8, 256),
+        (4, 4, 512),
+    ]
     shortcuts = [type(add.input[1]._keras_history.operation).__name__ for add in adds]
     assert shortcuts == ["LIF", "LIF", *["Conv2D", "LIF"] * 3]
 

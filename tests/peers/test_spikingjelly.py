@@ -48,8 +48,9 @@ def test_the_options_change_the_gradient():
     for reset in ("soft", "hard"):
         found = []
         for detach_reset, detach_membrane in cases:
-            layer = LIF(TIMESTEPS, reset=reset, detach_reset=detach_reset,
-                        detach_membrane=detach_membrane)  # fmt: skip
+            layer = LIF(
+                TIMESTEPS, reset=reset, detach_reset=detach_reset, detach_membrane=detach_membrane
+            )
             found.append(_spikes_and_gradient(_steps(layer))[1])
         for first in range(3):
             for second in range(first):
