@@ -276,7 +276,7 @@ def test_substitutes_are_trained_once_as_the_run_was(launch, capsys, tmp_path, m
     assert launch(*arguments, "--sweep=epsilon", "--epsilons=16") == 0
     folder = tmp_path / "out" / "substitutes" / "twin"
     run = json.loads((folder / "result.json").read_text())
-    assert run["optimizer"] == "dep" and run["steps"] == 1
+    assert run["method"] == "dep" and run["steps"] == 1
     assert run["settings"]["seed"] == 4 and not run["settings"]["spiking"]
     assert run["settings"]["batch_size"] == 16 and run["settings"]["timesteps"] == 2
     rows = json.loads((tmp_path / "out" / "sweep_epsilon.json").read_text())
