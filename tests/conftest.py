@@ -1,5 +1,6 @@
 """Every test starts from the same seed and leaves the global dtype policy as it found it."""
 
+import gc
 import os
 import pathlib
 
@@ -27,6 +28,9 @@ os.environ.setdefault(
 
 import hypothesis
 import pytest
+
+# Models and graphs of earlier tests make each full collection slow; tests that need one ask for it.
+gc.set_threshold(50_000, 20, 50)
 
 # The same examples on every run: a failure here is a failure anywhere.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
