@@ -12,12 +12,12 @@ from keras_dep.attacks import SAPGD
 from keras_dep.attacks.adaptive import stages
 from keras_dep.attacks.gradient_attack import image_draws
 from tests.attacks.test_gradient_attacks import CLASSES
-from tests.attacks.test_gradient_attacks import everything
 from tests.attacks.test_gradient_attacks import linear
 from tests.attacks.test_gradient_attacks import linear_gradient
 from tests.attacks.test_gradient_attacks import logits
 from tests.attacks.test_gradient_attacks import problem
-from tests.attacks.test_gradient_attacks import spiking
+from tests.support.stateful import everything
+from tests.support.stateful import spiking
 
 EPSILON = 0.15
 

@@ -10,15 +10,12 @@ from keras import layers
 from keras import ops
 
 from keras_dep import FGSM
-from keras_dep import LIF
 from keras_dep import PGD
 from keras_dep import DirectEncoding
-from keras_dep import MeanLogitAccuracy
-from keras_dep import MeanLogitCrossentropy
-from keras_dep import RateEncoding
 from keras_dep import UnfoldTime
 from keras_dep.attacks.gradient_attack import random_offset
-from keras_dep.layers import TimeSharedDropout
+from tests.support.stateful import everything
+from tests.support.stateful import spiking
 
 FEATURES, CLASSES, COUNT, T = 6, 4, 32, 3
 
@@ -51,30 +48,6 @@ def bumpy():
     )
 
 
-def spiking():
-    """Every kind of state that an attack could disturb."""
-    model = keras.Sequential(
-        [
-            keras.Input((4, 4, 2)),
-            layers.Conv2D(3, 3),
-            layers.BatchNormalization(),
-            layers.Dropout(0.5, seed=1),
-            RateEncoding(T, seed=2),
-            LIF(T),
-            TimeSharedDropout(0.5, T, seed=3),
-            layers.Flatten(),
-            layers.Dense(CLASSES),
-            UnfoldTime(T),
-        ]
-    )
-    model.compile(
-        keras.optimizers.SGD(0.1, momentum=0.9),
-        MeanLogitCrossentropy(),
-        metrics=[MeanLogitAccuracy()],
-    )
-    return model
-
-
 def logits(kernel, bias, x):
     return x.astype("float64") @ kernel + bias
 
@@ -99,11 +72,6 @@ def margins(model, x, y):
     right = scores[np.arange(len(y)), y]
     others = np.where(np.eye(CLASSES)[y] > 0, -np.inf, scores)
     return others.max(axis=1) - right
-
-
-def everything(model):
-    owned = [*model.variables, *model.metrics_variables, *model.optimizer.variables]
-    return {v.path: ops.convert_to_numpy(v.value).tobytes() for v in owned}
 
 
 @pytest.mark.parametrize("epsilon", [2 / 255, 8 / 255, 0.3])

@@ -18,8 +18,6 @@ from keras_dep.attacks.gradient_attack import image_draws
 from keras_dep.attacks.gradient_estimators import ESTIMATORS
 from keras_dep.layers import Folded
 from keras_dep.layers import SpikingLayer
-from tests.attacks.test_gradient_attacks import everything
-from tests.attacks.test_gradient_attacks import spiking
 from tests.support.spiking_reference import CLASSES
 from tests.support.spiking_reference import FEATURES
 from tests.support.spiking_reference import Reference
@@ -27,6 +25,8 @@ from tests.support.spiking_reference import T
 from tests.support.spiking_reference import network
 from tests.support.spiking_reference import problem
 from tests.support.spiking_reference import through_time
+from tests.support.stateful import everything
+from tests.support.stateful import spiking
 
 
 class Adaptive:

@@ -7,9 +7,9 @@ from keras import ops
 
 from keras_dep import attacks
 from keras_dep.models import inference
-from tests.attacks.test_guarantees import BUILDERS
-from tests.attacks.test_guarantees import MODEL
-from tests.attacks.test_guarantees import images
+from tests.support.attack_table import BUILDERS
+from tests.support.attack_table import MODEL
+from tests.support.attack_table import images
 
 CLASSES = 4
 MORE = {

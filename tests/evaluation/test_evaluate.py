@@ -20,7 +20,7 @@ from keras_dep.evaluation import gradient_health
 from keras_dep.evaluation import suites
 from keras_dep.models import inference
 from keras_dep.models import with_frames
-from tests.attacks.test_gradient_attacks import everything
+from tests.support.stateful import everything
 
 EPSILON = 0.06
 SUITE = {

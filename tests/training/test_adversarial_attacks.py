@@ -14,9 +14,9 @@ from keras_dep import RateEncoding
 from keras_dep import UnfoldTime
 from keras_dep.training import PerturbedTraining
 from keras_dep.training.adversarial import MarkedBatches
-from tests.attacks.test_guarantees import BUILDERS
-from tests.attacks.test_guarantees import images as attacked_images
-from tests.attacks.test_guarantees import smooth
+from tests.support.attack_table import BUILDERS
+from tests.support.attack_table import images as attacked_images
+from tests.support.attack_table import smooth
 from tests.training.test_adversarial import CLASSES
 from tests.training.test_adversarial import SHAPE
 from tests.training.test_adversarial import batches

@@ -9,10 +9,10 @@ import pytest
 
 from keras_dep import attacks
 from keras_dep.attacks import record
-from tests.attacks.test_guarantees import BUILDERS
-from tests.attacks.test_guarantees import MODEL
-from tests.attacks.test_guarantees import SUBSTITUTE
-from tests.attacks.test_guarantees import images
+from tests.support.attack_table import BUILDERS
+from tests.support.attack_table import MODEL
+from tests.support.attack_table import SUBSTITUTE
+from tests.support.attack_table import images
 
 OTHERS = {
     "gaussian": lambda e: attacks.GaussianNoise(std=e, seed=[3, 4]),
