@@ -34,7 +34,7 @@ flags.DEFINE_string(
     "methods",
     None,
     "Methods of training, separated by commas, from the same weights on the same batches; --help "
-    "lists them. Default: sgd,dep.",
+    "lists them. Default: those of the preset, else sgd,dep.",
     module_name=RUN,
 )
 flags.DEFINE_enum(
@@ -117,6 +117,7 @@ def _stopped():
 
 def _methods():
     """The methods asked for, by the flag or by its former name."""
+    from apps.presets import METHODS
     from keras_dep import defences
 
     if FLAGS.methods is not None and FLAGS.optimizer is not None:
@@ -124,7 +125,8 @@ def _methods():
             f"methods or optimizer must be given, not both; received {FLAGS.methods!r} and "
             f"{FLAGS.optimizer!r}; leave --optimizer out."
         )
-    former = {None: "sgd,dep", "both": "sgd,dep"}.get(FLAGS.optimizer, FLAGS.optimizer)
+    usual = METHODS.get(FLAGS.preset, "sgd,dep")
+    former = {None: usual, "both": "sgd,dep"}.get(FLAGS.optimizer, FLAGS.optimizer)
     return defences.parse(former if FLAGS.methods is None else FLAGS.methods)
 
 

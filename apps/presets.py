@@ -38,9 +38,17 @@ _COMMON = {
     "poison_position": "random",
 }
 
+# The methods that a preset compares, where it names some.
+METHODS = {
+    "rivals": "sgd,dep,sam,random_rank_one,second_component,dep_every,clip,noise,stog,dlif,hosnn,"
+    "feel,hire,snn_rat,sr,tgo,mpd_sgr,tg_reg"
+}
+
 PRESETS = {
     "paper_cifar10": {**_COMMON, "dataset": "cifar10", "model": "vgg11", "weight_decay": 5e-5},
     "paper_cifar100": {**_COMMON, "dataset": "cifar100", "model": "vgg11", "weight_decay": 5e-4},
     # The network of the paper's Figure 2, which shows one poisoned batch collapsing it.
     "paper_figure2": {**_COMMON, "dataset": "cifar10", "model": "vgg5", "weight_decay": 5e-5},
+    # All methods on the same network, images and attacks, without poison.
+    "rivals": {"model": "vgg5", "poison_count": 0, "eval_epsilon": 8 / 255, "eval_steps": 7},
 }
