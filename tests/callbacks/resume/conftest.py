@@ -1,4 +1,4 @@
-"""States saved once, for every test to copy, damage or refuse."""
+"""States saved once, which the tests copy, damage or refuse."""
 
 import shutil
 

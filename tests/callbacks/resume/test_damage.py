@@ -1,4 +1,4 @@
-"""A state file torn, flipped, truncated, or half written: the older generation comes back."""
+"""A state file torn, flipped, truncated or half written: the older generation is restored."""
 
 import errno
 import os
@@ -7,8 +7,8 @@ import warnings
 
 import pytest
 
-from keras_dep.callbacks import resume
 from keras_dep.callbacks.resume import ResumeState
+from keras_dep.training import state_file
 from tests.support.small_run import bits
 from tests.support.small_run import build
 from tests.support.small_run import read
@@ -18,7 +18,7 @@ from tests.support.small_run import write
 
 
 def damaged_restore(path, saved, damaged):
-    """Restores from a damaged pair and checks that the older generation came back whole."""
+    """Restores from a damaged pair and checks that the older generation is restored exactly."""
     model = build(5)
     with pytest.warns(UserWarning, match=re.escape(damaged)) as caught:
         assert ResumeState(path).restore(model) == 1
@@ -82,11 +82,11 @@ def test_run_goes_on_over_a_damaged_generation(saved_path):
 
 
 class Failing:
-    """Lets the file operations of a save fail, one after the other."""
+    """Makes one file operation of a save fail, the one numbered `fail_at`."""
 
     def __init__(self, monkeypatch, fail_at, error):
         self.fail_at, self.error, self.done = fail_at, error, 0
-        monkeypatch.setattr(resume, "open", self._open, raising=False)
+        monkeypatch.setattr(state_file, "open", self._open, raising=False)
         for name in ("fsync", "replace", "open"):
             monkeypatch.setattr(os, name, self._failing(getattr(os, name)))
 
@@ -113,10 +113,11 @@ class FailingFile:
         self.fileno = file.fileno
 
     def write(self, content):
-        # The disk takes the first half before it is full.
-        self.file.write(content[: len(content) // 2])
-        self.failing.step()
-        self.file.write(content[len(content) // 2 :])
+        # The disk may be full after any part.
+        size = max(1, len(content) // 8)
+        for start in range(0, len(content), size):
+            self.failing.step()
+            self.file.write(content[start : start + size])
 
     def flush(self):
         self.file.flush()

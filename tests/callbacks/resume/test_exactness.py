@@ -1,4 +1,4 @@
-"""A resumed run against an unbroken one, bit for bit."""
+"""A resumed run against an uninterrupted one, bit for bit."""
 
 import os
 import shutil

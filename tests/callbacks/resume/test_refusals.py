@@ -1,4 +1,4 @@
-"""What is no state of this run is refused in one line, and the model left alone."""
+"""States of other runs are refused in one line, and the model is left unchanged."""
 
 import re
 
