@@ -1,7 +1,7 @@
-"""From a command line to the exit status: what the apps share."""
+"""Command lines, environment, signals and exit statuses of the apps."""
 
 import contextlib
-import ctypes
+import importlib.machinery
 import importlib.util
 import os
 import pathlib
@@ -9,69 +9,106 @@ import platform
 import shlex
 import signal
 import sys
+import types
 import warnings
+from collections.abc import Callable
+from collections.abc import Generator
+from collections.abc import Sequence
+from typing import Any
+from typing import NoReturn
 
 from absl import flags
 
-# As of a process that the signal of a broken pipe has ended.
-UNREAD = 141
-# As of a process that an interrupt from the keyboard has ended.
-STOPPED = 130
-# As malloc.h numbers them.
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+# The statuses of a shell for a process ended by SIGPIPE and by SIGINT.
+BROKEN_PIPE = 141
+INTERRUPTED = 130
+# Settings of glibc's allocator: blocks of any size come from the heap, which never shrinks.
+KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62)}
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-def finish(launch, argv):
-    """Launches an app and ends the process at once with its exit status.
+def finish(launch: Callable[[Sequence[str]], None], argv: Sequence[str]) -> None:
+    """Runs an app as the whole process, and ends it with the app's exit status.
 
-    At the interpreter's own end threads of a framework may still be at work, which crash then, and
-    files on a full disk would be written once more, with a traceback.
+    The interpreter's own shutdown is skipped: threads of a framework may still run and crash in it,
+    and files on a full disk would be flushed again, with a traceback.
+
+    Args:
+        launch: function of the command line that ends in `SystemExit`.
+        argv: the command line.
     """
+    keep_memory()
     try:
         launch(argv)
     except SystemExit as error:
         _leave(error.code or 0)
 
 
-def launch(argv, name, about, flag_values, main, stopped):
-    """Parses, chooses the backend, runs `main()`, and ends in `SystemExit`.
+def keep_memory() -> None:
+    """Starts Python again with `KEEP_MEMORY` in the environment, where the C library is glibc.
+
+    By default glibc returns tensors of many megabytes to the system and gets them back page by
+    page, each of them cleared: a third of the processor time of a training step of ResNet-18 on
+    torch. glibc reads these variables at the start of a process only. `MALLOC_MMAP_MAX_` set by the
+    user is left alone.
+    """
+    if platform.libc_ver()[0] == "glibc" and "MALLOC_MMAP_MAX_" not in os.environ:
+        os.environ.update(KEEP_MEMORY)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def launch(
+    argv: Sequence[str],
+    name: str,
+    about: str,
+    flag_values: flags.FlagValues,
+    main: Callable[[], None],
+    stopped: Callable[[], str],
+) -> None:
+    """Parses the flags, chooses the backend, runs `main()`, and ends in `SystemExit`.
 
     Args:
         argv: the command line.
-        name: the app's name, in front of its errors.
-        about: text above the flags that `--help` lists.
+        name: the app's name, the prefix of its errors.
+        about: text that `--help` prints above the flags.
         flag_values: the app's flags, `--backend` among them.
-        main: function without arguments; its `ValueError` and `OSError` become one line.
-        stopped: function that says what an interrupt has left.
+        main: the app; its `ValueError` and `OSError` are printed as one line.
+        stopped: returns the message for an interrupt: which files are there, and how to resume.
     """
 
-    def left():
+    def message():
         return stopped() if flag_values.is_parsed() else "nothing was begun."
 
     plain_warnings(name)
-    with until_unread(), until_stopped(name, left):
+    with until_unread(), until_stopped(name, message):
         _run(argv, name, about, flag_values, main)
 
 
-def plain_warnings(name):
-    """Prints warnings as one line each; a path into the library helps no user of an app."""
-    warnings.formatwarning = lambda message, *_, **__: f"{name}: {message}\n"
+def plain_warnings(name: str) -> None:
+    """Prints each warning as one line, without the path into a library."""
+
+    def one_line(message: Warning | str, *_: Any, **__: Any) -> str:
+        return f"{name}: {message}\n"
+
+    warnings.formatwarning = one_line
 
 
-def set_up(backend):
-    """What has to happen ahead of Keras' import: the framework, if given, and its processor."""
-    keep_memory()
+def set_up(backend: str | None) -> None:
+    """Sets the environment variables that Keras and TensorFlow read when they are imported.
+
+    Args:
+        backend: name of the framework; `None` leaves the choice to Keras.
+    """
     if backend:
         os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # TensorFlow itself takes its fast kernels on some processors only; a training step of VGG-11
-    # takes three times as long without.
+    # TensorFlow enables its fast kernels on some processors only; without them a training step of
+    # VGG-11 takes three times as long.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
-def import_keras():
-    """Imports Keras, and TensorFlow in silence where it computes, else not at all."""
+def import_keras() -> None:
+    """Imports Keras without TensorFlow's log lines, and without TensorFlow on other backends."""
     with alone("_internal/quiet").without_import_log():
         import keras  # noqa: F401
 
@@ -80,63 +117,54 @@ def import_keras():
     aside.leave_out_tensorflow()
 
 
-def alone(name):
-    """A module of `keras_dep` that needs no framework: importing the package imports Keras."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "keras_dep" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def alone(name: str) -> types.ModuleType:
+    """Loads a module of `keras_dep` without the package, whose import takes seconds.
+
+    Args:
+        name: path below `keras_dep`, without `.py`, of a module that needs no framework.
+    """
+    loader = importlib.machinery.SourceFileLoader(name, str(ROOT / "keras_dep" / f"{name}.py"))
+    module = importlib.util.module_from_spec(importlib.machinery.ModuleSpec(name, loader))
+    loader.exec_module(module)
     return module
 
 
-def keep_memory():
-    """Keeps what is freed with the process, where the C library is glibc.
-
-    It would hand tensors of many megabytes back to the system at once and get them anew page by
-    page, each of them cleared: a third of the processor time of a training step of ResNet-18 on
-    torch. A user's own `MALLOC_MMAP_MAX_` is left alone.
-    """
-    if platform.libc_ver()[0] == "glibc" and "MALLOC_MMAP_MAX_" not in os.environ:
-        library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_MAX, 0)
-        library.mallopt(M_TRIM_THRESHOLD, -1)
-
-
 @contextlib.contextmanager
-def until_unread():
-    """Ends the process without a word when the reader of its output goes away, as `head` does."""
+def until_unread() -> Generator[None, None, None]:
+    """Ends the process silently when the reader of its output closes the pipe, as `head` does."""
     try:
         try:
             yield
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        # What is still to be written at the end of the process goes nowhere.
+        # Discards the output that is still buffered.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(UNREAD)
+        sys.exit(BROKEN_PIPE)
 
 
 @contextlib.contextmanager
-def until_stopped(name, stopped):
-    """Makes SIGINT and SIGTERM in the block end the process at once: one line, and status 130.
+def until_stopped(name: str, stopped: Callable[[], str]) -> Generator[None, None, None]:
+    """Ends the process on SIGINT or SIGTERM in the block, with one line and status 130.
 
-    An exception in their place would come up anywhere, also inside an import, a destructor or a
-    call from C, which swallow it, put their own in its place, or crash. Files are whole or absent
-    at every instant, so nothing needs to be cleaned up.
+    A handler that raises is not enough: an import, a destructor or a call from C may swallow the
+    exception, replace it or crash. Ending at once needs no clean-up, because files are written
+    atomically.
 
     Args:
         name: the app's name.
-        stopped: function that says what is left and how to go on.
+        stopped: returns the message: which files are there, and how to resume.
     """
     try:
-        told = os.dup(sys.stderr.fileno())  # also while the error output is held back
+        errors = os.dup(sys.stderr.fileno())  # works while the error output is redirected
     except (OSError, ValueError):
-        told = None
+        errors = None
 
-    def stop(number, frame):
-        if told is not None:
+    def stop(number: int, frame: types.FrameType | None) -> None:
+        if errors is not None:
             with contextlib.suppress(OSError):
-                os.write(told, f"{name}: stopped; {stopped()}\n".encode())
-        _leave(STOPPED)
+                os.write(errors, f"{name}: stopped; {stopped()}\n".encode())
+        _leave(INTERRUPTED)
 
     names = [getattr(signal, each) for each in ("SIGINT", "SIGTERM") if hasattr(signal, each)]
     before = {number: signal.signal(number, stop) for number in names}
@@ -145,14 +173,19 @@ def until_stopped(name, stopped):
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if told is not None:
-            os.close(told)
+        if errors is not None:
+            os.close(errors)
 
 
-def folder(name, value):
-    """A folder that a flag names, with `~` for the user's own; `ValueError` where it is empty.
+def folder(name: str, value: str | None) -> str | None:
+    """The folder that a flag names, with `~` expanded.
 
-    A flag that was not given, `None`, stays so.
+    Args:
+        name: the flag, for the message.
+        value: its value; `None`, for a flag that was not given, is returned as it is.
+
+    Raises:
+        ValueError: the value is blank.
     """
     if value is None:
         return None
@@ -164,8 +197,12 @@ def folder(name, value):
 
 
 @contextlib.contextmanager
-def claimed(path):
-    """Keeps other processes from the folder of results; `ValueError` where it cannot be written."""
+def claimed(path: str) -> Generator[None, None, None]:
+    """Keeps other processes from a folder of results during the block.
+
+    Raises:
+        ValueError: the folder cannot be written, or another process uses it.
+    """
     from keras_dep._internal import atomic_io
 
     with contextlib.ExitStack() as stack:
@@ -178,18 +215,23 @@ def claimed(path):
         yield
 
 
-def board(folder):
-    """The command that shows a folder in TensorBoard, as a shell takes it."""
+def board(folder: str) -> str:
+    """The shell command that shows a folder in TensorBoard."""
     return f"tensorboard --logdir {shlex.quote(folder)}"
 
 
-def entries(flag_values, name, kind=str):
-    """The entries of a flag with commas, each of one kind, `str`, `int` or `float`.
+def entries(flag_values: flags.FlagValues, name: str, kind: type = str) -> list:
+    """The entries of a comma-separated flag.
+
+    Args:
+        flag_values: the app's flags.
+        name: the flag.
+        kind: `str`, `int` or `float`, the type of the entries.
 
     Raises:
-        ValueError: an entry of another kind, a blank one, or one that occurs twice.
+        ValueError: an entry of another type, a blank one, or one that occurs twice.
     """
-    given = flag_values[name].value
+    given: list[str] = flag_values[name].value or []
     received = f"received {','.join(given)!r}"
     if not all(given):
         raise ValueError(f"{name} must have an entry on each side of a comma; {received}.")
@@ -203,13 +245,25 @@ def entries(flag_values, name, kind=str):
     return found
 
 
-def fail(name, message, status=2):
-    """One line to the error output, and the end."""
+def fail(name: str, message: object, status: int = 2) -> NoReturn:
+    """Prints one line to the error output and exits.
+
+    Args:
+        name: the app's name.
+        message: an error, or its text; line breaks become spaces.
+        status: the exit status.
+    """
     print(f"{name}: {' '.join(str(message).split())}", file=sys.stderr)
     sys.exit(status)
 
 
-def _run(argv, name, about, flag_values, main):
+def _run(
+    argv: Sequence[str],
+    name: str,
+    about: str,
+    flag_values: flags.FlagValues,
+    main: Callable[[], None],
+) -> NoReturn:
     if {"--help", "-help", "-h"} & set(argv[1:]):
         print(about)
         for flag in (flag_values[key] for key in flag_values):
@@ -233,13 +287,13 @@ def _run(argv, name, about, flag_values, main):
     sys.exit(0)
 
 
-def _leave(status):
-    """Ends the process without the interpreter's own end."""
+def _leave(status: int | str) -> NoReturn:
+    """Flushes the output and ends the process without the interpreter's shutdown."""
     if isinstance(status, str):
         print(status, file=sys.stderr)
         status = 1
     for stream in (sys.stdout, sys.stderr):
-        # A stream may be in the middle of a call, or its reader gone.
+        # A signal may have interrupted a call of the stream, or its reader may be gone.
         with contextlib.suppress(Exception):
             stream.flush()
     os._exit(status)

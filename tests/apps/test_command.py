@@ -1,4 +1,4 @@
-"""What the apps share, played in processes of their own."""
+"""Command lines, signals and exit statuses of the apps, in processes of their own."""
 
 import importlib
 import os
@@ -17,16 +17,18 @@ from apps import command
 if keras.backend.backend() != "torch":
     pytest.skip("command lines are read alike on every backend", allow_module_level=True)
 
-# New pages of the second of two blocks of a quarter of a gigabyte.
+# Prints the pages that the second of two blocks of a quarter of a gigabyte takes from the system.
 FREEING = """
-import resource
+import resource, sys
 from apps import command
-command.keep_memory()
-for _ in range(2):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    block = b"1" * 2**28
-    del block
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+def launch(argv):
+    for _ in range(2):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        block = b"1" * 2**28
+        del block
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before, *argv[1:])
+    sys.exit()
+command.finish(launch, sys.argv)
 """
 ROOT = pathlib.Path(__file__).parents[2]
 # Without Keras, whose import takes seconds and prints nothing.
@@ -68,15 +70,9 @@ def test_a_reader_that_goes_away_ends_the_app_without_a_word(arguments):
 def test_memory_that_was_freed_comes_back_without_new_pages():
     counted = []
     for own in ({}, {"MALLOC_MMAP_MAX_": "65536"}):
-        found = subprocess.run(
-            [sys.executable, "-c", FREEING],
-            cwd=ROOT,
-            env={**os.environ, **own},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        counted.append(int(found.stdout))
+        pages, *arguments = python("-c", FREEING, "a b", "", environment=own).stdout.split(" ")
+        assert arguments == ["a", "b", "\n"]
+        counted.append(int(pages))
     # 65,536 pages of the usual size, or 128 huge ones.
     assert counted[1] >= 128 and counted[0] < 0.1 * counted[1]
 
@@ -108,7 +104,7 @@ def test_what_the_user_has_set_stays(monkeypatch):
     assert os.environ["KERAS_BACKEND"] == "jax"
 
 
-# What a block may make of an exception that a signal handler raises.
+# Blocks that would swallow, replace or miss an exception of a signal handler.
 BLOCKS = {
     "waiting": "signal.pause()",
     "swallowing": """
@@ -137,14 +133,14 @@ def launch(argv):
         threading.Timer(0.2, os.kill, (os.getpid(), int(argv[1]))).start()
         sys.stdout.write("written")
         exec(argv[2])
-atexit.register(print, "the interpreter's own end")
+atexit.register(print, "the interpreter's shutdown")
 command.finish(launch, sys.argv)
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
-def test_an_interrupt_ends_the_process_whatever_the_block_makes_of_it(number, block):
+def test_an_interrupt_ends_the_process_in_every_block(number, block):
     ended = python("-c", INTERRUPTED, str(int(number)), block)
     assert (ended.returncode, ended.stdout, ended.stderr) == (
         130,
@@ -153,7 +149,7 @@ def test_an_interrupt_ends_the_process_whatever_the_block_makes_of_it(number, bl
     )
 
 
-def test_signals_are_as_before_behind_the_block():
+def test_signal_handlers_are_restored_after_the_block():
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
     with pytest.raises(ValueError, match="mine"), command.until_stopped("app", str):
@@ -165,7 +161,7 @@ def test_signals_are_as_before_behind_the_block():
 ENDING = """
 import atexit, sys
 from apps import command
-atexit.register(print, "the interpreter's own end")
+atexit.register(print, "the interpreter's shutdown")
 def launch(argv):
     sys.stdout.write("written")
     sys.exit({status!r})
@@ -222,12 +218,12 @@ def test_a_folder_is_named_and_shown_as_a_shell_takes_it():
     assert shlex.split(line) == ["tensorboard", "--logdir", "/my runs/it's; rm *"]
 
 
-def python(*arguments):
+def python(*arguments, environment=None):
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
     )
