@@ -1,5 +1,6 @@
-"""Records of results as JSON files: written strictly, checked when read."""
+"""Records of results as strict JSON files with a checksum, checked when they are read."""
 
+import hashlib
 import json
 import math
 import os
@@ -9,17 +10,25 @@ from keras_dep._internal import atomic_io
 
 # The names that Protocol Buffers' JSON mapping gives them; `float` reads them back.
 NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_CHECKSUM = "sha256"
 _KINDS = {
-    str: "a string", int: "an integer", float: "a number", bool: "true or false",
-    type(None): "null", dict: "an object", list: "a list", object: "anything",
-}  # fmt: skip
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+    dict: "an object",
+    list: "a list",
+    object: "anything",
+}
 
 
 def write(path, record):
-    """Writes a record as strict JSON, whole or not at all.
+    """Writes a record as strict JSON, atomically.
 
     JSON has no NaN and no infinities: they are written as the strings `"NaN"`, `"Infinity"` and
-    `"-Infinity"`, which `read` turns into numbers again.
+    `"-Infinity"`, which `read` turns into numbers again. The file gets one more key, `"sha256"`:
+    the SHA-256 of the record in JSON without line breaks, which `read` verifies and leaves out.
 
     Args:
         path: the file, in a folder that exists.
@@ -38,7 +47,7 @@ def write(path, record):
     {'accuracy': 0.5, 'loss': inf}
     """
     with atomic_io.whole_file(path) as unfinished, open(unfinished, "w", encoding="utf-8") as file:
-        file.write(to_json(record, indent=2) + "\n")
+        file.write(to_json({**record, _CHECKSUM: _digest(record)}, indent=2) + "\n")
 
 
 def to_json(record, indent=None):
@@ -63,22 +72,27 @@ def read(path, schema, mend):
         mend: what to do about a file that cannot be used, in words.
 
     Returns:
-        The record, with the numbers that `write` marked. Files of earlier revisions, which hold NaN
-        and infinities as JSON does not allow, are read too.
+        The record, with the numbers that `write` marked. Files of earlier revisions, which have no
+        checksum and may hold NaN and infinities as JSON does not allow, are read too.
 
     Raises:
-        ValueError: there is no such file, it is not JSON or cut short, or a value is missing or of
-            another type; one line with the file, what is wrong and the mend.
+        ValueError: the file is missing, is not JSON, is truncated, or has the wrong checksum, or a
+            value is missing or of another type; one line with the file, the fault and the mend.
     """
     path = os.fspath(path)
     try:
         with open(path, encoding="utf-8") as file:
-            record = _unmarked(json.load(file))
+            record = json.load(file)
+        digest = record.pop(_CHECKSUM, None) if isinstance(record, dict) else None
+        is_intact = digest is None or digest == _digest(record)
+        record = _unmarked(record)
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror or error}); {mend}.") from error
     except (ValueError, RecursionError) as error:
         what = str(error).splitlines()[0]
         raise ValueError(f"{path} is damaged, not whole JSON ({what}); {mend}.") from error
+    if not is_intact:
+        raise ValueError(f"{path} is damaged, its checksum is wrong; {mend}.")
     check(path, record, schema, mend)
     return record
 
@@ -88,6 +102,11 @@ def check(path, record, schema, mend):
     fault = _fault(record, schema, "")
     if fault:
         raise ValueError(f"{path} is not the file expected: {fault}; {mend}.")
+
+
+def _digest(record):
+    content = {key: value for key, value in record.items() if key != _CHECKSUM}
+    return hashlib.sha256(to_json(content).encode()).hexdigest()
 
 
 def _marked(value):

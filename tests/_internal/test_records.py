@@ -115,3 +115,25 @@ def test_every_cut_of_a_record_is_refused(tmp_path):
         path.write_bytes(content[:size])
         with pytest.raises(ValueError, match=r"result\.json"):
             records.read(path, SCHEMA, "mend it")
+
+
+def test_every_flipped_digit_is_refused(tmp_path):
+    path = tmp_path / "result.json"
+    record = {**RECORD, "name": "é", "infinite": [math.inf], "share": 0.1}
+    records.write(path, record)
+    content = path.read_bytes()
+    assert json.loads(content).keys() == {*record, "sha256"}
+    assert records.read(path, {}, "") == record
+    places = [place for place, byte in enumerate(content) if chr(byte).isdigit()]
+    # The name of the checksum is not one of its digits.
+    places = [place for place in places if place not in range(*name_of_checksum(content))]
+    assert len(places) > 30
+    for place in places:
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(ValueError, match="result.json is damaged, .*; mend it.$"):
+            records.read(path, {}, "mend it")
+
+
+def name_of_checksum(content):
+    start = content.index(b'"sha256"')
+    return start, start + len(b'"sha256"')

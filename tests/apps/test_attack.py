@@ -12,6 +12,7 @@ from keras_dep import LIF
 from keras_dep import DirectEncoding
 from keras_dep import UnfoldTime
 from keras_dep import models
+from keras_dep._internal import records
 from keras_dep.experiments import substitute_models
 from keras_dep.experiments.settings import Settings
 from tests.support import event_files
@@ -286,7 +287,7 @@ def test_substitutes_are_trained_once_as_the_run_was(launch, capsys, tmp_path, m
     assert (folder / "model.keras").stat().st_mtime_ns == trained
     capsys.readouterr()
     run["settings"]["epochs"] = 2
-    (folder / "result.json").write_text(json.dumps(run))
+    records.write(folder / "result.json", run)
     assert launch(*arguments) == 2
     assert "holds a finished run with epochs=2; received 1" in capsys.readouterr().err
 
