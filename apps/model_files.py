@@ -1,22 +1,37 @@
-"""Models that an app is given: read from their files, and checked against the images they get."""
+"""Models for the apps: loaded from files, and checked against the images of a data set."""
+
+from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-# Enough of them to tell probabilities from logits.
-ASKED = 16
+# An app loads this module before it has chosen a backend.
+if TYPE_CHECKING:
+    import keras
+
+    from keras_dep._internal.types import Array
+    from keras_dep._internal.types import Record
+    from keras_dep.data import Dataset
+
+# Images that tell probabilities from logits.
+PROBES = 16
 RUN = {"method": str, "settings": {"dataset": str, "seed": int, "loss": str}}
 
 
-def load(path):
-    """A model, and what its run says of it.
+def load(path: str) -> tuple[keras.Model, Record]:
+    """Loads a model.
 
     Args:
-        path: a .keras file, or the folder of a run with `model.keras` and, if there, `result.json`.
+        path: a .keras file, or the folder of a run with `model.keras` and, optionally,
+            `result.json`.
+
+    Returns:
+        The model, and how it was trained, for the report.
 
     Raises:
-        ValueError: a file that is not there, damaged, or holds something else.
+        ValueError: a file is missing, damaged, or has other content.
     """
-    # Registers what the file names.
+    # Registers the layers that the file names.
     import keras_dep  # noqa: F401
     from keras_dep._internal import model_files
     from keras_dep.experiments import results
@@ -43,24 +58,27 @@ def load(path):
     return results.trained_network(path, run), facts
 
 
-def check(model, path, data, images):
-    """Raises `ValueError` unless a model takes the images of a set and answers with logits.
+def check(model: keras.Model, path: str, data: Dataset, images: Array) -> None:
+    """Checks that a model takes the images of a data set and answers with logits.
 
     Args:
-        model: the `keras.Model`.
-        path: where it comes from, for the message.
-        data: the `keras_dep.data.sources.Dataset`.
-        images: float32 images of it in [0, 1], asked of the model.
+        model: the model.
+        path: its file, for the message.
+        data: the data set.
+        images: float32 images of it in [0, 1]; the model is called on the first ones.
+
+    Raises:
+        ValueError: it does not; one line with the reason and the mend.
     """
-    fault = _fault_of_inputs(model, data) or _fault_of_outputs(model, data, images[:ASKED])
+    fault = _fault_of_inputs(model, data) or _fault_of_outputs(model, data, images[:PROBES])
     if fault:
         raise ValueError(f"model {path!r} {fault}.")
 
 
-def _fault_of_inputs(model, data):
+def _fault_of_inputs(model: keras.Model, data: Dataset) -> str | None:
     import keras
 
-    # A subclassed model does not say.
+    # A subclassed model does not have them.
     inputs = getattr(model, "inputs", None)
     if not inputs:
         return None
@@ -86,12 +104,12 @@ def _fault_of_inputs(model, data):
     )
 
 
-def _fits(shape, wanted):
-    """Whether each axis is as wanted, or free."""
+def _fits(shape: tuple[int | None, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether each axis has the wanted size, or none."""
     return len(shape) == len(wanted) and all(a in (None, b) for a, b in zip(shape, wanted))
 
 
-def _fault_of_outputs(model, data, images):
+def _fault_of_outputs(model: keras.Model, data: Dataset, images: Array) -> str | None:
     import keras
     import numpy as np
 
@@ -100,7 +118,7 @@ def _fault_of_outputs(model, data, images):
     with random_states_kept(model):
         try:
             outputs = model.predict_on_batch(images)
-        # Whatever a layer raises of a shape it does not take.
+        # A layer may raise anything for a shape that it does not take.
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             return f"does not take images {images.shape[1:]} of {data.name} ({reason})"

@@ -3,13 +3,12 @@
 from typing import Any
 from typing import TypeAlias
 
-import numpy as np
 import numpy.typing as npt
 
 # A tensor of the backend, or symbolic.
 Tensor: TypeAlias = Any
 # What `keras.ops.convert_to_tensor` takes.
 ArrayLike: TypeAlias = npt.ArrayLike | Tensor
-Array: TypeAlias = npt.NDArray[np.generic]
+Array: TypeAlias = npt.NDArray[Any]
 # A dictionary that JSON keeps.
 Record: TypeAlias = dict[str, Any]

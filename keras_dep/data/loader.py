@@ -1,22 +1,35 @@
-"""The batches that `fit` draws from images in memory."""
+"""Batches of images in memory, for `fit`.
+
+Batches are prepared ahead by a thread pool of our own. The workers of `keras.utils.PyDataset` lose
+and repeat batches in the first epoch of an unbuilt model (torch, JAX) and hand batches of an
+interrupted epoch to the next `fit`; a Grain data set in `fit` has the same order in every epoch, or
+with `repeat()` starts at its first epoch whatever `initial_epoch` is.
+"""
 
 import concurrent.futures
+from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from keras_dep._internal import validation
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import Record
 from keras_dep.data import transforms
+from keras_dep.data.transforms import Augmentation
 
 
 class Batches(keras.utils.PyDataset):
-    """Shuffled, augmented batches that depend on nothing but `(seed, epoch, index)`.
+    """Shuffled, augmented batches that depend on `(seed, epoch, index)` alone.
 
-    Call `fit(batches, shuffle=False)`: Keras would put the batches into an order of its own. The
-    same epoch then holds the same batches on every backend, in a resumed run as well: give `epoch`
-    the number that `fit` gets as `initial_epoch`. Every pass of `fit` advances `epoch` by one.
-    Where the first epoch is not known beforehand, or where one object serves several models or
-    also `evaluate`, add `FollowEpoch`. Leave out `steps_per_epoch`: an epoch is one full pass.
+    Call `fit(batches, shuffle=False)`; otherwise Keras shuffles the order of the batches. An epoch
+    then has the same batches on every backend, and also in a resumed run if `epoch` equals the
+    `initial_epoch` of `fit`. Every pass of `fit` advances `epoch` by one. Add the callback
+    `FollowEpoch` if the first epoch is not known beforehand, or if one object is used for several
+    models or also for `evaluate`. Leave out `steps_per_epoch`: an epoch is one full pass.
+
+    Each batch is `(images, labels)`: float32 `(B, H, W, C)` in [0, 1], and int32 `(B,)`.
 
     Args:
         x: images `(N, H, W, C)`, uint8, or float in [0, 1].
@@ -24,15 +37,14 @@ class Batches(keras.utils.PyDataset):
         batch_size: images per batch.
         seed: non-negative int.
         shuffle: whether each epoch has its own order.
-        augment: a name known to `augmentation.get`, a function `(images, rng) -> images`, or None.
+        augment: a name in `transforms.names()`, a function `(images, rng) -> images`, or `None`.
         drop_remainder: whether an incomplete last batch is left out.
-        workers: threads that prepare coming batches; 0 prepares them when asked.
+        workers: number of threads that prepare the next batches; with 0, each batch is prepared
+            when it is asked for.
         epoch: number of the first epoch.
 
-    Each batch is `(float32 images in [0, 1], int32 labels)`.
-
     Raises:
-        ValueError: images, labels or numbers are not as said, or Keras shuffles the batches.
+        ValueError: images, labels or numbers are not as described, or Keras shuffles the batches.
 
     Example:
 
@@ -43,37 +55,50 @@ class Batches(keras.utils.PyDataset):
     ((100, 8, 8, 1), 15)
     """
 
-    def __init__(self, x, y, batch_size, seed=0, shuffle=True, augment=None,
-                 drop_remainder=True, workers=1, epoch=0):  # fmt: skip
-        # Keras' own queue replays stale batches after it built a model: it stays off.
+    def __init__(
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        batch_size: int,
+        seed: int = 0,
+        shuffle: bool = True,
+        augment: str | Augmentation | None = None,
+        drop_remainder: bool = True,
+        workers: int = 1,
+        epoch: int = 0,
+    ) -> None:
+        # These values switch the queue of Keras off.
         super().__init__(workers=1, use_multiprocessing=False)
         self.x, self.y = _checked(np.asarray(x), np.asarray(y))
         self.batch_size = _integer("batch_size", batch_size, 1, len(self.x))
         self.seed = _integer("seed", seed, 0)
         self.shuffle = shuffle
-        self.augment = augment if callable(augment) else transforms.get(augment or "none")
+        self.augment: Augmentation = (
+            augment if callable(augment) else transforms.get(augment or "none")
+        )
         self.drop_remainder = drop_remainder
         self.epoch = epoch
-        self._order = (None, np.arange(len(self.x)))
+        self._order: tuple[int | None, Array] = (None, np.arange(len(self.x)))
         self._ahead = 2 * _integer("workers", workers, 0)
         self._pool = concurrent.futures.ThreadPoolExecutor(max(1, workers))
-        self._ready = {}
+        # Batches in preparation, by epoch and index.
+        self._ready: dict[tuple[int, int], concurrent.futures.Future] = {}
 
     @property
-    def epoch(self):
-        """Number of the epoch that batches now belong to; set it before a `fit` of its own."""
+    def epoch(self) -> int:
+        """Number of the current epoch; set it before each `fit` that starts at another one."""
         return self._epoch
 
     @epoch.setter
-    def epoch(self, value):
+    def epoch(self, value: int) -> None:
         self._epoch = _integer("epoch", value, 0)
         self._armed = self._open = self._first_due = False
 
-    def __len__(self):
+    def __len__(self) -> int:
         full, rest = divmod(len(self.x), self.batch_size)
         return full + bool(rest and not self.drop_remainder)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[Array, Array]:
         if not 0 <= index < len(self):
             raise IndexError(f"batch index must be 0 to {len(self) - 1}; received {index}")
         first_due, self._first_due = self._first_due, False
@@ -84,7 +109,7 @@ class Batches(keras.utils.PyDataset):
             )
         epoch, ready = self.epoch, self._ready
         last = min(index + self._ahead, len(self) - 1)
-        # Swapped whole: two threads that ask at once can at worst prepare a batch twice.
+        # The dict is replaced, not changed: two threads at once prepare a batch twice at worst.
         self._ready = {
             key: ready.get(key) or self._pool.submit(self._batch, *key)
             for key in [(epoch, coming) for coming in range(index + 1, last + 1)]
@@ -92,24 +117,24 @@ class Batches(keras.utils.PyDataset):
         batch = ready.get((epoch, index))
         return batch.result() if batch else self._batch(epoch, index)
 
-    def on_epoch_begin(self):
+    def on_epoch_begin(self) -> None:
         self._open = self._first_due = True
 
-    def on_epoch_end(self):
-        # `fit` resets its iterator before it starts, and so ends an epoch that never began.
+    def on_epoch_end(self) -> None:
+        # `fit` resets its iterator before the first epoch, which calls this without a beginning.
         if self._armed and self._open:
             self._epoch += 1
         self._armed, self._open, self._first_due = True, False, False
 
-    def _batch(self, epoch, index):
+    def _batch(self, epoch: int, index: int) -> tuple[Array, Array]:
         chosen = self._epoch_order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
-        # A trailing zero leaves a seed sequence as it is: index + 1 keeps clear of the order's.
+        # NumPy ignores trailing zeros of a seed: index + 1 differs from the seed of the order.
         rng = np.random.default_rng([self.seed, epoch, index + 1])
         images = self.augment(self.x[chosen], rng)
         scale = 255 if images.dtype == np.uint8 else 1
         return np.divide(images, scale, dtype="float32", casting="same_kind"), self.y[chosen]
 
-    def _epoch_order(self, epoch):
+    def _epoch_order(self, epoch: int) -> Array:
         known, order = self._order
         if self.shuffle and known != epoch:
             order = np.random.default_rng([self.seed, epoch]).permutation(len(self.x))
@@ -118,7 +143,7 @@ class Batches(keras.utils.PyDataset):
 
 
 class FollowEpoch(keras.callbacks.Callback):
-    """Tells `batches` the number of each epoch as `fit` counts it.
+    """Sets `batches.epoch` to the number of each epoch as `fit` counts it.
 
     Args:
         batches: the `Batches` that `fit` trains on, or any object with an attribute `epoch`.
@@ -131,15 +156,15 @@ class FollowEpoch(keras.callbacks.Callback):
     3
     """
 
-    def __init__(self, batches):
+    def __init__(self, batches: Any) -> None:
         super().__init__()
         self.batches = batches
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Record | None = None) -> None:
         self.batches.epoch = epoch
 
 
-def _integer(name, value, low, high=None):
+def _integer(name: str, value: Any, low: int, high: int | None = None) -> int:
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or value < low or (high is not None and value > high):
         span = f"of at least {low}" if high is None else f"from {low} to {high}"
@@ -147,7 +172,7 @@ def _integer(name, value, low, high=None):
     return int(value)
 
 
-def _checked(x, y):
+def _checked(x: Array, y: Array) -> tuple[Array, Array]:
     if x.ndim != 4 or not x.size or y.shape[:1] != x.shape[:1]:
         raise ValueError(
             "x must be images (N, H, W, C), each of these at least 1, and y labels (N,); received "

@@ -1,12 +1,16 @@
-"""Image sets in memory: the embedded digits, and TensorFlow Datasets, offline first."""
+"""Image sets in memory: the embedded digits, and sets prepared by TensorFlow Datasets."""
 
 import contextlib
 import dataclasses
+import os
+import pathlib
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_dep._internal import quiet
+from keras_dep._internal.types import Array
 from keras_dep.data import tfds_files
 from keras_dep.data.tfds_files import DataMissingError
 
@@ -24,55 +28,65 @@ class Dataset:
 
     Args:
         name: the name given to `load`.
-        x_train, x_test: uint8 images `(N, H, W, C)`, 0 to 255.
-        y_train, y_test: int32 labels `(N,)`, 0 to `num_classes - 1`.
+        x_train: uint8 images `(N, H, W, C)`, 0 to 255, to train on.
+        y_train: their labels, int32 `(N,)`, 0 to `num_classes - 1`.
+        x_test: the test images, as `x_train`.
+        y_test: their labels, as `y_train`.
         num_classes: number of classes.
-        mean, std: one float per channel, for images in [0, 1].
+        mean: one float per channel, of images in [0, 1].
+        std: standard deviation, as `mean`.
         label_names: one string per class.
     """
 
     name: str
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
+    x_train: Array
+    y_train: Array
+    x_test: Array
+    y_test: Array
     num_classes: int
-    mean: tuple
-    std: tuple
-    label_names: tuple
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    label_names: tuple[str, ...]
 
     @property
-    def image_shape(self):
-        """`(H, W, C)` of one image."""
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape `(H, W, C)` of one image."""
         return self.x_train.shape[1:]
 
 
-def names():
-    """Returns the names that `load` knows, sorted."""
+def names() -> list[str]:
+    """The names that `load` knows, sorted."""
     return sorted(["digits", *tfds_files.NAMES])
 
 
-def load(name, data_dir=None, download=False, train_examples=None, test_examples=None):
+def load(
+    name: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    train_examples: int | None = None,
+    test_examples: int | None = None,
+) -> Dataset:
     """Loads an image set into memory.
 
     `"digits"` (8x8 grey, scikit-learn's copy of the UCI test set; the first 1500 train, the last
     297 test) needs no files. `"cifar10"` and `"cifar100"` are read from a folder prepared by
-    TensorFlow Datasets; TensorFlow is imported only once that folder is found complete.
+    TensorFlow Datasets. TensorFlow is imported only if that folder is complete.
 
     Args:
         name: `"digits"`, `"cifar10"` or `"cifar100"`.
-        data_dir: folder that holds `<name>/<version>/`; by default the environment variable
+        data_dir: folder that contains `<name>/<version>/`; by default the environment variable
             `TFDS_DATA_DIR`, else `~/tensorflow_datasets`.
-        download: whether a set that is not on disk may be fetched.
-        train_examples: keep only the first so many training images, in file order.
+        download: whether to download a set that is not on disk.
+        train_examples: number of training images to keep, the first ones in file order; `None`
+            keeps all.
         test_examples: likewise for the test images.
 
     Returns:
         A `Dataset`.
 
     Raises:
-        DataMissingError: the folder is missing, half prepared or unreadable.
-        ValueError: unknown name, or a number of examples that the set cannot give.
+        DataMissingError: the folder is missing, incomplete or unreadable; a `ValueError`.
+        ValueError: unknown name, or more examples than the set has.
 
     Example:
 
@@ -88,7 +102,7 @@ def load(name, data_dir=None, download=False, train_examples=None, test_examples
     return _load_prepared(name, tfds_files.root(data_dir), download, wanted)
 
 
-def _load_digits(wanted):
+def _load_digits(wanted: dict[str, int | None]) -> Dataset:
     from sklearn import datasets
 
     pixels, labels = datasets.load_digits(return_X_y=True)
@@ -100,7 +114,9 @@ def _load_digits(wanted):
     return Dataset("digits", *pairs, 10, (0.3052,), (0.3749,), tuple("0123456789"))
 
 
-def _load_prepared(name, root, download, wanted):
+def _load_prepared(
+    name: str, root: pathlib.Path, download: bool, wanted: dict[str, int | None]
+) -> Dataset:
     try:
         folder, available = tfds_files.find(name, root)
     except DataMissingError:
@@ -112,17 +128,19 @@ def _load_prepared(name, root, download, wanted):
     (num_classes, mean, std), reader = _PREPARED[name], _reader()
     try:
         builder = reader.builder_from_directory(str(folder))
-        # One shard after the other: file order, whatever the number of shards.
+        # Reading one shard after the other keeps the file order.
         config = reader.ReadConfig(try_autocache=False, interleave_cycle_length=1)
         train = _read(builder, config, "train", counts["train"], num_classes)
         test = _read(builder, config, "test", counts["test"], num_classes)
         label_names = tuple(builder.info.features["label"].names)
     except Exception as error:
-        raise tfds_files.damaged(name, root, folder, error) from error
+        raise DataMissingError(tfds_files.damaged(name, root, folder, error)) from error
     return Dataset(name, *train, *test, num_classes, mean, std, label_names)
 
 
-def _read(builder, config, split, count, num_classes):
+def _read(
+    builder: Any, config: Any, split: str, count: int, num_classes: int
+) -> tuple[Array, Array]:
     examples = builder.as_dataset(
         split=f"{split}[:{count}]", shuffle_files=False, as_supervised=True, read_config=config
     )
@@ -140,7 +158,8 @@ def _read(builder, config, split, count, num_classes):
     return images, labels
 
 
-def _reader():
+def _reader() -> Any:
+    """The module `tensorflow_datasets`."""
     try:
         with quiet.without_import_log():
             import tensorflow as tf
@@ -150,23 +169,23 @@ def _reader():
             "a prepared set is read with TensorFlow Datasets, received "
             f"{tfds_files.one_line(error)}; install tensorflow and tensorflow-datasets"
         ) from error
-    # TensorFlow only reads here; where it also trains, its devices are not ours to hide.
+    # TensorFlow only reads here and must not reserve the GPU, unless it is also the backend.
     if keras.backend.backend() != "tensorflow":
-        with contextlib.suppress(RuntimeError):  # already initialised: someone else uses it
+        with contextlib.suppress(RuntimeError):  # its devices are in use already
             tf.config.set_visible_devices([], "GPU")
     return tfds
 
 
-def _download(name, root):
+def _download(name: str, root: pathlib.Path) -> None:
     reader = _reader()
     try:
         reader.builder(name, data_dir=str(root)).download_and_prepare()
     except Exception as error:
         what = f"none, and could not download it ({tfds_files.one_line(error)})"
-        raise tfds_files.missing(name, root, what) from error
+        raise DataMissingError(tfds_files.missing(name, root, what)) from error
 
 
-def _counts(name, wanted, available):
+def _counts(name: str, wanted: dict[str, int | None], available: dict[str, int]) -> dict[str, int]:
     counts = dict(available)
     for split, count in wanted.items():
         if count is None:

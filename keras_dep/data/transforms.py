@@ -1,6 +1,14 @@
 """Random crop, Cutout and horizontal flip of image batches, vectorised in NumPy."""
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
+
+from keras_dep._internal.types import Array
+
+# From images and a generator of random numbers to new images.
+Augmentation: TypeAlias = Callable[[Array, np.random.Generator], Array]
 
 PADDING = 4
 CUTOUT_PROBABILITY = 0.5
@@ -8,20 +16,20 @@ CUTOUT_AREA = (0.02, 0.4)
 CUTOUT_ASPECT = (0.4, 2.5)
 
 
-def names():
-    """Returns the names that `get` knows, sorted."""
+def names() -> list[str]:
+    """The names that `get` knows, sorted."""
     return sorted(_REGISTRY)
 
 
-def get(name):
-    """Looks an augmentation up by name.
+def get(name: str) -> Augmentation:
+    """Looks up an augmentation by name.
 
     Args:
         name: `"paper"`, `"standard"` or `"none"`.
 
     Returns:
         A function `augment(images, rng) -> images` on batches `(N, H, W, C)`, where `rng` is a
-        `numpy.random.Generator`; it leaves its input as it was and keeps its dtype.
+        `numpy.random.Generator`; it returns a new array of the same dtype.
 
     Raises:
         ValueError: the name is unknown.
@@ -40,15 +48,15 @@ def get(name):
     return _REGISTRY[name]
 
 
-def paper(images, rng):
+def paper(images: Array, rng: np.random.Generator) -> Array:
     """Random crop (4 pixels of zero padding), Cutout, then horizontal flip.
 
-    Cutout acts with probability 0.5 on a box of 2 to 40 % of the area and height / width 0.4 to
-    2.5, and fills it with one random value shared by all channels.
+    With probability 0.5, Cutout fills a box with one random value shared by all channels. The box
+    has 2 to 40 % of the area, and its height is 0.4 to 2.5 times its width.
 
     Args:
         images: `(N, H, W, C)`, uint8, or float in [0, 1].
-        rng: `numpy.random.Generator` that all draws come from.
+        rng: `numpy.random.Generator` of all random numbers.
 
     Returns:
         A new array, same shape and dtype.
@@ -60,30 +68,32 @@ def paper(images, rng):
     """
     count, height, width, _ = images.shape
     images = crop(images, *draw_crops(rng, count))
-    *boxes, value = draw_cutouts(rng, count, height, width)
+    top, left, box_height, box_width, value = draw_cutouts(rng, count, height, width)
     value = value if images.dtype == np.uint8 else (value / 255.0).astype(images.dtype)
-    images = cutout(images, *boxes, value)
+    images = cutout(images, top, left, box_height, box_width, value)
     return flip(images, draw_flips(rng, count))
 
 
-def standard(images, rng):
+def standard(images: Array, rng: np.random.Generator) -> Array:
     """Random crop (4 pixels of zero padding) and horizontal flip; arguments as in `paper`."""
     images = crop(images, *draw_crops(rng, len(images)))
     return flip(images, draw_flips(rng, len(images)))
 
 
-def none(images, rng):
-    """Returns the images as they are and draws nothing."""
+def none(images: Array, rng: np.random.Generator) -> Array:
+    """Returns the images unchanged and draws no random numbers."""
     del rng
     return images
 
 
-def draw_crops(rng, count):
-    """Draws `(top, left)`, each `(count,)`, uniform over the places in the padded image."""
+def draw_crops(rng: np.random.Generator, count: int) -> Array:
+    """Draws `(top, left)`, each `(count,)`, uniform over the positions in the padded image."""
     return rng.integers(0, 2 * PADDING + 1, (2, count))
 
 
-def draw_cutouts(rng, count, height, width):
+def draw_cutouts(
+    rng: np.random.Generator, count: int, height: int, width: int
+) -> tuple[Array, Array, Array, Array, Array]:
     """Draws the boxes that `cutout` fills.
 
     Args:
@@ -94,12 +104,12 @@ def draw_cutouts(rng, count, height, width):
 
     Returns:
         `(top, left, box_height, box_width, value)`, each `(count,)`; the first four in pixels,
-        `value` uint8. An image that is spared has a box of height 0.
+        `value` uint8. An image without Cutout has a box of height 0.
     """
     chosen = rng.random(count) < CUTOUT_PROBABILITY
     area = rng.uniform(*CUTOUT_AREA, count) * height * width
     aspect = rng.uniform(*CUTOUT_ASPECT, count)
-    # A long box does not fit into an image that is much wider than high: cut it at the border.
+    # A tall box does not fit into an image that is much wider than high: clip it.
     box_height = np.minimum(np.sqrt(area * aspect).astype(int), height)
     box_width = np.minimum(np.sqrt(area / aspect).astype(int), width)
     top = rng.integers(0, height - box_height + 1)
@@ -108,13 +118,13 @@ def draw_cutouts(rng, count, height, width):
     return top, left, np.where(chosen, box_height, 0), box_width, value
 
 
-def draw_flips(rng, count):
+def draw_flips(rng: np.random.Generator, count: int) -> Array:
     """Draws which images are mirrored: `(count,)` bool, each with probability 0.5."""
     return rng.random(count) < 0.5
 
 
-def crop(images, top, left):
-    """Pads every image with 4 zeros on each side and cuts its own size out at `(top, left)`.
+def crop(images: Array, top: Array, left: Array) -> Array:
+    """Pads every image with 4 zeros on each side and crops it to its own size at `(top, left)`.
 
     Args:
         images: `(N, H, W, C)`.
@@ -122,26 +132,30 @@ def crop(images, top, left):
         left: `(N,)` int, first column in the padded image, 0 to 8.
 
     Returns:
-        A new array, same shape and dtype; `top = left = 4` gives the image back.
+        A new array, same shape and dtype; `top = left = 4` keeps the image.
     """
     count, height, width, channels = images.shape
     padded_width = width + 2 * PADDING
     padded = np.zeros((count, height + 2 * PADDING, padded_width, channels), images.dtype)
     padded[:, PADDING:-PADDING, PADDING:-PADDING] = images
-    # Rows flattened over width and channels: one gather then copies whole rows of memory.
+    # Width and channels are merged, so that one gather copies contiguous rows.
     windows = np.lib.stride_tricks.sliding_window_view(
         padded.reshape(count, -1, padded_width * channels), (height, width * channels), (1, 2)
     )
     return windows[np.arange(count), top, left * channels].reshape(images.shape)
 
 
-def cutout(images, top, left, box_height, box_width, value):
+def cutout(
+    images: Array, top: Array, left: Array, box_height: Array, box_width: Array, value: Array
+) -> Array:
     """Fills one box in each image.
 
     Args:
         images: `(N, H, W, C)`.
-        top, left: `(N,)` int, the box's first row and column.
-        box_height, box_width: `(N,)` int, pixels; 0 spares the image.
+        top: `(N,)` int, the first row of the box.
+        left: `(N,)` int, its first column.
+        box_height: `(N,)` int, pixels; 0 leaves the image unchanged.
+        box_width: `(N,)` int, pixels.
         value: `(N,)`, one value for all channels, or `(N, C)`.
 
     Returns:
@@ -154,14 +168,14 @@ def cutout(images, top, left, box_height, box_width, value):
     return np.where(mask, value, images)
 
 
-def flip(images, chosen):
+def flip(images: Array, chosen: Array) -> Array:
     """Mirrors the images for which `chosen`, `(N,)` bool, is true, left to right."""
     flipped = images.copy()
     flipped[chosen] = images[chosen, :, ::-1]
     return flipped
 
 
-def _inside(start, length, size):
+def _inside(start: Array, length: Array, size: int) -> Array:
     position = np.arange(size)
     return (position >= start[:, None]) & (position < (start + length)[:, None])
 
