@@ -1,4 +1,4 @@
-"""Batches by seed, epoch and index, and what `fit` really sees of them."""
+"""Batches depend on seed, epoch and index, and `fit` sees exactly these batches."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""One attempt at a training run, which may kill itself at a set moment: no clean-up code runs."""
+"""One attempt at a training run, which may kill its process at a given moment."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ EPOCHS, BATCHES, BATCH_SIZE = 4, 6, 8
 
 
 class AtBatch(keras.callbacks.Callback):
-    """Calls `action` when a batch of an epoch is done."""
+    """Calls `action` at the end of one batch of one epoch."""
 
     def __init__(self, epoch, batch, action):
         super().__init__()
@@ -33,7 +33,7 @@ def kill():
 
 
 def kill_in_call(name, number, after):
-    """Kills in one of the calls of `os.<name>` that saves make, before or after its effect."""
+    """Kills the process in a given call of `os.<name>`, before or after its effect."""
     function, calls = getattr(os, name), []
 
     def killing(*args):
@@ -67,11 +67,11 @@ def build(seed):
 
 
 def attempt(folder, seed, death, reports):
-    """Trains on from the last state; reports the first epoch, and at the end all bits and losses.
+    """Resumes from the last state; reports the first epoch, and at the end all bits and losses.
 
     Args:
-        folder: where the state is.
-        seed: seed of the fresh model, which must not matter once there is a state.
+        folder: the folder of the state.
+        seed: seed of the fresh model; it must not matter if there is a state.
         death: `None`, `("batch", epoch, batch)` or `(function of os, number of the call, after)`.
         reports: connection for the two reports.
     """

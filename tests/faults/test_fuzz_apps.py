@@ -1,4 +1,4 @@
-"""A sample of what `fuzz_apps.py` generates: no command ends in a traceback, or takes nonsense."""
+"""A sample of the commands of `fuzz_apps.py`: each is refused in one line."""
 
 import random
 
@@ -6,7 +6,7 @@ import fuzz_apps
 import keras
 import pytest
 
-# Each backend reads flags and files alike; elsewhere the runs take long to compile.
+# Flags and files are read alike on every backend; on the others the runs take long to compile.
 BRIEF = keras.backend.backend() != "torch"
 FLAGS, FILES = (6, 6) if BRIEF else (15, 12)
 
@@ -19,7 +19,7 @@ def case(tmp_path_factory):
 
 
 def sample(commands, number, seed=0):
-    """So many of the commands that must be refused, of every app."""
+    """A number of commands that must be refused, from every app."""
     wrong = [command for command in commands if command.refused]
     random.Random(seed).shuffle(wrong)
     by_app = [[command for command in wrong if command.app == app] for app in fuzz_apps.APPS]

@@ -1,4 +1,4 @@
-"""A run killed again and again ends with the very bits of a run left in peace."""
+"""A run killed several times ends with exactly the weights of an uninterrupted run."""
 
 import importlib
 import multiprocessing

@@ -1,4 +1,4 @@
-"""A small training run to break off, damage and resume."""
+"""A small training run to interrupt, damage and resume."""
 
 import re
 
