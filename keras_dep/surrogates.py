@@ -11,6 +11,7 @@ import math
 from keras import ops
 
 from keras_dep import _backend
+from keras_dep._internal.types import Tensor
 
 
 def spike(x, surrogate="triangle", width=1.0):
@@ -60,6 +61,40 @@ def step(x, smooth):
     """
     fired = ops.cast(x >= 0, x.dtype)
     return fired + (smooth - ops.stop_gradient(smooth)) + undefined(x)
+
+
+def smooth_step(x: Tensor, surrogate: str = "triangle", width: float = 1.0) -> Tensor:
+    """The primitive of a surrogate itself, in place of the step: from 0 far below to 1 far above.
+
+    Args:
+        x: float tensor, the membrane potential minus the threshold.
+        surrogate: one of `smooth_names()`.
+        width: positive float, in the units of `x`.
+
+    Returns:
+        Tensor like `x`, with values in [0, 1] and the derivative that `spike` has there.
+
+    Raises:
+        ValueError: a surrogate without a bounded primitive in closed form, or a width that is not
+            positive.
+
+    Example:
+
+    >>> ops.convert_to_numpy(smooth_step(ops.array([-2.0, 0.0, 0.5]))).tolist()
+    [0.0, 0.5, 0.875]
+    """
+    if surrogate not in _SMALLEST:
+        raise ValueError(
+            f"surrogate must have a primitive in closed form, one of {', '.join(_SMALLEST)}; "
+            f"received {surrogate!r}."
+        )
+    check(surrogate, width)
+    return _PRIMITIVES[surrogate](_stretched(x, width)) - _SMALLEST[surrogate]
+
+
+def smooth_names() -> tuple[str, ...]:
+    """Names of the surrogates that `smooth_step` takes."""
+    return tuple(_SMALLEST)
 
 
 def undefined(x):
@@ -192,6 +227,14 @@ _PRIMITIVES = {
     "arctan": lambda z: ops.arctan(0.5 * math.pi * z) / math.pi,
     "fast_sigmoid": _fast_sigmoid,
     "piecewise_exponential": _integral(lambda z: 0.5 * ops.exp(-ops.abs(z))),
+}
+# What each bounded primitive in closed form comes from, far below the threshold.
+_SMALLEST = {
+    "triangle": -0.5,
+    "rectangle": -0.5,
+    "sigmoid": 0.0,
+    "arctan": -0.5,
+    "fast_sigmoid": -0.5,
 }
 _DERIVATIVES = {
     "triangle": lambda z: ops.relu(1.0 - ops.abs(z)),

@@ -68,11 +68,17 @@ expresses well enough there; torch's functions on curvature and layers have file
   `transform_batch(x, y, gradient)` first, inside the compiled step; `gradient(both, x, y, extra,
   replaced)` gives there what a function `both` of `gradient_and_outputs` gives of `(x, y, *extra)`.
   Meanwhile the variables of the pairs `replaced(read)` hold other values, where `read(variable)` is
-  its own. The attribute `compiled_draws_agree` says whether a compiled step draws the numbers that
-  an eager one draws.
+  its own. Then the step passes `x` through `choose_gradient(x, y, sample_weight, training_pass)`.
+  There `training_pass(x, y, sample_weight, offsets=None)` is a `TrainingPass`: the model's loss and
+  its gradients in training mode, at the weights plus the offsets. Such a pass changes no variable;
+  its updates are values for `updated(model)`. Every pass of a step draws the same random numbers.
+  The attribute `compiled_draws_agree` says whether a compiled step draws the numbers that an eager
+  one draws.
 """
 
 import keras
+
+from keras_dep._backend import generic
 
 _name = keras.backend.backend()
 if _name == "torch":
@@ -114,3 +120,5 @@ module_role = _framework.module_role
 on_reduced = _framework.on_reduced
 outermost_call = _framework.outermost_call
 TransformedStep = _framework.TransformedStep
+TrainingPass = generic.TrainingPass
+updated = generic.updated

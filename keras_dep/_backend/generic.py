@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import typing
 
 import keras
 
@@ -100,3 +101,96 @@ def module_role(module, variable):
 
 def outermost_call():
     return calls.outermost()
+
+
+class TrainingPass(typing.NamedTuple):
+    """What a pass in training mode found, without having changed anything.
+
+    Attributes:
+        gradients: of the loss in each trainable variable, `None` where it has none.
+        loss: the scalar loss.
+        outputs: the model's outputs.
+        updates: new values of other variables, by their place in `updated(model)`.
+    """
+
+    gradients: list
+    loss: typing.Any
+    outputs: typing.Any
+    updates: dict
+
+
+def updated(model):
+    """The variables of a model that a training pass may update."""
+    return [*model.non_trainable_variables, *model.metrics_variables]
+
+
+class TransformedStep(keras.Model):
+    """A train step that changes its batch first; for frameworks whose variables hold state."""
+
+    compiled_draws_agree = True
+
+    def train_step(self, data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, y = self.transform_batch(x, y, _gradient)
+        x = self.choose_gradient(x, y, sample_weight, self._training_pass)
+        return super().train_step((x, y, sample_weight))
+
+    def transform_batch(self, x, y, gradient):
+        return x, y
+
+    def choose_gradient(self, x, y, sample_weight, training_pass):
+        return x
+
+    def differentiated(self, program, values):
+        """`found`, and the gradients of `total` in the values, of `program(values)`."""
+        raise NotImplementedError
+
+    def _training_pass(self, x, y, sample_weight, offsets=None):
+        variables, others = self.trainable_variables, updated(self)
+        values = moved([keras.ops.convert_to_tensor(v.value) for v in variables], offsets)
+
+        def program(values):
+            mapping = list(zip(variables, values))
+            with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
+                outputs = self(x, training=True)
+                loss = self.compute_loss(
+                    x=x, y=y, y_pred=outputs, sample_weight=sample_weight, training=True
+                )
+                total = self.optimizer.scale_loss(loss)
+            values = map(scope.get_current_value, others)
+            updates = {str(i): value for i, value in enumerate(values) if value is not None}
+            return total, (loss, outputs, updates)
+
+        found, gradients = self.differentiated(program, values)
+        scale = self.optimizer.scale_loss(keras.ops.ones(()))
+        return TrainingPass(unscaled(gradients, scale), *found)
+
+
+def moved(values, offsets):
+    """Each tensor plus its offset; the same where there is no offset."""
+    if offsets is None:
+        return values
+    return [value if by is None else value + by for value, by in zip(values, offsets)]
+
+
+def unscaled(gradients, scale):
+    return [None if g is None else g / keras.ops.cast(scale, g.dtype) for g in gradients]
+
+
+def _gradient(both, x, y, extra, replaced):
+    others = replaced(_read)
+    own = [(variable, _read(variable)) for variable, _ in others]
+    _assign(others)
+    found = both(x, y, *extra)
+    _assign(own)
+    return found
+
+
+def _read(variable):
+    # A copy, which stays as it is when the variable moves.
+    return keras.ops.copy(variable.value)
+
+
+def _assign(pairs):
+    for variable, value in pairs:
+        variable.assign(value)

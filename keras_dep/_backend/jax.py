@@ -208,7 +208,30 @@ class TransformedStep(keras.Model):
             return jax.lax.optimization_barrier(found)
 
         x, y = self.transform_batch(x, y, gradient)
+        training_pass = functools.partial(self._training_pass, state)
+        x = self.choose_gradient(x, y, sample_weight, training_pass)
         return super().train_step(state, (x, y, sample_weight))
+
+    def transform_batch(self, x, y, gradient):
+        return x, y
+
+    def choose_gradient(self, x, y, sample_weight, training_pass):
+        return x
+
+    def _training_pass(self, state, x, y, sample_weight, offsets=None):
+        trainable, others, of_optimizer, metrics = state
+        differentiated = jax.value_and_grad(self.compute_loss_and_updates, has_aux=True)
+        (_, (loss, outputs, others, metrics)), gradients = differentiated(
+            generic.moved(trainable, offsets),
+            *(others, metrics, x, y, sample_weight),
+            training=True,
+            optimizer_variables=of_optimizer,
+        )
+        updates = {str(i): value for i, value in enumerate([*others, *metrics])}
+        mapping = list(zip(self.optimizer.variables, of_optimizer))
+        with keras.StatelessScope(state_mapping=mapping):
+            scale = self.optimizer.scale_loss(keras.ops.ones(()))
+        return generic.TrainingPass(generic.unscaled(gradients, scale), loss, outputs, updates)
 
 
 def _gradient_and_outputs(model, objective, ask, state, x, y, extra):

@@ -258,23 +258,16 @@ def on_reduced(transform, gradients):
     return [None if g is None else g / tf.cast(replicas, g.dtype) for g in transformed]
 
 
-class TransformedStep(keras.Model):
+class TransformedStep(generic.TransformedStep):
     # XLA's generator of random numbers is another one.
     compiled_draws_agree = False
 
-    def train_step(self, data):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-
-        def gradient(both, x, y, extra, replaced):
-            others = replaced(_read)
-            own = [(variable, _read(variable)) for variable, _ in others]
-            _assign(others)
-            found = both(x, y, *extra)
-            _assign(own)
-            return found
-
-        x, y = self.transform_batch(x, y, gradient)
-        return super().train_step((x, y, sample_weight))
+    def differentiated(self, program, values):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(values)
+            total, found = program(values)
+        gradients = tape.gradient(total, values)
+        return found, [None if g is None else tf.convert_to_tensor(g) for g in gradients]
 
 
 def _function_of_one_model(function):
@@ -282,16 +275,6 @@ def _function_of_one_model(function):
     compiled = tf.function(function, reduce_retracing=True)
     keras_internals.omit_retracing_warning(compiled)
     return compiled
-
-
-def _read(variable):
-    # A copy, which stays as it is when the variable moves.
-    return tf.identity(variable.value)
-
-
-def _assign(pairs):
-    for variable, value in pairs:
-        variable.assign(value)
 
 
 def _as_tensor(value):

@@ -349,29 +349,10 @@ def outermost_call():
     return None if torch.compiler.is_compiling() else calls.outermost()
 
 
-class TransformedStep(keras.Model):
-    compiled_draws_agree = True
-
-    def train_step(self, data):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-
-        def gradient(both, x, y, extra, replaced):
-            others = replaced(_read)
-            own = [(variable, _read(variable)) for variable, _ in others]
-            _assign(others)
-            found = both(x, y, *extra)
-            _assign(own)
-            return found
-
-        x, y = self.transform_batch(x, y, gradient)
-        return super().train_step((x, y, sample_weight))
-
-
-def _read(variable):
-    # A copy, which stays as it is when the variable moves.
-    return variable.value.clone()
-
-
-def _assign(pairs):
-    for variable, value in pairs:
-        variable.assign(value)
+class TransformedStep(generic.TransformedStep):
+    def differentiated(self, program, values):
+        values = [value.detach().requires_grad_(True) for value in values]
+        with torch.enable_grad():
+            total, found = program(values)
+        gradients = torch.autograd.grad(total, values, allow_unused=True)
+        return keras.tree.map_structure(torch.detach, found), gradients

@@ -1,8 +1,19 @@
-"""Training under distribution shift: poisoned batches and adversarial batches."""
+"""Train steps of defences: adversarial batches, loss terms, sharpness, and poisoned batches."""
 
 from keras_dep.training.adversarial import MarkedBatches
 from keras_dep.training.adversarial import PerturbedTraining
 from keras_dep.training.adversarial import PoisonSource
+from keras_dep.training.defended import DefendedTraining
+from keras_dep.training.loss_terms import LossTerm
 from keras_dep.training.poison_schedule import PoisonSchedule
+from keras_dep.training.sharpness import SharpnessAware
 
-__all__ = ["MarkedBatches", "PerturbedTraining", "PoisonSchedule", "PoisonSource"]
+__all__ = [
+    "DefendedTraining",
+    "LossTerm",
+    "MarkedBatches",
+    "PerturbedTraining",
+    "PoisonSchedule",
+    "PoisonSource",
+    "SharpnessAware",
+]

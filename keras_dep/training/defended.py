@@ -1,0 +1,289 @@
+"""A train step made of parts: adversarial images, terms of the loss, and where it is derived."""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_dep import _backend
+from keras_dep import losses
+from keras_dep._internal import keras_internals
+from keras_dep._internal.export import export
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Tensor
+from keras_dep.attacks import record
+from keras_dep.attacks.gradient_attack import GradientAttack
+from keras_dep.layers import encoders
+from keras_dep.training import in_step
+from keras_dep.training.loss_terms.base import LossTerm
+from keras_dep.training.sharpness import SharpnessAware
+
+
+@export
+class DefendedTraining(_backend.TransformedStep):
+    """Trains a network by a step made of parts, each of which may be left out.
+
+    In each step, all of it compiled where the model is:
+
+    1. Marked samples are attacked in inference mode under the weights of the step. A batch without
+       marks costs nothing extra.
+    2. Each loss term prepares what it needs of the images that the step trains on.
+    3. The network is trained on the loss that `compile` was given plus the active loss terms.
+       With `sharpness`, at weights nearby; the optimizer updates the weights themselves.
+
+    A part of strength 0 is left out: with none left, training equals that of the network alone bit
+    for bit. The values of the active terms are logged as metrics by their names, which read 0 in
+    evaluation, where no term is computed. Sample weights weigh the compiled loss, not the terms.
+    The network is an attribute: save, attack or measure that.
+
+    Args:
+        network: a built `keras.Model` from images to logits.
+        attack: `None`, or a gradient attack of `keras_dep.attacks` that searches once: `FGSM`,
+            `RFGSM`, `BIM`, `PGD`, `MIFGSM`, `APGD` or `SAPGD`, or a class of your own that
+            overrides `GradientAttack.climb` or `objective`. One that asks the network between its
+            moves, as `Square`, or compares searches, cannot run inside a step.
+        loss_terms: sequence of `keras_dep.training.LossTerm`.
+        sharpness: `None`, or a `keras_dep.training.SharpnessAware`.
+        **kwargs: `name`.
+
+    Call arguments:
+        inputs: images, which are trained on as they are; or a dictionary of `"image"`
+            `(batch, ...)`, `"adversarial"` `(batch,)` with 1 for samples to attack and 0 for
+            others, and `"start"` like the image, the offset that the attack starts from, as
+            `attack.offset(image, seed)` gives it.
+
+    Raises:
+        ValueError: an attack that cannot run inside a step, or that does not suit the network; two
+            terms of one name; `sharpness` and a network that holds weights outside of Keras.
+
+    Example:
+
+    >>> network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> model = DefendedTraining(network, sharpness=SharpnessAware())
+    >>> model(ops.zeros((3, 4))).shape
+    (3, 2)
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        attack: GradientAttack | None = None,
+        loss_terms: Sequence[LossTerm] = (),
+        sharpness: SharpnessAware | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # What a step hands from pass to pass stays in its own precision.
+        super().__init__(autocast=False, **kwargs)
+        if attack is not None:
+            check_attack(attack, network)
+        self.network = network
+        self.attack = attack
+        self.loss_terms = tuple(loss_terms)
+        self.sharpness = sharpness
+        self._terms = tuple(term for term in self.loss_terms if term.active)
+        _check_parts(network, self._terms, sharpness)
+        self._term_values = [keras.metrics.Mean(name=term.name) for term in self._terms]
+        self.built = network.built
+
+    def call(self, inputs, training=None):
+        if isinstance(inputs, dict) and "outputs" in inputs:
+            return inputs["outputs"]
+        images = inputs["image"] if isinstance(inputs, dict) else inputs
+        return self.network(images, training=training)
+
+    def transform_batch(self, x: Any, y: Any, gradient: in_step.StepGradient) -> tuple[Any, Any]:
+        """The batch that the step trains on: attacked, and with what the loss terms prepare.
+
+        Args:
+            x: images, or a dictionary as in a call.
+            y: labels.
+            gradient: the function that the train step hands out.
+        """
+        if isinstance(x, dict):
+            images, y = self._attacked(x, y, gradient)
+        else:
+            images = x
+        if not self._terms:
+            return images, y
+        images, y = keras.tree.map_structure(ops.convert_to_tensor, (images, y))
+        labels = self._labels(images, y)
+        prepared = [term.prepare(self.network, images, labels, gradient) for term in self._terms]
+        prepared = keras.tree.map_structure(ops.stop_gradient, prepared)
+        return {"image": images, "prepared": prepared}, y
+
+    def choose_gradient(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Tensor | None,
+        training_pass: Callable[..., _backend.TrainingPass],
+    ) -> Any:
+        """The batch that the step trains on, with the gradient of `sharpness` where there is one.
+
+        Args:
+            x: what `transform_batch` has returned.
+            y: labels.
+            sample_weight: weights of the samples, or `None`.
+            training_pass: the function that the train step hands out.
+        """
+        if self.sharpness is None or not self.sharpness.active:
+            return x
+        with self.sharpness.ascent(self.network):
+            first = training_pass(x, y, sample_weight)
+        second = training_pass(x, y, sample_weight, self.sharpness.offsets(first.gradients))
+        counted = first if self.sharpness.surrogate is None else second
+        gradients = {str(i): g for i, g in enumerate(second.gradients) if g is not None}
+        return {
+            "image": x["image"] if isinstance(x, dict) else x,
+            "gradients": gradients,
+            "loss": ops.stop_gradient(counted.loss),
+            "outputs": counted.outputs,
+            "updates": counted.updates,
+        }
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        if isinstance(x, dict) and "gradients" in x:
+            return self._loss_with_gradients(x)
+        loss = super().compute_loss(
+            x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
+        )
+        if not training or not (isinstance(x, dict) and "prepared" in x):
+            return loss
+        labels = self._labels(x["image"], y)
+        for term, metric, prepared in zip(self._terms, self._term_values, x["prepared"]):
+            value = term(self.network, x["image"], labels, y_pred, prepared)
+            metric.update_state(ops.stop_gradient(value))
+            loss = loss + ops.cast(value, loss.dtype)
+        return loss
+
+    def _loss_with_gradients(self, x):
+        """The loss of a pass that is done, with given gradients in the trainable variables."""
+        others = _backend.updated(self)
+        for place, value in x["updates"].items():
+            others[int(place)].assign(value)
+        places = sorted(x["gradients"], key=int)
+        variables = [self.trainable_variables[int(place)] for place in places]
+        count = len(variables)
+
+        # Not by a product with the weights: gradients that overflow leave the loss finite.
+        @ops.custom_gradient
+        def given(loss, *arguments):
+            gradients = arguments[count:]
+
+            def derivative(*slopes, upstream=None):
+                slope = slopes[0] if upstream is None else upstream
+                scaled = [g * ops.cast(slope, g.dtype) for g in gradients]
+                return (slope, *scaled, *(ops.zeros_like(g) for g in gradients))
+
+            return loss + 0, derivative
+
+        weights = [ops.convert_to_tensor(variable) for variable in variables]
+        return given(x["loss"], *weights, *(x["gradients"][place] for place in places))
+
+    def _attacked(self, x, y, gradient):
+        attack = self.attack
+        if attack is None:
+            raise ValueError(
+                "attack must be given for batches with marks; received None; pass one to "
+                f"{type(self).__name__}, or train on images alone."
+            )
+        self._check_draws()
+        # One framework hands arrays through as they are.
+        x, y = keras.tree.map_structure(ops.convert_to_tensor, (x, y))
+        images = x["image"]
+        marked = x["adversarial"] > 0
+
+        def craft():
+            labels = self._labels(images, y)
+            return in_step.crafted(attack, self.network, images, labels, gradient, x["start"])
+
+        some = ops.any(marked)
+        if _backend.readable(some):
+            # An eager step searches as eagerly as the attack.
+            crafted = craft() if bool(some) else images
+        else:
+            crafted = ops.cond(some, craft, lambda: images)
+        mask = ops.reshape(marked, (-1,) + (1,) * (len(images.shape) - 1))
+        return ops.stop_gradient(ops.where(mask, crafted, images)), y
+
+    def _labels(self, images: Tensor, y: Any) -> Tensor:
+        classes = self.network.compute_output_shape(tuple(images.shape))[-1]
+        return losses.class_indices(y, classes)
+
+    def _check_draws(self):
+        """Refuses a compiled step whose random encoder draws otherwise than the attack's."""
+        if self.compiled_draws_agree or not self.jit_compile:
+            return
+        for layer in keras_internals.all_layers(self.network):
+            if isinstance(layer, encoders.RateEncoding):
+                raise ValueError(
+                    "jit_compile must be False where XLA draws other random numbers than the "
+                    f"attack; received {self.jit_compile} for a network with {layer.name!r}."
+                )
+
+    def get_config(self):
+        if self.attack is not None:
+            record.check_complete(self.attack)
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "network": serialize(self.network),
+            "attack": None if self.attack is None else serialize(self.attack),
+            "loss_terms": [serialize(term) for term in self.loss_terms],
+            "sharpness": None if self.sharpness is None else serialize(self.sharpness),
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: Record, custom_objects: Record | None = None
+    ) -> "DefendedTraining":
+        """The model that `get_config` describes."""
+
+        def restored(part):
+            if isinstance(part, (list, tuple)):
+                return [restored(each) for each in part]
+            if not isinstance(part, dict):
+                return part
+            return keras.saving.deserialize_keras_object(part, custom_objects=custom_objects)
+
+        return cls(**{name: restored(part) for name, part in config.items()})
+
+
+def check_attack(attack: GradientAttack, network: keras.Model | None = None) -> None:
+    """Raises `ValueError` unless an attack can run inside a train step, and suits the network."""
+    kind = type(attack).__name__
+    refused = attack.not_within_a_step() if hasattr(attack, "not_within_a_step") else kind
+    if refused:
+        raise ValueError(
+            f"{kind} within training must make one search per batch; received {refused}."
+        )
+    if network is None:
+        return
+    attack.check_layers(network)
+    shape = getattr(network, "output_shape", None)
+    if isinstance(shape, tuple):
+        attack.check_classes(shape[-1])
+
+
+def _check_parts(network, terms, sharpness):
+    names = [term.name for term in terms]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"loss_terms must have one name each; received {name!r} {names.count(name)} times; "
+                "give the second a class with a name of its own."
+            )
+    for term in terms:
+        term.check(network)
+    if sharpness is None or not sharpness.active:
+        return
+    with sharpness.ascent(network):
+        pass
+    for layer in keras_internals.all_layers(network):
+        if isinstance(layer, keras.layers.TorchModuleWrapper):
+            raise ValueError(
+                "sharpness needs weights that Keras reads; received a network with torch module "
+                f"{layer.name!r}; write that part with Keras' layers."
+            )
