@@ -10,6 +10,10 @@ expresses well enough there; torch's functions on curvature and layers have file
 - `stateless_outputs(model, values, x)`: the model's outputs in inference mode, and the list of
   losses that its layers add, where variables have given values: pairs of a Keras variable and a
   tensor;
+- `unchanged(model)`: a context within which variables of a model have their values, and what the
+  model assigns to them is forgotten;
+- `differentiable_gradient(model, value, x)`: the gradient of the scalar `value(x)` in a tensor,
+  within a training pass that differentiates it in the model's weights; the model is `unchanged`;
 - `loss_gradient(value)`: a function `(weights, *data) -> gradient` of the scalar
   `value(weights, *data)` in a list of tensors, flattened in order;
 - `hessian_product(value)`: a function `(weights, *data) -> product`, where `product(vector)` is the
@@ -95,6 +99,8 @@ else:
 
 gradient_and_outputs = _framework.gradient_and_outputs
 stateless_outputs = _framework.stateless_outputs
+unchanged = generic.unchanged
+differentiable_gradient = _framework.differentiable_gradient
 loss_gradient = _framework.loss_gradient
 hessian_product = _framework.hessian_product
 gauss_newton_product = _framework.gauss_newton_product

@@ -16,6 +16,12 @@ def stateless_outputs(model, values, x):
     return outputs, scope.losses
 
 
+def unchanged(model):
+    """Within the block variables of a model have their values, and what it assigns is forgotten."""
+    mapping = [(variable, variable.value) for variable in model.variables]
+    return keras.StatelessScope(state_mapping=mapping)
+
+
 def with_derivative(program, forward, backward):
     return program
 

@@ -57,6 +57,11 @@ def loss_gradient(value):
     return lambda weights, *data: gradient(weights, data)
 
 
+def differentiable_gradient(model, value, x):
+    with generic.unchanged(model):
+        return jax.grad(value)(x)
+
+
 def hessian_product(value):
     @jax.jit
     def maps(weights, data):

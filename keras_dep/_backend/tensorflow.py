@@ -67,6 +67,15 @@ def loss_gradient(value):
     return lambda weights, *data: gradient(weights, data)
 
 
+def differentiable_gradient(model, value, x):
+    with _differentiable(), generic.unchanged(model):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            total = value(x)
+        # Recorded by the tape of the training pass.
+        return tape.gradient(total, x, unconnected_gradients="zero")
+
+
 def hessian_product(value):
     @_function_of_one_model
     def product(weights, data, vector):

@@ -6,6 +6,8 @@ import re
 import torch
 from torch.nn.attention import SDPBackend
 
+from keras_dep._backend import generic
+
 
 def loss_gradient(value):
     def gradient(weights, *data):
@@ -14,6 +16,12 @@ def loss_gradient(value):
             return _flat(_gradients(value(weights, *data), weights)).detach()
 
     return gradient
+
+
+def differentiable_gradient(model, value, x):
+    x = x.detach().requires_grad_(True)
+    with _twice_differentiable(), generic.unchanged(model):
+        return _gradients(value(x), [x], create_graph=True)[0]
 
 
 def hessian_product(value):

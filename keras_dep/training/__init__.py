@@ -5,6 +5,9 @@ from keras_dep.training.adversarial import PerturbedTraining
 from keras_dep.training.adversarial import PoisonSource
 from keras_dep.training.defended import DefendedTraining
 from keras_dep.training.loss_terms import LossTerm
+from keras_dep.training.loss_terms import MembranePerturbation
+from keras_dep.training.loss_terms import SparseInputGradient
+from keras_dep.training.loss_terms import TemporalInputGradient
 from keras_dep.training.poison_schedule import PoisonSchedule
 from keras_dep.training.sharpness import SharpnessAware
 
@@ -12,8 +15,11 @@ __all__ = [
     "DefendedTraining",
     "LossTerm",
     "MarkedBatches",
+    "MembranePerturbation",
     "PerturbedTraining",
     "PoisonSchedule",
     "PoisonSource",
     "SharpnessAware",
+    "SparseInputGradient",
+    "TemporalInputGradient",
 ]

@@ -14,7 +14,7 @@ from keras_dep import attacks
 from keras_dep._internal.export import export
 from keras_dep.attacks.gradient_attack import GradientAttack
 from keras_dep.training.defended import DefendedTraining
-from keras_dep.training.defended import check_attack
+from keras_dep.training.in_step import check_attack
 
 BASES = ("clean", "adversarial")
 

@@ -77,7 +77,7 @@ class DefendedTraining(_backend.TransformedStep):
         # What a step hands from pass to pass stays in its own precision.
         super().__init__(autocast=False, **kwargs)
         if attack is not None:
-            check_attack(attack, network)
+            in_step.check_attack(attack, network)
         self.network = network
         self.attack = attack
         self.loss_terms = tuple(loss_terms)
@@ -249,22 +249,6 @@ class DefendedTraining(_backend.TransformedStep):
             return keras.saving.deserialize_keras_object(part, custom_objects=custom_objects)
 
         return cls(**{name: restored(part) for name, part in config.items()})
-
-
-def check_attack(attack: GradientAttack, network: keras.Model | None = None) -> None:
-    """Raises `ValueError` unless an attack can run inside a train step, and suits the network."""
-    kind = type(attack).__name__
-    refused = attack.not_within_a_step() if hasattr(attack, "not_within_a_step") else kind
-    if refused:
-        raise ValueError(
-            f"{kind} within training must make one search per batch; received {refused}."
-        )
-    if network is None:
-        return
-    attack.check_layers(network)
-    shape = getattr(network, "output_shape", None)
-    if isinstance(shape, tuple):
-        attack.check_classes(shape[-1])
 
 
 def _check_parts(network, terms, sharpness):

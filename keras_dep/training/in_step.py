@@ -9,14 +9,31 @@ import keras
 from keras_dep import _backend
 from keras_dep._internal import compilation
 from keras_dep._internal.types import Tensor
+from keras_dep.attacks.gradient_attack import GradientAttack
 from keras_dep.attacks.looking import looking_in_step
 
 # The function that a train step hands out: see `_backend.TransformedStep`.
 StepGradient = Callable[..., Any]
 
 
+def check_attack(attack: GradientAttack, network: keras.Model | None = None) -> None:
+    """Raises `ValueError` unless an attack can run inside a train step, and suits the network."""
+    kind = type(attack).__name__
+    refused = attack.not_within_a_step() if hasattr(attack, "not_within_a_step") else kind
+    if refused:
+        raise ValueError(
+            f"{kind} within training must make one search per batch; received {refused}."
+        )
+    if network is None:
+        return
+    attack.check_layers(network)
+    shape = getattr(network, "output_shape", None)
+    if isinstance(shape, tuple):
+        attack.check_classes(shape[-1])
+
+
 def crafted(
-    attack: Any,
+    attack: GradientAttack,
     network: keras.Model,
     images: Tensor,
     labels: Tensor,
@@ -28,7 +45,7 @@ def crafted(
     The network is asked in inference mode, and nothing of it changes.
 
     Args:
-        attack: a `keras_dep.attacks.gradient_attack.GradientAttack` that searches once.
+        attack: the attack, as `check_attack` lets it pass.
         network: a built `keras.Model` from images to logits.
         images: tensor `(batch, ...)`.
         labels: int32 tensor `(batch,)`.
