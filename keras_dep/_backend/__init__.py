@@ -67,6 +67,8 @@ expresses well enough there; torch's functions on curvature and layers have file
   torch module in it: `(what, outputs, layout)`, as in `keras_dep.optimizers.roles.Role`;
 - `on_reduced(transform, gradients)`: `transform` of the gradients as reduced over all replicas, in
   the share per replica that a Keras optimizer reduces by itself;
+- `share_of_replica(loss)`: a mean over a replica's part of the batch as its share of that over the
+  whole batch, in the measure of Keras' losses;
 - `outermost_call()`: the layer or model whose call this is part of, or `None`;
 - `TransformedStep`: a `keras.Model` whose train step passes each batch through
   `transform_batch(x, y, gradient)` first, inside the compiled step; `gradient(both, x, y, extra,
@@ -124,6 +126,7 @@ readable = _framework.readable
 conditional_assign = _framework.conditional_assign
 module_role = _framework.module_role
 on_reduced = _framework.on_reduced
+share_of_replica = _framework.share_of_replica
 outermost_call = _framework.outermost_call
 TransformedStep = _framework.TransformedStep
 TrainingPass = generic.TrainingPass

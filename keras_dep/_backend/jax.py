@@ -20,6 +20,7 @@ from keras_dep._backend.generic import marked as marked
 from keras_dep._backend.generic import module_role as module_role
 from keras_dep._backend.generic import normalize as normalize
 from keras_dep._backend.generic import outermost_call as outermost_call
+from keras_dep._backend.generic import share_of_replica as share_of_replica
 from keras_dep._backend.generic import stateless_outputs as stateless_outputs
 from keras_dep._backend.generic import subtract_rank_one as subtract_rank_one
 from keras_dep._backend.generic import with_derivative as with_derivative

@@ -267,6 +267,11 @@ def on_reduced(transform, gradients):
     return [None if g is None else g / tf.cast(replicas, g.dtype) for g in transformed]
 
 
+def share_of_replica(loss):
+    # Keras' own losses are divided likewise, since optimizers sum gradients over replicas.
+    return loss / tf.cast(tf.distribute.get_strategy().num_replicas_in_sync, loss.dtype)
+
+
 class TransformedStep(generic.TransformedStep):
     # XLA's generator of random numbers is another one.
     compiled_draws_agree = False

@@ -155,7 +155,7 @@ class DefendedTraining(_backend.TransformedStep):
         for term, metric, prepared in zip(self._terms, self._term_values, x["prepared"]):
             value = term(self.network, x["image"], labels, y_pred, prepared)
             metric.update_state(ops.stop_gradient(value))
-            loss = loss + ops.cast(value, loss.dtype)
+            loss = loss + _backend.share_of_replica(ops.cast(value, loss.dtype))
         return loss
 
     def _loss_with_gradients(self, x):
