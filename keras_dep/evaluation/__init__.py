@@ -1,5 +1,6 @@
 """Robustness of a model in one call, with everything that decides the number beside it."""
 
+from keras_dep.evaluation.accuracy import craft
 from keras_dep.evaluation.accuracy import robust_accuracy
 from keras_dep.evaluation.evaluate import evaluate
 from keras_dep.evaluation.intervals import wilson
@@ -9,12 +10,14 @@ from keras_dep.evaluation.obfuscation.health import gradient_health
 from keras_dep.evaluation.plots import draw_sweep
 from keras_dep.evaluation.plots import side_by_side
 from keras_dep.evaluation.reference_protocol import released_protocol
+from keras_dep.evaluation.summary import summary
 from keras_dep.evaluation.sweeps import epsilon_sweep
 from keras_dep.evaluation.sweeps import step_sweep
 
 __all__ = [
     "checklist",
     "checklist_table",
+    "craft",
     "draw_sweep",
     "epsilon_sweep",
     "evaluate",
@@ -23,5 +26,6 @@ __all__ = [
     "robust_accuracy",
     "side_by_side",
     "step_sweep",
+    "summary",
     "wilson",
 ]

@@ -1,15 +1,24 @@
-"""One attack on many images: which of them the model still classifies right."""
+"""One attack on many images: the images it makes, and which of them the model still gets right."""
 
+from collections.abc import Callable
+from collections.abc import Iterator
+
+import keras
 import numpy as np
 
 from keras_dep._internal import validation
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import ArrayLike
+from keras_dep._internal.types import Record
 from keras_dep.attacks.gradient_attack import random_states_kept
 from keras_dep.evaluation.intervals import wilson
 from keras_dep.models import inference
 
 
-def judged(model, images, labels, batch_size=128):
-    """Which images a model classifies right, and which it answers with finite logits.
+def judged(
+    model: keras.Model, images: ArrayLike, labels: ArrayLike, batch_size: int = 128
+) -> tuple[Array, Array]:
+    """Tells which images a model classifies right, and which it answers with finite logits.
 
     Args:
         model: a `keras.Model` from images to logits.
@@ -18,67 +27,115 @@ def judged(model, images, labels, batch_size=128):
         batch_size: images at a time, at least 1.
 
     Returns:
-        `(right, finite)`, boolean arrays `(n,)`; an answer that is not finite is wrong.
+        `(right, finite)`, boolean arrays `(n,)`. A non-finite answer is wrong.
     """
     with random_states_kept(model):
         scores = inference.logits(model, images, batch_size)
     return inference.judged(scores, validation.class_labels(labels, scores.shape[1]))
 
 
-def right(model, images, labels, batch_size=128):
-    """Whether a model classifies each image right; arguments as in `judged`."""
+def right(model: keras.Model, images: ArrayLike, labels: ArrayLike, batch_size: int = 128) -> Array:
+    """Tells which images a model classifies right; arguments as in `judged`."""
     return judged(model, images, labels, batch_size)[0]
 
 
-def under_attack(model, attack, images, labels, batch_size=128):
+def craft(
+    model: keras.Model,
+    attack: Callable,
+    images: ArrayLike,
+    labels: ArrayLike,
+    batch_size: int = 128,
+) -> Array:
+    """Makes the adversarial images of an attack, batch by batch.
+
+    These are the images that `evaluate` and `robust_accuracy` count, up to rounding: what an attack
+    of this package draws for an image depends on its seed and that image, not on the batch.
+
+    Args:
+        model: a `keras.Model` from images in [0, 1] to logits.
+        attack: any `attack(model, x, y) -> x_adv`.
+        images: array `(n, ...)` in [0, 1], `n >= 1`.
+        labels: whole numbers `(n,)` or `(n, 1)`, or one-hot rows `(n, classes)`.
+        batch_size: images at a time, at least 1.
+
+    Returns:
+        float32 array like the images.
+
+    Raises:
+        ValueError: images or labels that do not fit, or an attack that returns other shapes or
+            non-finite values.
+
+    Example:
+
+    >>> from keras_dep import attacks
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> x, y = np.full((6, 4), 0.5, "float32"), np.zeros(6, "int32")
+    >>> change = craft(model, attacks.FGSM(epsilon=0.1), x, y) - x
+    >>> change.shape, round(float(np.abs(change).max()), 3)
+    ((6, 4), 0.1)
+    """
+    validation.whole_number("batch_size", batch_size)
+    images, labels = validation.images_and_labels(images, labels)
+    batches = _crafted_batches(model, attack, images, labels, batch_size)
+    return np.concatenate([crafted[:count] for _, crafted, count in batches])
+
+
+def under_attack(
+    model: keras.Model,
+    attack: Callable,
+    images: ArrayLike,
+    labels: ArrayLike,
+    batch_size: int = 128,
+) -> Iterator[tuple[Array, Array, Array]]:
     """Attacks batch by batch.
 
     Args:
         model: a `keras.Model` from images to logits.
         attack: any `attack(model, x, y) -> x_adv`, untargeted.
-        images: array `(n, ...)` in [0, 1]; of no images nothing is yielded.
+        images: array `(n, ...)` in [0, 1]; nothing is yielded for `n = 0`.
         labels: whole numbers `(n,)` or `(n, 1)`, or one-hot rows `(n, classes)`.
         batch_size: images at a time, at least 1.
 
     Yields:
-        Per batch `(right, finite, change)`: whether each adversarial image is still classified
-        right, whether it is answered with finite logits, and the largest change of any pixel of it.
+        `(right, finite, change)` of each batch: whether the model still classifies each adversarial
+        image right, whether it answers it with finite logits, and the largest change of any of its
+        pixels.
 
     Raises:
-        ValueError: an attack that returns other shapes, or values that are not finite.
+        ValueError: an attack that returns other shapes or non-finite values.
     """
     validation.whole_number("batch_size", batch_size)
-    if len(images):
-        images, labels = validation.images_and_labels(images, labels)
-    for start in range(0, len(images), batch_size):
-        count = min(batch_size, len(images) - start)
-        # Filled up to few different sizes, so that few are compiled.
-        size = min(batch_size, 1 << (count - 1).bit_length())
-        chosen = np.resize(np.arange(start, start + count), size)
-        crafted = np.asarray(attack(model, images[chosen], labels[chosen]))
-        _check_crafted(attack, crafted, images[chosen].shape)
-        still, finite = judged(model, crafted, labels[chosen], size)
-        change = np.abs(crafted - images[chosen]).reshape(size, -1).max(axis=1)
+    if not len(images):
+        return
+    images, labels = validation.images_and_labels(images, labels)
+    for chosen, crafted, count in _crafted_batches(model, attack, images, labels, batch_size):
+        still, finite = judged(model, crafted, labels[chosen], len(chosen))
+        change = np.abs(crafted - images[chosen]).reshape(len(chosen), -1).max(axis=1)
         yield still[:count], finite[:count], change[:count]
 
 
-def robust_accuracy(model, attack, images, labels, batch_size=128):
-    """Share of all images that are classified right before and behind an attack.
+def robust_accuracy(
+    model: keras.Model,
+    attack: Callable,
+    images: ArrayLike,
+    labels: ArrayLike,
+    batch_size: int = 128,
+) -> Record:
+    """Measures the share of all images that are classified right before and after an attack.
 
-    Arguments as in `under_attack`. Images that the model gets wrong as they are count as errors and
-    are not attacked.
+    Arguments as in `under_attack`, with at least one image. Images that the model gets wrong
+    without an attack count as errors and are not attacked.
 
     Returns:
         Dictionary of `accuracy`, its 95 % `interval`, `correct`, `images` and `non_finite_answers`:
-        images answered with something that is not finite, as they are or attacked; they are errors.
+        the number of images with a non-finite answer, clean or attacked, which are errors.
 
     Raises:
-        ValueError: images that are none, not finite or outside [0, 1], labels that do not fit them
-            or the model's classes, a batch size below 1.
+        ValueError: no images, images that are not finite or outside [0, 1], labels that do not fit
+            them or the model's classes, or a batch size below 1.
 
     Example:
 
-    >>> import keras
     >>> from keras_dep import attacks
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     >>> x, y = np.full((6, 4), 0.5, "float32"), np.zeros(6, "int32")
@@ -96,8 +153,8 @@ def robust_accuracy(model, attack, images, labels, batch_size=128):
     }
 
 
-def proportion(correct, images):
-    """A count as accuracy with its 95 % Wilson interval."""
+def proportion(correct: int, images: int) -> Record:
+    """Returns a count as accuracy with its 95 % Wilson interval."""
     return {
         "accuracy": correct / images,
         "interval": list(wilson(correct, images)),
@@ -106,18 +163,32 @@ def proportion(correct, images):
     }
 
 
-def check_data(model, images, labels, batch_size=1):
-    """Images as float32 array and labels as int32 array `(n,)`.
+def check_data(
+    model: keras.Model, images: ArrayLike, labels: ArrayLike, batch_size: int = 1
+) -> tuple[Array, Array]:
+    """Returns images as float32 array and labels as int32 array `(n,)`.
 
     Raises:
-        ValueError: images that are none, not finite or outside [0, 1], labels that do not fit them
-            or the model's classes, a model without logits, a batch size below 1.
+        ValueError: no images, images that are not finite or outside [0, 1], labels that do not fit
+            them or the model's classes, a model without logits, or a batch size below 1.
     """
     validation.whole_number("batch_size", batch_size)
     images, _ = validation.images_and_labels(images, labels)
     with random_states_kept(model):
         classes = inference.class_count(model, images[:1])
     return images, validation.class_labels(labels, classes)
+
+
+def _crafted_batches(model, attack, images, labels, batch_size):
+    """Yields indices, adversarial images, and the number of leading ones that are no filling."""
+    for start in range(0, len(images), batch_size):
+        count = min(batch_size, len(images) - start)
+        # Filled up to a power of two, so that few sizes are compiled.
+        size = min(batch_size, 1 << (count - 1).bit_length())
+        chosen = np.resize(np.arange(start, start + count), size)
+        crafted = np.asarray(attack(model, images[chosen], labels[chosen]))
+        _check_crafted(attack, crafted, images[chosen].shape)
+        yield chosen, crafted, count
 
 
 def _check_crafted(attack, crafted, shape):

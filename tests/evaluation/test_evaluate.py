@@ -17,8 +17,10 @@ from keras_dep.attacks import PGD
 from keras_dep.attacks import GaussianNoise
 from keras_dep.attacks import RandomSearch
 from keras_dep.attacks import Transfer
+from keras_dep.evaluation import craft
 from keras_dep.evaluation import gradient_health
 from keras_dep.evaluation import suites
+from keras_dep.evaluation import summary
 from keras_dep.models import inference
 from keras_dep.models import with_frames
 from tests.support.stateful import everything
@@ -63,6 +65,30 @@ def test_counts_are_those_made_by_hand(honest, held_out, whole):
     assert whole["worst_case"]["accuracy"] <= min(
         row["accuracy"] for row in whole["attacks"] if row["counts"]
     )
+
+
+def test_a_run_measured_here_and_by_attacking_every_image(honest, held_out, whole):
+    x, y = held_out
+    right = inference.logits(honest, x).argmax(axis=1) == y
+    rows = {row["attack"]: row for row in whole["attacks"]}
+    for name in ("fgsm", "pgd"):
+        crafted = craft(honest, SUITE[name], x, y, batch_size=20)
+        np.testing.assert_allclose(crafted, SUITE[name](honest, x, y), atol=1e-6)
+        survived = inference.logits(honest, crafted).argmax(axis=1) == y
+        # Images that an attack turns right are errors here.
+        assert rows[name]["accuracy"] == survived.mean() - (survived & ~right).mean()
+        # The first images are the same in any company.
+        few = craft(honest, SUITE[name], x[:3], y[:3], batch_size=20)
+        np.testing.assert_allclose(few, crafted[:3], atol=1e-6)
+
+
+def test_the_summary_has_the_numbers_and_nothing_per_image(whole):
+    found = summary(whole)
+    assert len(json.dumps(found)) < 3000 and "broken_by" not in found
+    assert found["worst_case"] == whole["worst_case"] and found["images"] == 40
+    assert list(found["attacks"]) == list(SUITE)
+    for row in whole["attacks"]:
+        assert found["attacks"][row["attack"]].items() <= row.items()
 
 
 def test_early_exit_ends_at_the_same_worst_case(honest, held_out, whole):
