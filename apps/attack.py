@@ -197,13 +197,10 @@ def _radii(given):
 
 
 def _check_data_set(name):
+    from keras_dep._internal import validation
     from keras_dep.data import sources
 
-    if name not in sources.names():
-        raise ValueError(
-            f"dataset must be one of {', '.join(sources.names())}; received {name!r}; "
-            "set --dataset."
-        )
+    validation.one_of("dataset", name, sources.names(), "set --dataset")
 
 
 def _check_model(model):
@@ -325,16 +322,15 @@ def _report_sweep(axis, rows, title, chance, writer):
 
 def _data(facts):
     """The data set, and its first test images and labels."""
-    import numpy as np
-
     from apps import command
+    from keras_dep.data import pixels
     from keras_dep.data import sources
 
     name = FLAGS.dataset or facts.get("dataset")
     _check_data_set(name)
     facts["dataset"] = name
     data = sources.load(name, data_dir=command.folder("data_dir", FLAGS.data_dir))
-    images = data.x_test[: FLAGS.examples].astype("float32") / np.float32(255)
+    images = pixels.scaled(data.x_test[: FLAGS.examples])
     return data, images, data.y_test[: FLAGS.examples]
 
 

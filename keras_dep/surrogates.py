@@ -11,6 +11,7 @@ import math
 from keras import ops
 
 from keras_dep import _backend
+from keras_dep._internal import validation
 from keras_dep._internal.types import Tensor
 
 
@@ -173,11 +174,8 @@ def usual_width(surrogate):
 
 def check(surrogate, width=1.0):
     """Returns `surrogate` when the pair is valid, raises `ValueError` otherwise."""
-    if surrogate not in _PRIMITIVES:
-        raise ValueError(
-            f"surrogate must be one of {', '.join(names())}; received {surrogate!r}; "
-            "keras_dep.surrogates.register adds one of your own."
-        )
+    mend = "keras_dep.surrogates.register adds one of your own"
+    validation.one_of("surrogate", surrogate, names(), mend)
     _check_width(width)
     return surrogate
 

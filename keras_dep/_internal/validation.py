@@ -1,6 +1,7 @@
 """The door where images, labels and numeric arguments are checked, before anything is computed."""
 
 import operator
+from collections.abc import Iterable
 
 import numpy as np
 from keras import ops
@@ -112,6 +113,30 @@ def checked_images(images, bounds=(0.0, 1.0)):
             "and put normalisation inside the model."
         )
     return given
+
+
+def one_of(name: str, value: object, choices: Iterable[str], mend: str = "") -> str:
+    """Returns an argument that must be one of some names.
+
+    Args:
+        name: the argument's name.
+        value: what was received.
+        choices: the names allowed, in the order in which the message lists them.
+        mend: ends the message, if it is to say more.
+
+    Raises:
+        ValueError: any other value.
+
+    Example:
+
+    >>> one_of("reset", "soft", ("soft", "hard"))
+    'soft'
+    """
+    choices = tuple(choices)
+    if isinstance(value, str) and value in choices:
+        return value
+    mend = f"; {mend}" if mend else ""
+    raise ValueError(f"{name} must be one of {', '.join(choices)}; received {value!r}{mend}.")
 
 
 def whole_number(name, value, least=1):

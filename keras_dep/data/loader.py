@@ -16,6 +16,7 @@ import numpy.typing as npt
 from keras_dep._internal import validation
 from keras_dep._internal.types import Array
 from keras_dep._internal.types import Record
+from keras_dep.data import pixels
 from keras_dep.data import transforms
 from keras_dep.data.transforms import Augmentation
 
@@ -131,8 +132,7 @@ class Batches(keras.utils.PyDataset):
         # NumPy ignores trailing zeros of a seed: index + 1 differs from the seed of the order.
         rng = np.random.default_rng([self.seed, epoch, index + 1])
         images = self.augment(self.x[chosen], rng)
-        scale = 255 if images.dtype == np.uint8 else 1
-        return np.divide(images, scale, dtype="float32", casting="same_kind"), self.y[chosen]
+        return pixels.scaled(images), self.y[chosen]
 
     def _epoch_order(self, epoch: int) -> Array:
         known, order = self._order

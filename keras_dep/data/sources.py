@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_dep._internal import quiet
+from keras_dep._internal import validation
 from keras_dep._internal.types import Array
 from keras_dep.data import tfds_files
 from keras_dep.data.tfds_files import DataMissingError
@@ -93,9 +94,7 @@ def load(
     >>> load("digits", train_examples=100).x_train.shape
     (100, 8, 8, 1)
     """
-    if name not in names():
-        known = ", ".join(names())
-        raise ValueError(f"name must be one of {known}; received name={name!r}; use one of those")
+    validation.one_of("name", name, names())
     wanted = {"train": train_examples, "test": test_examples}
     if name == "digits":
         return _load_digits(wanted)

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from keras_dep._internal import validation
 from keras_dep._internal.types import Array
 
 # From images and a generator of random numbers to new images.
@@ -40,12 +41,7 @@ def get(name: str) -> Augmentation:
     >>> get("paper")(images, np.random.default_rng(0)).shape
     (2, 32, 32, 3)
     """
-    if name not in names():
-        raise ValueError(
-            f"augment must be one of {', '.join(names())}; received augment={name!r}; "
-            "use one of those names"
-        )
-    return _REGISTRY[name]
+    return _REGISTRY[validation.one_of("augment", name, names())]
 
 
 def paper(images: Array, rng: np.random.Generator) -> Array:

@@ -2,6 +2,7 @@
 
 from keras_dep import attacks
 from keras_dep import surrogates
+from keras_dep._internal import validation
 from keras_dep.attacks.threat import USUAL_RADII
 from keras_dep.attacks.threat import Threat
 from keras_dep.evaluation import coverage
@@ -68,8 +69,7 @@ def build(
     >>> build("paper", norm="L2", estimator="bptr")["pgd-7"].threat.epsilon
     0.5
     """
-    if suite not in SUITES:
-        raise ValueError(f"suite must be one of {', '.join(SUITES)}; received {suite!r}.")
+    validation.one_of("suite", suite, SUITES)
     chosen = {name: value for name, value in derivative.items() if value is not None}
     _check_derivative(suite, spiking, chosen)
     ball = {"norm": norm, "epsilon": radius(norm, epsilon)}

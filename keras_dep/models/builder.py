@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_dep._internal import validation
 from keras_dep.layers import encoders
 from keras_dep.layers import time_axis
 from keras_dep.layers.batch_normalization import MergedBatchNormalization
@@ -70,13 +71,9 @@ class NetworkBuilder:
         after_spikes=None,
     ):
         time_axis.check_timesteps(timesteps)
-        if encoder not in ENCODERS and not callable(encoder):
-            raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}; received {encoder!r}.")
-        if normalization not in NORMALIZATIONS:
-            raise ValueError(
-                f"normalization must be one of {', '.join(NORMALIZATIONS)}; received "
-                f"{normalization!r}."
-            )
+        if not callable(encoder):
+            validation.one_of("encoder", encoder, ENCODERS)
+        validation.one_of("normalization", normalization, NORMALIZATIONS)
         if np.min(std) <= 0:
             raise ValueError(
                 f"std must be positive; received {std}; 1.0 leaves pixels as they are."

@@ -1,5 +1,6 @@
 """One door to every network: `build("vgg11", input_shape=(32, 32, 3), num_classes=10)`."""
 
+from keras_dep._internal import validation
 from keras_dep.models import nf_resnet
 from keras_dep.models import resnet
 from keras_dep.models import sew_resnet
@@ -60,6 +61,4 @@ def build(name, **options):
     >>> model.output_shape
     (None, 4, 10)
     """
-    if name not in _BUILDERS:
-        raise ValueError(f"model must be one of {', '.join(names())}; received {name!r}.")
-    return _BUILDERS[name](name, **options)
+    return _BUILDERS[validation.one_of("model", name, names())](name, **options)

@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from keras_dep._internal import validation
 from keras_dep.models.builder import NetworkBuilder
 
 # Blocks in each of the four stages.
@@ -40,8 +41,7 @@ def preactivation_resnet(name, input_shape, num_classes, **options):
     >>> preactivation_resnet("resnet18", (32, 32, 3), num_classes=10).output_shape
     (None, 4, 10)
     """
-    if name not in BLOCKS:
-        raise ValueError(f"name must be one of {', '.join(BLOCKS)}; received {name!r}.")
+    validation.one_of("name", name, BLOCKS)
     cells = NetworkBuilder(**options)
     inputs, x = cells.image(input_shape)
     x = cells.convolve(x, WIDTHS[0], use_bias=False)

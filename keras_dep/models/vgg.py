@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_dep._internal import validation
 from keras_dep.layers.pooling import AveragePooling2D
 from keras_dep.layers.pooling import PooledTo
 from keras_dep.models.builder import NetworkBuilder
@@ -48,8 +49,7 @@ def spiking_vgg(name, input_shape, num_classes, **options):
     >>> spiking_vgg("vgg5", (32, 32, 3), num_classes=10).count_params()
     287242
     """
-    if name not in STAGES:
-        raise ValueError(f"name must be one of {', '.join(STAGES)}; received {name!r}.")
+    validation.one_of("name", name, STAGES)
     cells = NetworkBuilder(**options)
     inputs, x = cells.image(input_shape)
     x = _maps(cells, x, STAGES[name])

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_dep import deflation
 from keras_dep._internal import keras_internals
+from keras_dep._internal import validation
 from keras_dep._internal.export import export
 from keras_dep.optimizers import plan
 from keras_dep.optimizers.base import GradientTransform
@@ -111,10 +112,7 @@ class DEP(GradientTransform):
         gradient_accumulation_steps=None,
         name=None,
     ):
-        if rank_one not in RANK_ONE:
-            raise ValueError(
-                f"rank_one must be one of {', '.join(RANK_ONE)}; received {rank_one!r}."
-            )
+        validation.one_of("rank_one", rank_one, RANK_ONE)
         super().__init__(inner_optimizer, gradient_accumulation_steps, name=name)
         self.rank_one = rank_one
         single = isinstance(exclude, str) or hasattr(exclude, "path")

@@ -11,8 +11,10 @@ import keras
 import numpy as np
 
 from keras_dep import attacks
+from keras_dep._internal import validation
 from keras_dep._internal.export import export
 from keras_dep.attacks.gradient_attack import GradientAttack
+from keras_dep.data import pixels
 from keras_dep.training.defended import DefendedTraining
 from keras_dep.training.in_step import check_attack
 
@@ -83,8 +85,7 @@ class MarkedBatches(keras.utils.PyDataset):
 
     def __init__(self, batches, base, attack, replaced=None):
         super().__init__()
-        if base not in BASES:
-            raise ValueError(f"base must be one of {', '.join(BASES)}; received {base!r}.")
+        validation.one_of("base", base, BASES)
         check_attack(attack)
         self.batches = batches
         self.base = base
@@ -150,7 +151,4 @@ class PoisonSource:
         """The extra batch `number` of `epoch`, as float32 images and int32 labels."""
         draw = np.random.default_rng([self.seed, epoch if self.resample else 0, number])
         chosen = draw.choice(len(self.images), self.batch_size, replace=False)
-        images = self.images[chosen]
-        if images.dtype == np.uint8:
-            images = images.astype("float32") / np.float32(255)
-        return images.astype("float32"), self.labels[chosen].astype("int32")
+        return pixels.scaled(self.images[chosen]), self.labels[chosen].astype("int32")

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from keras_dep._internal import validation
+
 POSITIONS = ("random", "first", "last")
 
 
@@ -45,10 +47,7 @@ class PoisonSchedule:
                 "first_epoch and count must not be negative; received "
                 f"first_epoch={self.first_epoch}, count={self.count}."
             )
-        if self.position not in POSITIONS:
-            raise ValueError(
-                f"position must be one of {', '.join(POSITIONS)}; received {self.position!r}."
-            )
+        validation.one_of("position", self.position, POSITIONS)
 
     def poisons(self, epoch):
         """Whether `epoch` (from 0) meets poisoned batches."""

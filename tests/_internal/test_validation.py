@@ -139,3 +139,12 @@ def test_seeds_and_numbers_come_as_they_are():
     assert validation.checked_seed(np.int64(3)) == 3
     assert validation.checked_seed(np.array([3, 2**40])) == [3, 2**40]
     assert validation.whole_number("rows", np.uint8(0), 0) == 0
+
+
+@pytest.mark.parametrize("value", ["medium", None, 3, ["soft"], ("soft", "hard")])
+def test_what_is_none_of_the_choices(value):
+    with pytest.raises(ValueError) as caught:
+        validation.one_of("reset", value, iter(("soft", "hard")))
+    assert str(caught.value) == f"reset must be one of soft, hard; received {value!r}."
+    with pytest.raises(ValueError, match="; received 3; set --reset.$"):
+        validation.one_of("reset", 3, {"soft": 1}, "set --reset")

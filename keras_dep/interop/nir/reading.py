@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_dep._internal import validation
 from keras_dep.interop.nir import layout
 from keras_dep.interop.nir.nodes import Reader
 from keras_dep.interop.nir.writing import check_duration
@@ -49,8 +50,7 @@ def from_nir(graph, timesteps, dt=1e-4, encoder="direct", **neuron):
     nir = layout.library()
     time_axis.check_timesteps(timesteps)
     check_duration(dt)
-    if encoder not in ENCODERS:
-        raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}; received {encoder!r}.")
+    validation.one_of("encoder", encoder, ENCODERS)
     for name in neuron:
         if name not in OPEN:
             raise ValueError(

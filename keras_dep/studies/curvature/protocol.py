@@ -3,7 +3,7 @@
 import dataclasses
 
 from keras_dep import surrogates
-from keras_dep._internal.validation import whole_number
+from keras_dep._internal import validation
 
 KINDS = ("clean", "fgsm", "pgd")
 METHODS = ("lanczos", "power")
@@ -50,11 +50,11 @@ class Protocol:
 
     def __post_init__(self):
         for name in ("batches", "batch_size", "count", "max_steps"):
-            whole_number(name, getattr(self, name))
+            validation.whole_number(name, getattr(self, name))
         for name in ("density_vectors", "trace_products", "epoch_batches"):
-            whole_number(name, getattr(self, name), least=0)
+            validation.whole_number(name, getattr(self, name), least=0)
         if self.together is not None:
-            whole_number("together", self.together)
+            validation.whole_number("together", self.together)
         if self.epoch_batches > self.batches:
             raise ValueError(
                 f"epoch_batches must be from 0 to batches={self.batches}; received "
@@ -70,10 +70,7 @@ class Protocol:
                 "tolerance must lie in [0, 1), a share of the spectral radius; received "
                 f"{self.tolerance}; 0.01 is usual."
             )
-        if self.method not in METHODS:
-            raise ValueError(
-                f"method must be one of {', '.join(METHODS)}; received {self.method!r}."
-            )
+        validation.one_of("method", self.method, METHODS)
         if self.method == "lanczos" and self.max_steps < self.count:
             raise ValueError(
                 f"max_steps must be at least count={self.count}, a product for each eigenvalue; "

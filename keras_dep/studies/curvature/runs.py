@@ -3,11 +3,10 @@
 import dataclasses
 import os
 
-import numpy as np
-
 from keras_dep._internal import model_files
 from keras_dep.callbacks import epochs
 from keras_dep.curvature.precision import with_dtype
+from keras_dep.data import pixels
 from keras_dep.experiments import build
 from keras_dep.experiments import results
 
@@ -85,4 +84,4 @@ def load_images(run, protocol, data_dir=None):
             f"batches={protocol.batches} of batch_size={protocol.batch_size} need {needed} images: "
             f"{error}"
         ) from error
-    return data.x_test.astype("float32") / np.float32(255), data.y_test
+    return pixels.scaled(data.x_test), data.y_test
