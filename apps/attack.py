@@ -1,9 +1,9 @@
 """How robust is a model? Suites of attacks, sweeps, tables and figures.
 
-Takes any .keras file that maps images in [0, 1] to logits, or a folder that hetero_train left, and
+Takes any .keras file that maps images in [0, 1] to logits, or a folder that hetero_train wrote, and
 writes evaluation.json, .md and .csv, checklist.json and .md, and the sweeps as .json, .md, .csv,
-.png and .svg; TensorBoard shows all of it, and adversarial images beside what they were made of. A
-stopped run started again goes on with its evaluation and its checklist.
+.png and .svg. TensorBoard shows them, and adversarial images beside their originals. The same
+command resumes a stopped evaluation or checklist.
 
   python apps/attack.py --model=runs/hetero/dep
   python apps/attack.py --model=net.keras --dataset=cifar10 --suite=reliable --examples=1000
@@ -29,54 +29,88 @@ def _define(kind, name, default, text, **limits):
 
 
 _define("string", "model", None, "A .keras file, or the folder of a run with model.keras.")
-_define("enum", "backend", None, "Framework; default: KERAS_BACKEND, else Keras' own choice.",
-        enum_values=("torch", "tensorflow", "jax"))  # fmt: skip
+_define(
+    "enum",
+    "backend",
+    None,
+    "Framework; default: KERAS_BACKEND, else Keras' own choice.",
+    enum_values=("torch", "tensorflow", "jax"),
+)
 _define("enum", "suite", "quick", "Attacks to run.", enum_values=("quick", "paper", "reliable"))
-_define("enum", "norm", "Linf", "Ball: linf, the largest change of a pixel, or l2, the length of "
-        "the change of an image.", enum_values=("Linf", "L2"), case_sensitive=False)  # fmt: skip
+_define(
+    "enum",
+    "norm",
+    "Linf",
+    "Norm of the ball: linf, the largest change of a pixel, or l2, the length of the change.",
+    enum_values=("Linf", "L2"),
+    case_sensitive=False,
+)
 _define("float", "epsilon", None, "Its radius in pixel units; default: 8/255, for l2 0.5.")
-_define("enum", "estimator", "training", "Derivative of spikes that the white-box attacks of quick "
-        "and paper and the sweeps look through; reliable tries all.",
-        enum_values=("training", "assg", "bptr", "rga", "hart", "pdsg", "conversion"))  # fmt: skip
+_define(
+    "enum",
+    "estimator",
+    "training",
+    "Derivative of spikes that the white-box attacks of quick and paper and the sweeps look "
+    "through; reliable tries all.",
+    enum_values=("training", "assg", "bptr", "rga", "hart", "pdsg", "conversion"),
+)
 _define("string", "surrogate", None, "In its place another surrogate.")
 _define("float", "width", None, "Width of that; default: the usual one.")
-_define("enum", "sweep", "none", "Sweeps to add: of epsilon, of the steps of PGD, or both.",
-        enum_values=("none", "epsilon", "steps", "both"))  # fmt: skip
-_define("list", "epsilons", "", "Radii of the sweep in grey levels of 255, lengths for l2; "
-        "default: the paper's.")  # fmt: skip
-_define("list", "steps", "", "Numbers of steps of the sweep; default: 7 to 80, as in the paper.")
+_define(
+    "enum",
+    "sweep",
+    "none",
+    "Sweeps to add: of epsilon, of the steps of PGD, or both.",
+    enum_values=("none", "epsilon", "steps", "both"),
+)
+_define(
+    "list", "epsilons", "", "Its radii, in grey levels of 255 or lengths; default: the paper's."
+)
+_define("list", "steps", "", "Its numbers of steps; default: 7 to 80, as in the paper.")
 _define("list", "substitutes", "", "Models, as in --model, to transfer images from.")
-_define("list", "train_substitutes", "", "Such models to train first, as the run in --model was: "
-        "seed (another), architecture (another), twin (ReLUs for spikes).")  # fmt: skip
-_define("boolean", "checklist", False, "Look for signs of obfuscated gradients too.")
-_define("list", "checklist_rows", "", "Numbers of its rows; default: all.")
-_define("enum", "protocol", "described", "released: also what the paper's released code, which "
-        "attacks otherwise than described, would report, with controls.",
-        enum_values=("described", "released"))  # fmt: skip
-_define("integer", "pictures", 4, "Adversarial images for TensorBoard, per attack.",
-        lower_bound=0)  # fmt: skip
+_define(
+    "list",
+    "train_substitutes",
+    "",
+    "Such models to train first, as the run in --model was: seed (another), architecture "
+    "(another), twin (the ANN counterpart, with ReLUs for spikes).",
+)
+_define("boolean", "checklist", False, "Check for obfuscated gradients too.")
+_define("list", "checks", "", "Numbers of the checks to run; default: all.")
+flags.DEFINE_alias("checklist_rows", "checks", flag_values=FLAGS)
+_define(
+    "enum",
+    "protocol",
+    "described",
+    "released: also measure as the paper's released code, which attacks otherwise than described, "
+    "with controls.",
+    enum_values=("described", "released"),
+)
+_define("integer", "pictures", 4, "Adversarial images for TensorBoard, per attack.", lower_bound=0)
 _define("boolean", "early_exit", None, "Attack only what still stands; default: in reliable only.")
 _define("string", "dataset", None, "Data set; default: the one of the run's folder.")
 _define("string", "data_dir", None, "TFDS folder; default: the user's.")
-_define("integer", "examples", 1000, "First n test images; fewer if there are fewer.",
-        lower_bound=1)  # fmt: skip
+_define(
+    "integer", "examples", 1000, "First n test images; fewer if there are fewer.", lower_bound=1
+)
 _define("integer", "batch_size", 128, "Images at a time.", lower_bound=1)
 _define("integer", "seed", 0, "Seed of every attack.", lower_bound=0)
 _define("string", "out_dir", "runs/attack", "Folder of the results.")
 _define("integer", "verbose", 1, "Progress: 0 none, 1 bars, 2 lines.", lower_bound=0, upper_bound=2)
 
 
-def launch(argv):
-    """From a command line to the exit status, as `SystemExit`."""
+def launch(argv: list[str]) -> None:
+    """Runs the app on a command line, and ends in `SystemExit` with the exit status."""
     from apps import command
 
     def stopped():
-        return f"the same command goes on with what is in {FLAGS.out_dir}."
+        return f"the same command resumes from what is in {FLAGS.out_dir}."
 
     command.launch(argv, "attack", __doc__, FLAGS, main, stopped)
 
 
-def main():
+def main() -> None:
+    """Measures the model of the flags; raises `ValueError` or `OSError` for one line."""
     from apps import command
     from apps import model_files
 
@@ -128,35 +162,36 @@ def _attack(model, substitutes, data, images, labels, facts, lists):
         if FLAGS.protocol == "released":
             _report_released(model, images, labels, epsilon, writer)
         if FLAGS.checklist:
-            rows = evaluation.checklist(
+            results = evaluation.checklist(
                 model,
                 images,
                 labels,
                 epsilon=epsilon,
-                rows=lists["checklist_rows"] or None,
+                checks=lists["checks"] or None,
                 file=_path("checklist.json"),
                 verbose=min(FLAGS.verbose, 1),
                 **common,
             )
-            _report_text("checklist", evaluation.checklist_table(rows), writer)
+            _report_text("checklist", evaluation.checklist_table(results), writer)
         title = f"{facts['model_file']} ({model.name})"
         chance = 1 / data.num_classes
         if FLAGS.sweep in ("epsilon", "both"):
             chosen = {"epsilons": lists["epsilons"]} if lists["epsilons"] else {}
-            rows = evaluation.epsilon_sweep(model, images, labels, **chosen, **white)
-            _report_sweep("epsilon", rows, title, chance, writer)
+            points = evaluation.epsilon_sweep(model, images, labels, **chosen, **white)
+            _report_sweep("epsilon", points, title, chance, writer)
         if FLAGS.sweep in ("steps", "both"):
             chosen = {"steps": lists["steps"]} if lists["steps"] else {}
-            rows = evaluation.step_sweep(model, images, labels, epsilon=epsilon, **chosen, **white)
-            _report_sweep("steps", rows, title, chance, writer)
+            chosen["epsilon"] = epsilon
+            points = evaluation.step_sweep(model, images, labels, **chosen, **white)
+            _report_sweep("steps", points, title, chance, writer)
     print(f"results in {FLAGS.out_dir}\n{command.board(command.folder('out_dir', FLAGS.out_dir))}")
 
 
 def _check_flags():
-    """Says what the flags alone show to be wrong, as `ValueError`; returns those with commas."""
+    """Raises `ValueError` for wrong flags; returns those with commas as lists."""
     from apps import command
     from keras_dep.evaluation import suites
-    from keras_dep.evaluation.obfuscation.checklist import check_rows
+    from keras_dep.evaluation.obfuscation.checklist import known_checks
 
     if not (FLAGS.model or "").strip():
         received = "none" if FLAGS.model is None else repr(FLAGS.model)
@@ -167,27 +202,24 @@ def _check_flags():
         command.folder(name, FLAGS[name].value)
     if FLAGS.dataset is not None:
         _check_data_set(FLAGS.dataset)
-    kinds = {"epsilons": float, "steps": int, "checklist_rows": int}
+    kinds = {"epsilons": float, "steps": int, "checks": int}
     lists = {name: command.entries(FLAGS, name, kind) for name, kind in kinds.items()}
     lists["substitutes"] = command.entries(FLAGS, "substitutes")
     lists["epsilons"] = _radii(lists["epsilons"])
     if wrong := [number for number in lists["steps"] if number < 1]:
         raise ValueError(f"steps must be whole numbers from 1 on; received {wrong[0]}.")
-    try:
-        check_rows(lists["checklist_rows"])
-    except ValueError as error:
-        raise ValueError(f"checklist_{error}") from error
+    known_checks(lists["checks"])
     epsilon = suites.radius(FLAGS.norm, FLAGS.epsilon)
     suites.build(FLAGS.suite, norm=FLAGS.norm, epsilon=epsilon, **_derivative())
     if FLAGS.norm != "Linf" and (FLAGS.checklist or FLAGS.protocol == "released"):
         what = "checklist" if FLAGS.checklist else "protocol=released"
-        raise ValueError(f"{what} knows the L-infinity ball alone; received norm={FLAGS.norm}.")
+        raise ValueError(f"{what} knows the L-infinity ball only; received norm={FLAGS.norm}.")
     _check_substitutes()
     return lists
 
 
 def _radii(given):
-    """Radii in pixel units."""
+    """Returns radii in pixel units."""
     scale, most, unit = 255, 255, "grey levels from 0 to 255"
     if FLAGS.norm != "Linf":
         scale, most, unit = 1, sys.float_info.max, "finite lengths of at least 0"
@@ -204,7 +236,7 @@ def _check_data_set(name):
 
 
 def _check_model(model):
-    """Says what does not suit the model ahead of hours of work, as `ValueError`."""
+    """Raises `ValueError` for flags that do not suit the model, before hours of work."""
     from keras_dep.attacks.reference_code_attack import pixel_statistics
     from keras_dep.evaluation import suites
     from keras_dep.layers.overrides import spiking_layers
@@ -246,13 +278,13 @@ def _train_substitutes():
 
 
 def _derivative():
-    """What the white-box attacks of the small suites look through."""
+    """Returns the derivative that the white-box attacks of the small suites look through."""
     estimator = None if FLAGS.estimator == "training" else FLAGS.estimator
     return {"estimator": estimator, "surrogate": FLAGS.surrogate, "width": FLAGS.width}
 
 
 def _show_pictures(model, images, labels, record, substitutes, writer):
-    """Clean, adversarial and difference, of the first images that were right."""
+    """Shows clean and adversarial images and their differences, of the first that were right."""
     import numpy as np
 
     from keras_dep import attacks
@@ -270,7 +302,7 @@ def _show_pictures(model, images, labels, record, substitutes, writer):
     if substitutes:
         shown["transferred"] = attacks.Transfer(white, substitutes)
     for name, attack in shown.items():
-        crafted = attack(model, images[chosen], labels[chosen])
+        crafted = evaluation.craft(model, attack, images[chosen], labels[chosen], FLAGS.batch_size)
         reach = float(np.abs(crafted - images[chosen]).max())
         triples = evaluation.side_by_side(images[chosen], crafted, reach)
         tag = f"visualization/{name}"
@@ -286,7 +318,7 @@ def _report_released(model, images, labels, epsilon, writer):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        rows = evaluation.released_protocol(
+        results = evaluation.released_protocol(
             model,
             images,
             labels,
@@ -295,8 +327,8 @@ def _report_released(model, images, labels, epsilon, writer):
             batch_size=FLAGS.batch_size,
         )
     print(CAUTION)
-    _write("released.json", json.dumps(rows, indent=1))
-    _report_text("released", report.released_markdown(rows), writer)
+    _write("released.json", json.dumps(results, indent=1))
+    _report_text("released", report.released_markdown(results), writer)
 
 
 def _report_text(name, text, writer):
@@ -305,23 +337,24 @@ def _report_text(name, text, writer):
     print(text)
 
 
-def _report_sweep(axis, rows, title, chance, writer):
+def _report_sweep(axis, points, title, chance, writer):
     from keras_dep.evaluation import plots
     from keras_dep.evaluation import report
 
     name = f"sweep_{axis}"
-    _write(f"{name}.json", json.dumps(rows, indent=1))
-    _write(f"{name}.csv", report.table(rows))
-    plots.draw_sweep(rows, [_path(f"{name}.{ending}") for ending in ("png", "svg")], chance, title)
-    # TensorBoard's steps are whole numbers: grey levels, thousandths of a length.
+    _write(f"{name}.json", json.dumps(points, indent=1))
+    _write(f"{name}.csv", report.table(points))
+    paths = [_path(f"{name}.{ending}") for ending in ("png", "svg")]
+    plots.draw_sweep(points, paths, chance, title)
+    # Steps of TensorBoard are whole numbers: grey levels, or thousandths of a length.
     scale = {"epsilon": 255 if FLAGS.norm == "Linf" else 1000, "steps": 1}[axis]
-    for row in rows:
-        writer.scalar(f"{name}/{row['attack']}", row["accuracy"], round(scale * row[axis]))
-    _report_text(name, report.sweep_markdown(rows), writer)
+    for point in points:
+        writer.scalar(f"{name}/{point['attack']}", point["accuracy"], round(scale * point[axis]))
+    _report_text(name, report.sweep_markdown(points), writer)
 
 
 def _data(facts):
-    """The data set, and its first test images and labels."""
+    """Returns the data set, and its first test images and labels."""
     from apps import command
     from keras_dep.data import pixels
     from keras_dep.data import sources

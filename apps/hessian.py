@@ -1,9 +1,9 @@
-"""Curvature of the networks that apps/hetero_train.py has trained: Table 2 of the paper, remade.
+"""Curvature of the networks that apps/hetero_train.py has trained: Table 2 of the paper.
 
 Reads the finished runs in --run_dir (sgd and dep), attacks the same test images under each, and
-reports the Hessian's spectral radius, the paper's ratio, the proportion it meant, both ends of the
-spectrum with error bounds, and whether the component that DEP removes is the sharp direction; of
-runs trained with --keep_epochs also epoch by epoch. Leaves hessian.json, hessian.md, figures of the
+reports the Hessian's spectral radius, the paper's ratio as printed and as meant, both ends of the
+spectrum with error bounds, and the alignment of what DEP removes with the sharp directions; for
+runs trained with --keep_epochs also epoch by epoch. Writes hessian.json, hessian.md, figures of the
 epochs, the alignment, the densities and the training, and event files.
 
   python apps/hessian.py --run_dir=runs/hetero --batches=4 --batch_size=32
@@ -24,40 +24,68 @@ def _define(kind, name, default, text, **limits):
     define(name=name, default=default, help=text, flag_values=FLAGS, **limits)
 
 
-_define("enum", "backend", None, "Framework; default: KERAS_BACKEND, else Keras' own choice.",
-        enum_values=("torch", "tensorflow", "jax"))  # fmt: skip
+_define(
+    "enum",
+    "backend",
+    None,
+    "Framework; default: KERAS_BACKEND, else Keras' own choice.",
+    enum_values=("torch", "tensorflow", "jax"),
+)
 _define("string", "run_dir", "runs/hetero", "Folder of the finished runs.")
 _define("list", "runs", "sgd,dep", "Names of the runs in it, the baseline first.")
 _define("string", "out_dir", None, "Folder of the results; default: curvature in --run_dir.")
 _define("string", "data_dir", None, "TFDS folder; default: the user's.")
 _define("integer", "batches", 20, "Batches of test images, from the first on.")
 _define("integer", "batch_size", 128, "Images per batch.")
-_define("integer", "together", None,
-        "Images looked at together; default: an eighth of a batch, but at least 16.",
-        lower_bound=1)  # fmt: skip
+_define(
+    "integer",
+    "together",
+    None,
+    "Images of one pass; default: an eighth of a batch, but at least 16.",
+    lower_bound=1,
+)
 _define("list", "kinds", "clean,fgsm,pgd", "Images to measure on.")
-_define("list", "surrogates", "training,arctan",
-        "Surrogates to take derivatives with; training: each run's own.")  # fmt: skip
+_define(
+    "list",
+    "surrogates",
+    "training,arctan",
+    "Surrogates to take derivatives with; training: each run's own.",
+)
 _define("string", "method", "lanczos", "lanczos, or power: PyHessian's iteration and its limits.")
 _define("integer", "count", 5, "Eigenvalues.")
 _define("float", "tolerance", 1e-2, "Residual for lanczos, relative to the spectral radius.")
 _define("integer", "max_steps", 80, "Limit of products of one spectrum, for lanczos.")
-_define("integer", "density_vectors", 1, "Random vectors of the spectral density; 0: none.",
-        lower_bound=0)  # fmt: skip
-_define("integer", "trace_products", 15, "Products for the trace, 3 or more; 0: none.",
-        lower_bound=0)  # fmt: skip
-_define("integer", "epoch_batches", 1,
-        "Clean batches at every epoch that --keep_epochs kept; 0: none.")  # fmt: skip
+_define(
+    "integer",
+    "density_vectors",
+    1,
+    "Random vectors of the spectral density; 0: none.",
+    lower_bound=0,
+)
+_define(
+    "integer",
+    "trace_products",
+    15,
+    "Products for the trace, 3 or more; 0: none.",
+    lower_bound=0,
+)
+_define(
+    "integer",
+    "epoch_batches",
+    1,
+    "Clean batches at every epoch that --keep_epochs kept; 0: none.",
+)
 
 
-def launch(argv):
-    """From a command line to the exit status, as `SystemExit`."""
+def launch(argv: list[str]) -> None:
+    """Runs the app on a command line, and ends in `SystemExit` with the exit status."""
     from apps import command
 
     command.launch(argv, "hessian", __doc__, FLAGS, main, lambda: "only event files were left.")
 
 
-def main():
+def main() -> None:
+    """Measures the runs of the flags; raises `ValueError` or `OSError` for one line."""
     from apps import command
     from keras_dep._internal import atomic_io
     from keras_dep._internal import records

@@ -111,9 +111,9 @@ def _fits(shape: tuple[int | None, ...], wanted: tuple[int, ...]) -> bool:
 
 def _fault_of_outputs(model: keras.Model, data: Dataset, images: Array) -> str | None:
     import keras
-    import numpy as np
 
     from keras_dep.attacks.gradient_attack import random_states_kept
+    from keras_dep.evaluation import accuracy
 
     with random_states_kept(model):
         try:
@@ -139,9 +139,4 @@ def _fault_of_outputs(model: keras.Model, data: Dataset, images: Array) -> str |
             f"answers with {outputs.shape[-1]} logits; {data.name} has {data.num_classes} classes; "
             "set --dataset to the set it was trained on"
         )
-    if (outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1, atol=1e-2):
-        return (
-            "answers with probabilities, whose gradients vanish where it is sure; save it with its "
-            "logits, without the softmax at its end"
-        )
-    return None
+    return accuracy.PROBABILITIES if accuracy.are_probabilities(outputs) else None

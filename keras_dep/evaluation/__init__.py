@@ -1,4 +1,4 @@
-"""Robustness of a model in one call, with everything that decides the number beside it."""
+"""Robustness of a model in one call, recorded with every setting that decides the number."""
 
 from keras_dep.evaluation.accuracy import craft
 from keras_dep.evaluation.accuracy import robust_accuracy

@@ -14,6 +14,48 @@ from keras_dep.attacks.gradient_attack import random_states_kept
 from keras_dep.evaluation.intervals import wilson
 from keras_dep.models import inference
 
+# Why a model is refused, in an error.
+PROBABILITIES = (
+    "answers with probabilities, whose gradients vanish where it is sure; save it with its logits, "
+    "without the softmax at its end"
+)
+
+
+def clean(
+    model: keras.Model, images: ArrayLike, labels: ArrayLike, batch_size: int = 128
+) -> tuple[Array, Array]:
+    """Does the same as `judged` on clean images, and refuses a model that cannot be attacked.
+
+    Raises:
+        ValueError: the model answers with probabilities.
+    """
+    scores = _scores(model, images, batch_size)
+    if are_probabilities(scores):
+        raise ValueError(f"model {model.name!r} {PROBABILITIES}.")
+    return inference.judged(scores, validation.class_labels(labels, scores.shape[1]))
+
+
+def are_probabilities(scores: Array) -> bool:
+    """Tells whether a model's answers are probabilities, not logits.
+
+    Losses take them for logits, so their gradients nearly vanish where the model is sure, and
+    attacks overstate its robustness. Equal answers to several images, as a collapsed network
+    gives, are not called probabilities.
+
+    Args:
+        scores: array `(n, ..., classes)`.
+
+    Example:
+
+    >>> are_probabilities(np.array([[0.9, 0.1], [0.4, 0.6]]))
+    True
+    >>> are_probabilities(np.array([[2.0, -1.0], [0.4, 0.6]]))
+    False
+    """
+    if len(scores) > 1 and (scores == scores[:1]).all():
+        return False
+    return bool((scores >= 0).all() and np.allclose(scores.sum(axis=-1), 1, atol=1e-2))
+
 
 def judged(
     model: keras.Model, images: ArrayLike, labels: ArrayLike, batch_size: int = 128
@@ -29,8 +71,7 @@ def judged(
     Returns:
         `(right, finite)`, boolean arrays `(n,)`. A non-finite answer is wrong.
     """
-    with random_states_kept(model):
-        scores = inference.logits(model, images, batch_size)
+    scores = _scores(model, images, batch_size)
     return inference.judged(scores, validation.class_labels(labels, scores.shape[1]))
 
 
@@ -83,8 +124,8 @@ def craft(
 def under_attack(
     model: keras.Model,
     attack: Callable,
-    images: ArrayLike,
-    labels: ArrayLike,
+    images: Array,
+    labels: Array,
     batch_size: int = 128,
 ) -> Iterator[tuple[Array, Array, Array]]:
     """Attacks batch by batch.
@@ -132,7 +173,8 @@ def robust_accuracy(
 
     Raises:
         ValueError: no images, images that are not finite or outside [0, 1], labels that do not fit
-            them or the model's classes, or a batch size below 1.
+            them or the model's classes, a model that answers with probabilities, or a batch size
+            below 1.
 
     Example:
 
@@ -143,14 +185,14 @@ def robust_accuracy(
     6
     """
     images, labels = check_data(model, images, labels, batch_size)
-    before, finite = judged(model, images, labels, batch_size)
-    batches = list(under_attack(model, attack, images[before], labels[before], batch_size))
-    return {
-        **proportion(sum(int(still.sum()) for still, _, _ in batches), len(images)),
-        "non_finite_answers": sum(
-            int((~each).sum()) for each in (finite, *(f for _, f, _ in batches))
-        ),
-    }
+    before, finite = clean(model, images, labels, batch_size)
+    correct, non_finite = 0, int((~finite).sum())
+    for still, answered, _ in under_attack(
+        model, attack, images[before], labels[before], batch_size
+    ):
+        correct += int(still.sum())
+        non_finite += int((~answered).sum())
+    return {**proportion(correct, len(images)), "non_finite_answers": non_finite}
 
 
 def proportion(correct: int, images: int) -> Record:
@@ -177,6 +219,11 @@ def check_data(
     with random_states_kept(model):
         classes = inference.class_count(model, images[:1])
     return images, validation.class_labels(labels, classes)
+
+
+def _scores(model, images, batch_size):
+    with random_states_kept(model):
+        return inference.logits(model, images, batch_size)
 
 
 def _crafted_batches(model, attack, images, labels, batch_size):

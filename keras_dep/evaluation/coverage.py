@@ -1,11 +1,11 @@
-"""Which layers of a model no attack here can derive otherwise than they derive themselves."""
+"""Finds layers whose spikes attacks can derive only as the layers do themselves."""
 
 import keras
 
 from keras_dep._internal import keras_internals
 from keras_dep.layers.overrides import spiking_layers
 
-# Who wrote `call` says nothing of what these compute: they run code of others.
+# These run code of others, whoever wrote their `call`.
 WRAPPERS = (
     keras.layers.FlaxLayer,
     keras.layers.JaxLayer,
@@ -16,15 +16,15 @@ WRAPPERS = (
 FUNCTIONS = ("activation", "recurrent_activation")
 
 
-def unknown_layers(model):
-    """Layers that may fire without an attack knowing: of neither Keras nor this package.
+def unknown_layers(model: keras.Model) -> list[str]:
+    """Lists layers of neither Keras nor this package, which may fire unknown to an attack.
 
     Known are layers whose `call` and activations come from Keras or this package, and layers
     derived from `keras_dep.layers.SpikingLayer`. A layer that only has attributes `surrogate` and
     `width` counts as unknown.
 
     Returns:
-        Sorted list of their types' names, each once.
+        Sorted list of the names of their types, each once.
 
     Example:
 
@@ -46,14 +46,14 @@ def unknown_layers(model):
     return sorted(found)
 
 
-def layers_without_estimator(model):
-    """Sorted type names of the spiking layers that take no rule but a surrogate."""
+def layers_without_estimator(model: keras.Model) -> list[str]:
+    """Lists the types of spiking layers that take a surrogate, but no gradient estimator."""
     layers = spiking_layers(model)
     return sorted({type(each).__name__ for each in layers if not each.takes_estimator})
 
 
-def blind_spot(model):
-    """Why attacks on the spikes of a model do not reach all of them, as one clause, or `None`.
+def blind_spot(model: keras.Model) -> str | None:
+    """Returns in one clause why attacks do not reach all spikes of a model, or `None`.
 
     Example:
 

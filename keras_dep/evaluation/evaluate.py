@@ -1,12 +1,18 @@
-"""Suites of attacks on one model: per attack, and the worst case per image as the headline."""
+"""Suites of attacks on one model: accuracy under each attack, and the worst case per image."""
 
+import os
 import time
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
-from keras_dep._internal import records
 from keras_dep._internal import validation
+from keras_dep._internal.types import ArrayLike
+from keras_dep._internal.types import Record
+from keras_dep.attacks.gradient_estimators import Estimator
 from keras_dep.attacks.randomness import is_random
 from keras_dep.evaluation import accuracy
 from keras_dep.evaluation import coverage
@@ -21,33 +27,35 @@ SAMPLES_OF_RANDOM_MODELS = 10
 
 
 def evaluate(
-    model,
-    images,
-    labels,
-    suite="quick",
+    model: keras.Model,
+    images: ArrayLike,
+    labels: ArrayLike,
+    suite: str | Mapping[str, Callable] = "quick",
     *,
-    norm="Linf",
-    epsilon=None,
-    seed=0,
-    substitutes=(),
-    early_exit=None,
-    batch_size=128,
-    file=None,
-    facts=None,
-    verbose=1,
-    **derivative,
-):
+    norm: str = "Linf",
+    epsilon: float | None = None,
+    seed: int | Sequence[int] = 0,
+    estimator: str | Estimator | None = None,
+    surrogate: str | None = None,
+    width: float | None = None,
+    substitutes: Sequence[keras.Model] = (),
+    early_exit: bool | None = None,
+    batch_size: int = 128,
+    file: str | os.PathLike[str] | None = None,
+    facts: Record | None = None,
+    verbose: int = 1,
+) -> Record:
     """Runs the attacks of a suite and counts the images that withstand all of them.
 
-    Images that the model gets wrong as they are count as errors and are not attacked. With
-    `early_exit` an attack sees only images that every attack before it left standing: the worst
-    case is the same and comes much sooner, but only an attack that saw every image has an accuracy
-    of its own. Noise that no ball holds is reported and does not count. An answer that is not
-    finite is an error, and is counted by itself too.
+    Images that the model gets wrong without an attack count as errors and are not attacked, so an
+    attack never turns an error into a right answer. With `early_exit` an attack sees only images
+    that withstood every attack before it: the worst case is the same and comes much sooner, but
+    only an attack that saw every right image has an accuracy of its own. Noise without a bound is
+    reported and does not count. A non-finite answer is an error, and is also counted by itself.
 
-    The reliable suite derives spikes by other rules than the model's own. It knows those of layers
-    derived from `keras_dep.LIF`; where others may fire, in a wrapped or a custom layer, the result
-    says which attacks that leaves out and why, and is not called reliable.
+    The reliable suite derives spikes by other rules than the model's own. It knows the spikes of
+    layers derived from `keras_dep.LIF`; where a wrapped or custom layer may fire, the result says
+    which attacks were left out and why, and is not called reliable.
 
     Args:
         model: a built `keras.Model` from images in [0, 1] to logits.
@@ -58,27 +66,31 @@ def evaluate(
         norm: ball of a named suite, `"Linf"` or `"L2"`.
         epsilon: its radius, see `keras_dep.attacks.threat.Threat`; default: 8/255, for `"L2"` 0.5.
         seed: seed of the attacks of a named suite.
+        estimator: gradient estimator that the white-box attacks of `quick` and `paper` look
+            through, see `suites.build`; default: the model's own derivatives.
+        surrogate: in its place a surrogate derivative, one of `keras_dep.surrogates.names()`.
+        width: width of the surrogate; default: its usual one.
         substitutes: models to transfer from, in the reliable suite.
-        early_exit: drop broken images; default: in the reliable suite only.
+        early_exit: attack only what still stands; default: in the reliable suite only.
         batch_size: images at a time; it does not change the result beyond rounding.
-        file: where the result goes, as JSON. Written after every batch; a file that a stopped run
-            of the same evaluation left is gone on with, and a finished one is returned.
+        file: JSON file of the result, written after every batch. An unfinished file of the same
+            evaluation is resumed, and a finished one is returned.
         facts: further protocol variables to record, a dictionary of plain values.
         verbose: 0 for silence, 1 for a bar per attack, 2 for a line per attack.
-        **derivative: `estimator`, `surrogate`, `width` of a named suite's white-box attacks, see
-            `suites.build`.
 
     Returns:
-        Dictionary, as in the file: `protocol`, `clean`, `worst_case`, `attacks` (a list of rows),
-        `gradients` (see `gradient_health`) and `broken_by`, per image the attack that broke it
-        first, `"clean"`, or `None`; `left_out`, a list of `attacks` and the `reason`, and
-        `reliable`, whether the reliable suite was made in full. `clean` and each row have
-        `non_finite_answers`, images answered with something that is not finite.
+        Dictionary, as in the file: `protocol`, `clean`, `worst_case`, `attacks` (a dictionary of
+        numbers per attack, in a list), `gradients` (see `gradient_health`), and `broken_by`, for
+        each image the attack that broke it first, `"clean"`, or `None`; `left_out`, a list of
+        `attacks` and the `reason`, and `reliable`, whether the whole reliable suite was run.
+        `clean` and each attack have `non_finite_answers`, the number of images with a non-finite
+        answer. `summary` keeps what is not per image.
 
     Raises:
-        ValueError: images that are none, not finite or outside [0, 1], labels that do not fit them
-            or the model's classes, a model without logits, an unknown suite, a targeted attack,
-            what `suites.build` refuses, or a file of another evaluation.
+        ValueError: no images, images that are not finite or outside [0, 1], labels that do not fit
+            them or the model's classes, a model without logits, or with probabilities in their
+            place, an unknown suite, a targeted attack, a file of another evaluation, or arguments
+            that `suites.build` refuses.
 
     Example:
 
@@ -91,9 +103,10 @@ def evaluate(
     seed = validation.checked_seed(seed)
     images, labels = accuracy.check_data(model, images, labels, batch_size)
     early_exit = suite == "reliable" if early_exit is None else early_exit
-    attacks, named, left_out = suite, isinstance(suite, str), []
-    if named:
-        attacks = suites.build(
+    chosen = suites.derivative(estimator, surrogate, width)
+    left_out: list[Record] = []
+    if isinstance(suite, str):
+        attacks: Mapping[str, Callable] = suites.build(
             suite,
             norm=norm,
             epsilon=epsilon,
@@ -103,23 +116,26 @@ def evaluate(
             estimators=not coverage.layers_without_estimator(model),
             samples=SAMPLES_OF_RANDOM_MODELS if is_random(model, images[:1]) else 1,
             substitutes=substitutes,
-            **derivative,
+            **chosen,
         )
         left_out = suites.left_out(suite, model)
-    elif derivative:
+    elif chosen:
         raise ValueError(
-            f"{', '.join(derivative)} is for a named suite; received one of attacks; set it there."
+            f"{', '.join(chosen)} is for a named suite; received a dictionary of attacks; set it "
+            "in each of them."
         )
+    else:
+        attacks = suite
     for name, attack in attacks.items():
         if getattr(attack, "targeted", False):
             raise ValueError(f"attack {name!r} is targeted; an evaluation takes untargeted ones.")
-    before, finite = accuracy.judged(model, images, labels, batch_size)
-    record = {
+    before, finite = accuracy.clean(model, images, labels, batch_size)
+    record: Record = {
         "protocol": {
             **metadata.describe(model),
             **metadata.surroundings(),
-            "suite": suite if named else "custom",
-            **(_threat(norm, epsilon, derivative) if named else {}),
+            "suite": suite if isinstance(suite, str) else "custom",
+            **(_threat(norm, epsilon, chosen) if isinstance(suite, str) else {}),
             "substitutes": [metadata.fingerprint(*each.get_weights()) for each in _used(attacks)],
             "attacks": {name: _config(attack) for name, attack in attacks.items()},
             "perturbation": "of every frame by itself" if images.ndim == 5 else "of the image",
@@ -139,12 +155,13 @@ def evaluate(
         "broken_by": [None if each else "clean" for each in before],
         "attacks": [],
     }
-    record = saved.evaluation(file, record["protocol"]) or record
+    kept = saved.evaluation(file)
+    record = kept.read(record["protocol"]) or record
     if verbose:
         for each in left_out:
             print(f"left out {', '.join(each['attacks'])}: {each['reason']}", flush=True)
     if not record["finished"]:
-        run = _Run(model, images, labels, record, batch_size, file, verbose)
+        run = _Run(model, images, labels, record, batch_size, kept, verbose)
         for name, attack in attacks.items():
             run.attack(name, attack)
         run.finish()
@@ -152,20 +169,21 @@ def evaluate(
 
 
 class _Run:
-    """A record as it fills, attack by attack and batch by batch."""
+    """Fills a record, attack by attack and batch by batch."""
 
-    def __init__(self, model, images, labels, record, batch_size, file, verbose):
+    def __init__(self, model, images, labels, record, batch_size, kept, verbose):
         self.model, self.images, self.labels = model, images, labels
         self.record, self.batch_size = record, batch_size
-        self.file, self.verbose = file, verbose
+        self.kept, self.verbose = kept, verbose
 
-    def attack(self, name, attack):
-        rows = {row["attack"]: row for row in self.record["attacks"]}
-        row = rows.get(name) or self._new_row(name, attack)
-        if "accuracy" in row:
+    def attack(self, name: str, attack: Callable) -> None:
+        """Makes an attack on the images it has not seen yet."""
+        known = {each["attack"]: each for each in self.record["attacks"]}
+        found = known.get(name) or self._new_entry(name, attack)
+        if "accuracy" in found:
             return
-        targets = np.array(row["targets"], "int64")
-        remaining = targets[row["attacked"] :]
+        targets = np.array(found["targets"], "int64")
+        remaining = targets[found["attacked"] :]
         bar = keras.utils.Progbar(max(len(targets), 1), verbose=self.verbose, unit_name="image")
         if self.verbose:
             print(name, flush=True)
@@ -174,20 +192,21 @@ class _Run:
             self.model, attack, self.images[remaining], self.labels[remaining], self.batch_size
         )
         for still, finite, change in batches:
-            chosen = targets[row["attacked"] : row["attacked"] + len(still)]
-            row["broken"] += int((~still).sum())
-            row["attacked"] += len(still)
-            row["non_finite_answers"] += int((~finite).sum())
-            row["largest_change"] = max(row["largest_change"], float(change.max()))
-            row["seconds"] += time.perf_counter() - started
+            chosen = targets[found["attacked"] : found["attacked"] + len(still)]
+            found["broken"] += int((~still).sum())
+            found["attacked"] += len(still)
+            found["non_finite_answers"] += int((~finite).sum())
+            found["largest_change"] = max(found["largest_change"], float(change.max()))
+            found["seconds"] += time.perf_counter() - started
             started = time.perf_counter()
-            for index in chosen[~still] if row["counts"] else ():
+            for index in chosen[~still] if found["counts"] else ():
                 self.record["broken_by"][index] = self.record["broken_by"][index] or name
-            bar.update(row["attacked"], [("standing", float(still.mean()))])
-            self._save()
-        self._close(row)
+            bar.update(found["attacked"], [("standing", float(still.mean()))])
+            self.kept.write(self.record)
+        self._close(found)
 
-    def finish(self):
+    def finish(self) -> None:
+        """Adds what is known once all attacks were made."""
         standing = sum(each is None for each in self.record["broken_by"])
         total = len(self.images)
         self.record["worst_case"] = accuracy.proportion(standing, total)
@@ -195,9 +214,9 @@ class _Run:
             self.model, self.images, self.labels, batch_size=self.batch_size
         )
         self.record["finished"] = True
-        self._save()
+        self.kept.write(self.record)
 
-    def _new_row(self, name, attack):
+    def _new_entry(self, name, attack):
         broken_by, counts = self.record["broken_by"], _bounded(attack)
         skip = self.record["protocol"]["early_exit"] and counts
         targets = [
@@ -205,7 +224,7 @@ class _Run:
             for index, by in enumerate(broken_by)
             if by is None or (by != "clean" and not skip)
         ]
-        row = {
+        found = {
             "attack": name,
             "counts": counts,
             "targets": targets,
@@ -215,24 +234,19 @@ class _Run:
             "largest_change": 0.0,
             "seconds": 0.0,
         }
-        self.record["attacks"].append(row)
-        return row
+        self.record["attacks"].append(found)
+        return found
 
-    def _close(self, row):
+    def _close(self, found):
         right = self.record["clean"]["correct"]
-        saw_all = len(row.pop("targets")) == right
-        found = accuracy.proportion(right - row["broken"], len(self.images)) if saw_all else {}
-        row["accuracy"], row["interval"] = found.get("accuracy"), found.get("interval")
-        row["standing"] = sum(each is None for each in self.record["broken_by"])
-        self._save()
-
-    def _save(self):
-        if self.file is not None:
-            records.write(self.file, self.record)
+        saw_all = len(found.pop("targets")) == right
+        share = accuracy.proportion(right - found["broken"], len(self.images)) if saw_all else {}
+        found["accuracy"], found["interval"] = share.get("accuracy"), share.get("interval")
+        found["standing"] = sum(each is None for each in self.record["broken_by"])
+        self.kept.write(self.record)
 
 
-def _threat(norm, epsilon, derivative):
-    chosen = {name: value for name, value in derivative.items() if value is not None}
+def _threat(norm, epsilon, chosen):
     return {
         "norm": norm,
         "epsilon": suites.radius(norm, epsilon),
@@ -241,7 +255,7 @@ def _threat(norm, epsilon, derivative):
 
 
 def _used(attacks):
-    """The models that some of the attacks transfer from."""
+    """Returns the models that some of the attacks transfer from."""
     return [model for attack in attacks.values() for model in getattr(attack, "substitutes", ())]
 
 

@@ -1,8 +1,8 @@
 """Confidence intervals of measured accuracies."""
 
 
-def wilson(successes, trials, confidence=0.95):
-    """Wilson's score interval of a binomial proportion, without continuity correction.
+def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Returns Wilson's score interval of a binomial proportion, without continuity correction.
 
     Args:
         successes: number of successes, 0 to `trials`.
@@ -22,7 +22,7 @@ def wilson(successes, trials, confidence=0.95):
     >>> [round(end, 3) for end in wilson(50, 100)]
     [0.404, 0.596]
     """
-    # A second to import, which most runs need not wait for.
+    # SciPy takes a second to import, and most runs do not need it.
     from scipy import stats
 
     if not 0 <= successes <= trials or trials < 1:

@@ -1,4 +1,4 @@
-"""Everything about a model and a measurement that decides the number, as plain values."""
+"""Protocol variables of a model and a measurement, as plain values."""
 
 import hashlib
 import platform
@@ -7,6 +7,8 @@ import keras
 import numpy as np
 
 from keras_dep._internal import keras_internals
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import Record
 from keras_dep.evaluation import coverage
 from keras_dep.layers import encoders
 from keras_dep.layers.base import SpikingLayer
@@ -18,15 +20,15 @@ NORMALIZATION = (keras.layers.Normalization, keras.layers.Rescaling)
 HALF = ("float16", "bfloat16")
 
 
-def describe(model):
-    """The protocol variables that a model carries, each read from its layers.
+def describe(model: keras.Model) -> Record:
+    """Reads the protocol variables of a model from its layers.
 
     Returns:
         Dictionary with `model`, `parameters`, `neurons` (each distinct kind, with its constants as
         they are now and its number of layers), `unknown_layers` (see `coverage.unknown_layers`),
         `encoders`, `normalization` (whether pixels are normalised inside the model),
         `dtype_policy` and `weight_dtype` (those of all layers), `data_format`, and how the model is
-        asked: `mode`, `state`, `pixels`.
+        called: `mode`, `state`, `pixels`.
 
     Example:
 
@@ -35,7 +37,8 @@ def describe(model):
     ([], 'bfloat16')
     """
     layers = list(keras_internals.all_layers(model, include_self=False))
-    unknown, kinds = coverage.unknown_layers(model), {}
+    unknown = coverage.unknown_layers(model)
+    kinds: dict[tuple, int] = {}
     for layer in layers:
         if isinstance(layer, SpikingLayer):
             facts = {"neuron": type(layer).__name__, "timesteps": layer.timesteps}
@@ -62,14 +65,14 @@ def describe(model):
     }
 
 
-def is_half(model):
-    """Whether any layer computes, or holds weights, in half precision."""
+def is_half(model: keras.Model) -> bool:
+    """Tells whether any layer computes, or holds weights, in half precision."""
     dtypes = {layer.compute_dtype for layer in _computing(model)} | set(_weight_dtypes(model))
     return bool(dtypes & set(HALF))
 
 
-def surroundings():
-    """Backend and versions."""
+def surroundings() -> Record:
+    """Returns backend and versions."""
     return {
         "backend": keras.backend.backend(),
         "keras": keras.__version__,
@@ -78,8 +81,8 @@ def surroundings():
     }
 
 
-def fingerprint(*arrays):
-    """Sixteen hexadecimal digits that change with any array."""
+def fingerprint(*arrays: Array) -> str:
+    """Returns sixteen hexadecimal digits that change with any array."""
     digest = hashlib.sha256()
     for array in arrays:
         array = np.ascontiguousarray(array)
@@ -89,7 +92,7 @@ def fingerprint(*arrays):
 
 
 def _computing(model):
-    """The layers that compute: a graph of layers does nothing by itself."""
+    """Returns the layers that compute; a graph of layers does not."""
     return [
         layer
         for layer in keras_internals.all_layers(model)
@@ -103,7 +106,7 @@ def _weight_dtypes(model):
 
 
 def _learnt(layer):
-    """Constants that a layer of neurons learns, as they are now."""
+    """Returns the current values of constants that a layer of neurons learns."""
     if not isinstance(layer, PLIF):
         return {}
     _, threshold = layer.decay_and_threshold("float32")

@@ -1,41 +1,62 @@
-"""Sweeps as figures, and adversarial images beside what they were made of."""
+"""Sweeps as figures, and adversarial images beside their originals."""
 
 import itertools
+import os
+from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
 from keras_dep._internal import atomic_io
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import Record
 from keras_dep.evaluation import report
 
 MARKS = "osD^vPX*"
-# More points than that do not all get a label on the axis.
+# With more points, not each gets a label on the axis.
 MOST_TICKS = 12
 # Factor of the axis of radii left free at its ends.
 FREE = 1.15
 
 
-def draw_sweep(rows, paths, chance=None, name=None):
+def draw_sweep(
+    points: Sequence[Record],
+    paths: Iterable[str | os.PathLike[str]],
+    chance: float | None = None,
+    name: str | None = None,
+) -> None:
     """Draws accuracy with its interval along the swept quantity, one curve per attack.
 
-    Radii stand on a logarithmic axis, but for the part from 0 to the least other radius.
+    The axis of radii is logarithmic, except from 0 to the smallest other radius.
 
     Args:
-        rows: what `epsilon_sweep` or `step_sweep` returned.
+        points: what `epsilon_sweep` or `step_sweep` returned.
         paths: files to write; their endings, for example `.png` and `.svg`, decide the format.
         chance: accuracy of guessing, drawn as a line, or `None`.
         name: the model's name, for the title, or `None`.
+
+    Example:
+
+    >>> import tempfile
+    >>> path = tempfile.mkdtemp() + "/sweep.svg"
+    >>> point = {"attack": "pgd", "norm": "Linf", "accuracy": 0.5, "interval": [0.4, 0.6]}
+    >>> draw_sweep([{**point, "epsilon": level / 255} for level in (0, 8)], [path])
+    >>> os.path.exists(path)
+    True
     """
     from matplotlib.figure import Figure
 
-    axis, scale, label = report.swept(rows)
+    axis, scale, label = report.swept(points)
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    for attack, mark in zip(dict.fromkeys(row["attack"] for row in rows), itertools.cycle(MARKS)):
-        curve = [row for row in rows if row["attack"] == attack]
-        accuracies = np.array([row["accuracy"] for row in curve])
-        low, high = np.transpose([row["interval"] for row in curve])
+    for attack, mark in zip(
+        dict.fromkeys(point["attack"] for point in points), itertools.cycle(MARKS)
+    ):
+        curve = [point for point in points if point["attack"] == attack]
+        accuracies = np.array([point["accuracy"] for point in curve])
+        low, high = np.transpose([point["interval"] for point in curve])
         axes.errorbar(
-            [scale * row[axis] for row in curve],
+            [scale * point[axis] for point in curve],
             100 * accuracies,
             100 * np.maximum([accuracies - low, high - accuracies], 0),
             marker=mark,
@@ -46,16 +67,17 @@ def draw_sweep(rows, paths, chance=None, name=None):
         )
     if chance is not None:
         axes.axhline(100 * chance, color="grey", linestyle=":", label="guessing")
-    # The marks of 0 and 100 % whole.
+    # Room for the markers at 0 and 100 %.
     axes.set(xlabel=label, ylabel="accuracy (%), 95 % interval", ylim=(-2, 102), title=name)
     axes.grid(alpha=0.25)
-    points = sorted({scale * row[axis] for row in rows})
-    if axis == "epsilon" and points[-1] > 0:
-        least = next(point for point in points if point)
+    places = sorted({scale * point[axis] for point in points})
+    if axis == "epsilon" and places[-1] > 0:
+        least = next(place for place in places if place)
         axes.set_xscale("symlog", base=2, linthresh=least)
-        axes.set_xlim(points[0] / FREE - 0.1 * least * (not points[0]), points[-1] * FREE)
-    if len(points) <= MOST_TICKS:
-        axes.set_xticks(points, [f"{point:.3g}" for point in points], fontsize="small", rotation=45)
+        axes.set_xlim(places[0] / FREE - 0.1 * least * (not places[0]), places[-1] * FREE)
+    if len(places) <= MOST_TICKS:
+        labels = [f"{place:.3g}" for place in places]
+        axes.set_xticks(places, labels, fontsize="small", rotation=45)
         axes.minorticks_off()
     else:
         axes.xaxis.set_major_formatter("{x:g}")
@@ -65,13 +87,13 @@ def draw_sweep(rows, paths, chance=None, name=None):
             figure.savefig(unfinished, dpi=150)
 
 
-def side_by_side(images, crafted, epsilon):
-    """Clean image, adversarial image and their difference, in turn for each image.
+def side_by_side(images: Array, crafted: Array, epsilon: float) -> Array:
+    """Stacks each clean image, its adversarial image and their difference.
 
     Args:
         images: float array `(n, height, width, channels)` in [0, 1].
         crafted: the adversarial images.
-        epsilon: radius of the ball, which the difference is scaled to: no change is grey.
+        epsilon: radius of the ball, which scales the difference; no change is grey.
 
     Returns:
         float array `(3 n, height, width, channels)` in [0, 1].

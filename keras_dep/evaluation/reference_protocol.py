@@ -1,4 +1,4 @@
-"""What the paper's released code would report of a model, beside what its text describes."""
+"""Measures as the paper's released code does, beside the attacks that its text describes."""
 
 import warnings
 
@@ -6,6 +6,8 @@ import keras
 import numpy as np
 
 from keras_dep import attacks
+from keras_dep._internal.types import ArrayLike
+from keras_dep._internal.types import Record
 from keras_dep.evaluation import accuracy
 from keras_dep.losses import mean_logits
 from keras_dep.models import inference
@@ -16,22 +18,22 @@ CLAMP, FRESH, RELEASED = "clamp alone", "released, membranes reset", "released"
 
 
 def released_protocol(
-    model,
-    images,
-    labels,
+    model: keras.Model,
+    images: ArrayLike,
+    labels: ArrayLike,
     *,
-    epsilon=8 / 255,
-    step_size=0.01,
-    steps=7,
-    seed=0,
-    batch_size=128,
-):
-    """FGSM and PGD by the paper's text, by its released code, and by the controls between them.
+    epsilon: float = 8 / 255,
+    step_size: float = 0.01,
+    steps: int = 7,
+    seed: int = 0,
+    batch_size: int = 128,
+) -> list[Record]:
+    """Measures FGSM and PGD by the paper's text, by its released code, and by three controls.
 
     The controls are radius 0 through the attacks' code, the clamp to [0, 1] of normalised images
     alone, and the released attack with membranes reset before every pass. All images are attacked
-    and counted, as in the released code, also those that were wrong before. Only the rows as
-    described say something of robustness. See `keras_dep.attacks.ReferenceCodeAttack`.
+    and counted, as in the released code, also those that were wrong before. Only the results as
+    described measure robustness. See `keras_dep.attacks.ReferenceCodeAttack`.
 
     Args:
         model: a `keras.Model` that normalises its pixels and repeats its image at every step.
@@ -44,12 +46,22 @@ def released_protocol(
         batch_size: images at a time.
 
     Returns:
-        List of rows, dictionaries of `protocol`, `attack`, `accuracy`, `interval`, `correct`,
-        `images`, `non_finite_answers` (images answered with something that is not finite, which are
-        errors), and of the `mean_change` and the `largest_change` of a pixel.
+        List of results, dictionaries of `protocol`, `attack`, `accuracy`, `interval`, `correct`,
+        `images`, `non_finite_answers` (images with a non-finite answer, which are errors), and the
+        `mean_change` and the `largest_change` of a pixel.
 
     Raises:
-        ValueError: data or a model that do not fit.
+        ValueError: data that do not fit the model, or a model that does not normalise its pixels.
+
+    Example:
+
+    >>> normalization = keras.layers.Normalization(mean=0.5, variance=1.0)
+    >>> model = keras.Sequential([keras.Input((4,)), normalization, keras.layers.Dense(2)])
+    >>> x, y = np.full((6, 4), 0.5, "float32"), np.zeros(6, "int32")
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")
+    ...     len(released_protocol(model, x, y, steps=1))
+    8
     """
     images, labels = accuracy.check_data(model, images, labels, batch_size)
     ball = {"epsilon": epsilon, "seed": seed}
@@ -60,7 +72,7 @@ def released_protocol(
     nothing = attacks.PGD(epsilon=0.0, step_size=step_size, steps=steps, seed=seed)
     warnings.warn(CAUTION, stacklevel=2)
     with warnings.catch_warnings():
-        # Once is enough.
+        # Each attack would repeat it.
         warnings.simplefilter("ignore")
         chosen = [
             *[(DESCRIBED, name, attack) for name, attack in described.items()],

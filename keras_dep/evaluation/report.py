@@ -4,20 +4,23 @@ import csv
 import io
 import itertools
 import re
+from collections.abc import Sequence
+
+from keras_dep._internal.types import Record
 
 # Characters of a cell beyond which it does not widen its column.
 WIDEST = 48
 NUMBER = re.compile(r"(\*\*)?[-+]?\d")
 
 
-def markdown(record):
-    """The result of `evaluate` as a Markdown table, with its protocol underneath.
+def markdown(record: Record) -> str:
+    """Returns the result of `evaluate` as a Markdown table, followed by its protocol.
 
     Args:
         record: what `evaluate` returned.
 
     Returns:
-        String.
+        Markdown text.
     """
     worst, clean = record["worst_case"], record["clean"]
     lines = [
@@ -66,7 +69,7 @@ def markdown(record):
 
 
 def _remarks(record, non_finite):
-    """What a reader must know ahead of any number."""
+    """Returns lines of what limits the numbers."""
     health, lines = record["gradients"], []
     if health.get("zero_pixels_in_float32") is not None:
         lines.append(
@@ -83,8 +86,8 @@ def _remarks(record, non_finite):
     return lines
 
 
-def released_markdown(rows):
-    """The rows of `released_protocol` as a Markdown table, changes in grey levels of 255."""
+def released_markdown(rows: Sequence[Record]) -> str:
+    """Returns the results of `released_protocol` as a Markdown table, changes in grey levels."""
     lines = [
         "| protocol | attack | accuracy | 95 % interval | mean change | largest change |",
         "|---|---|---|---|---|---|",
@@ -98,14 +101,14 @@ def released_markdown(rows):
     return aligned("\n".join(lines) + "\n")
 
 
-def sweep_markdown(rows):
-    """The rows of a sweep as a Markdown table: a line per point, a column per attack.
+def sweep_markdown(rows: Sequence[Record]) -> str:
+    """Returns a sweep as a Markdown table: a line per point, a column per attack.
 
     Args:
         rows: what `epsilon_sweep` or `step_sweep` returned.
 
     Returns:
-        String; accuracies in percent with their 95 % intervals, rounded.
+        Markdown text; accuracies in percent with their 95 % intervals, rounded.
 
     Example:
 
@@ -120,7 +123,7 @@ def sweep_markdown(rows):
     """
     axis, scale, label = swept(rows)
     names = list(dict.fromkeys(row["attack"] for row in rows))
-    points = {}
+    points: dict[float, Record] = {}
     for row in rows:
         points.setdefault(row[axis], {})[row["attack"]] = row
     lines = [_line([label, *names]), "|---" * (len(names) + 1) + "|"]
@@ -137,8 +140,8 @@ def sweep_markdown(rows):
     return aligned("\n".join(lines) + "\n")
 
 
-def swept(rows):
-    """What a sweep went along: the key in its rows, the factor to its usual unit, and words."""
+def swept(rows: Sequence[Record]) -> tuple[str, int, str]:
+    """Returns the swept key of a sweep, the factor to its usual unit, and a label."""
     if "steps" in rows[0]:
         return "steps", 1, "PGD steps"
     if rows[0]["norm"] == "Linf":
@@ -146,28 +149,28 @@ def swept(rows):
     return "epsilon", 1, "epsilon (length)"
 
 
-def aligned(text):
-    """The Markdown tables of a text with columns of one width, numbers to the right.
+def aligned(text: str) -> str:
+    r"""Pads the Markdown tables of a text to columns of equal width, numbers to the right.
 
     A cell of more than 48 characters does not widen its column.
 
     Example:
 
-    >>> print(aligned("| attack | % |\\n|---|---|\\n| fgsm | 5 |\\n| pgd-7 | 12 |"))
+    >>> print(aligned("| attack | % |\n|---|---|\n| fgsm | 5 |\n| pgd-7 | 12 |"))
     | attack |  % |
     | ------ | -: |
     | fgsm   |  5 |
     | pgd-7  | 12 |
     """
-    lines = []
+    lines: list[str] = []
     for is_table, group in itertools.groupby(text.split("\n"), lambda line: line.startswith("|")):
         found = list(group)
         lines += _aligned(found) if is_table else found
     return "\n".join(lines)
 
 
-def table(rows):
-    """Rows of one kind, dictionaries, as CSV; an interval becomes two columns.
+def table(rows: Sequence[Record]) -> str:
+    """Returns dictionaries with the same keys as CSV; an interval becomes two columns.
 
     Example:
 
@@ -188,7 +191,7 @@ def table(rows):
 
 
 def _aligned(lines):
-    """The lines of one table, the second of which separates its heads."""
+    """Aligns the lines of one table, the second of which separates its head."""
     head, _, *body = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
     widths, numeric = [], []
     for column in zip(head, *body):

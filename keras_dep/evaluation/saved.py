@@ -1,89 +1,108 @@
-"""What an evaluation or a checklist has left in its file, checked before it is gone on with."""
+"""The files of evaluations and checklists: what they hold, and which earlier keys are read."""
 
 import os
 
-from keras_dep._internal import fingerprint
-from keras_dep._internal import records
+from keras_dep._internal.resumable import MEND
+from keras_dep._internal.resumable import ResumableFile
+from keras_dep._internal.types import Record
 
-OTHER = "choose another file"
-# Interval and accuracy of an attack that saw only what others left standing are none.
-PROPORTION = {"accuracy": float, "interval": [float], "correct": int, "images": int}
-ROW = {"attack": str, "counts": bool, "attacked": int, "broken": int, "largest_change": float,
-       "seconds": float,
-       "non_finite_answers": int}  # fmt: skip
-OPEN_ROW = {**ROW, "targets": [int]}
-CLOSED_ROW = {
-    **ROW, "accuracy": float | None, "interval": ([float], type(None)), "standing": int,
-}  # fmt: skip
-EVALUATION = {
+# An attack that saw only what others left standing has neither accuracy nor interval.
+PROPORTION: Record = {"accuracy": float, "interval": [float], "correct": int, "images": int}
+ATTACK: Record = {
+    "attack": str,
+    "counts": bool,
+    "attacked": int,
+    "broken": int,
+    "largest_change": float,
+    "seconds": float,
+    "non_finite_answers": int,
+}
+RUNNING: Record = {**ATTACK, "targets": [int]}
+DONE: Record = {
+    **ATTACK,
+    "accuracy": float | None,
+    "interval": ([float], type(None)),
+    "standing": int,
+}
+EVALUATION: Record = {
     "finished": bool,
     "protocol": {"attacks": {str: dict}},
     "clean": {**PROPORTION, "non_finite_answers": int},
     "broken_by": [str | None],
     "left_out": [{"attacks": [str], "reason": str}],
-    "attacks": [(OPEN_ROW, CLOSED_ROW)],
+    "attacks": [(RUNNING, DONE)],
 }
-FINISHED = {
+FINISHED: Record = {
     **EVALUATION,
-    "attacks": [CLOSED_ROW],
+    "attacks": [DONE],
     "worst_case": PROPORTION,
     "gradients": {"zero_pixels": float, "zero_images": float, "non_finite_images": int},
 }
-EVIDENCE = {"what": str, "count": int, "of": int, "interval": [float], "p_value": float}
-CHECKLIST = {
-    "protocol": dict,
-    "rows": [
-        {
-            "number": int, "sign": str, "criterion": str, "measured": dict, "evidence": [EVIDENCE],
-            "facts": bool | None,
-        }
-    ],
-}  # fmt: skip
+EVIDENCE: Record = {
+    "what": str,
+    "count": int,
+    "of": int,
+    "interval": [float],
+    "p_value": float,
+}
+CHECK: Record = {
+    "number": int,
+    "name": str,
+    "criterion": str,
+    "measured": dict,
+    "evidence": [EVIDENCE],
+    "facts": bool | None,
+}
+CHECKLIST: Record = {"protocol": dict, "checks": [CHECK]}
+
+Path = str | os.PathLike[str] | None
 
 
-def evaluation(file, protocol):
-    """The record of `evaluate` in a file.
+class EvaluationFile(ResumableFile):
+    """The file of an evaluation; its indices and intervals are checked too."""
 
-    Args:
-        file: its path, or `None`.
-        protocol: what decides the evaluation that is asked for, a dictionary of plain values.
-
-    Returns:
-        The dictionary, or `None` where there is no file.
-
-    Raises:
-        ValueError: a damaged file, or one of another evaluation; one line with the file.
-    """
-    record = _read(file, "an evaluation", protocol, {"finished": bool}, EVALUATION, FINISHED)
-    if record is not None:
-        _check_images(file, record)
-    return record
+    def read(self, protocol: Record) -> Record | None:
+        """Returns the record to continue, see `ResumableFile.read`."""
+        record = super().read(protocol)
+        if record is not None:
+            _check_images(self.path, record)
+        return record
 
 
-def checklist(file, protocol):
-    """The record of `checklist` in a file; arguments and result as in `evaluation`."""
-    return _read(file, "a checklist", protocol, {}, CHECKLIST, CHECKLIST)
+def evaluation(path: Path) -> EvaluationFile:
+    """Returns the file of `evaluate`."""
+    return EvaluationFile(
+        path=path, what="an evaluation", schema=EVALUATION, finished_schema=FINISHED
+    )
 
 
-def _read(file, what, protocol, first, unfinished, finished):
-    if file is None or not os.path.exists(file):
-        return None
-    mend = f"it is not {what}; {OTHER}"
-    is_finished = records.read(file, first, mend).get("finished")
-    record = records.read(file, finished if is_finished else unfinished, mend)
-    fingerprint.refuse_other(file, what, record["protocol"], records.plain(protocol), OTHER)
-    return record
+def checklist(path: Path) -> ResumableFile:
+    """Returns the file of `checklist`; one of an earlier revision is read too."""
+    return ResumableFile(path=path, what="a checklist", schema=CHECKLIST, migrated=_renamed)
 
 
-def _check_images(file, record):
-    """Every index and interval of a record must be one."""
-    images, rows = record["clean"]["images"], record["attacks"]
-    found = [record["clean"], *rows, record.get("worst_case", {})]
-    intervals = [each["interval"] for each in found if each.get("interval") is not None]
-    targets = [index for row in rows for index in row.get("targets", ())]
+def _renamed(record):
+    """Returns a checklist with the keys of today: `rows` and `sign` became `checks` and `name`."""
+    if not isinstance(record, dict) or not isinstance(record.get("rows"), list):
+        return record
+    checks = [
+        {"name" if key == "sign" else key: value for key, value in each.items()}
+        if isinstance(each, dict)
+        else each
+        for each in record["rows"]
+    ]
+    return {**{key: value for key, value in record.items() if key != "rows"}, "checks": checks}
+
+
+def _check_images(path, record):
+    """Raises `ValueError` unless every index and interval of a record is one."""
+    images, found = record["clean"]["images"], record["attacks"]
+    measured = [record["clean"], *found, record.get("worst_case", {})]
+    intervals = [each["interval"] for each in measured if each.get("interval") is not None]
+    targets = [index for each in found for index in each.get("targets", ())]
     if (
         len(record["broken_by"]) != images
         or any(len(interval) != 2 for interval in intervals)
         or any(not 0 <= index < images for index in targets)
     ):
-        raise ValueError(f"{file} is damaged, its counts do not fit its images; {OTHER}.")
+        raise ValueError(f"{path} is damaged, its counts do not fit its images; {MEND}.")

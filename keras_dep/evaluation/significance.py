@@ -1,8 +1,8 @@
-"""Whether chance explains a count: exact tests, for counts too small for intervals."""
+"""Exact tests of whether chance explains a count, for counts too small for intervals."""
 
 
-def above(count, trials, limit):
-    """Probability of at least so many successes if their rate were `limit`.
+def above(count: int, trials: int, limit: float) -> float:
+    """Returns the probability of at least `count` successes if their rate were `limit`.
 
     Args:
         count: successes seen, 0 to `trials`.
@@ -20,7 +20,7 @@ def above(count, trials, limit):
     >>> round(above(2, 32, 0.01), 3)
     0.041
     """
-    # A second to import, which most runs need not wait for.
+    # SciPy takes a second to import, and most runs do not need it.
     from scipy import stats
 
     if not 0 <= count <= trials or not 0 < limit < 1:

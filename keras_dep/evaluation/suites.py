@@ -1,8 +1,15 @@
 """Attacks by name: what a suite consists of."""
 
+from collections.abc import Sequence
+
+import keras
+
 from keras_dep import attacks
 from keras_dep import surrogates
 from keras_dep._internal import validation
+from keras_dep._internal.types import Record
+from keras_dep.attacks.gradient_attack import Attack
+from keras_dep.attacks.gradient_estimators import Estimator
 from keras_dep.attacks.threat import USUAL_RADII
 from keras_dep.attacks.threat import Threat
 from keras_dep.evaluation import coverage
@@ -15,22 +22,24 @@ VANISHING = (0.82, 0.85, 0.88)
 
 
 def build(
-    suite,
+    suite: str,
     *,
-    norm="Linf",
-    epsilon=None,
-    seed=0,
-    classes=10,
-    spiking=True,
-    estimators=True,
-    samples=1,
-    substitutes=(),
-    **derivative,
-):
-    """The attacks of a suite, in the order in which they run, weak ones first.
+    norm: str = "Linf",
+    epsilon: float | None = None,
+    seed: int | Sequence[int] = 0,
+    classes: int = 10,
+    spiking: bool = True,
+    estimators: bool = True,
+    samples: int = 1,
+    substitutes: Sequence[keras.Model] = (),
+    estimator: str | Estimator | None = None,
+    surrogate: str | None = None,
+    width: float | None = None,
+) -> dict[str, Attack]:
+    """Builds the attacks of a suite, in the order in which they run, weak ones first.
 
     - `quick`: FGSM, APGD of 20 steps and 20 random corners.
-    - `paper`: FGSM and PGD of 7 steps, of 0.01 at 8/255, what the paper reports.
+    - `paper`: FGSM and PGD of 7 steps of 0.01 at 8/255, as the paper reports.
     - `reliable`: both of these, Gaussian noise, PGD of 50 steps with 5 starts, APGD of 100 steps on
       the cross-entropy, the logit ratio and the loss of every step, APGD of 100 steps through each
       surrogate and by each of HART, RGA, BPTR, PDSG and conversion, SA-PGD of 100 steps through the
@@ -38,8 +47,8 @@ def build(
       9 classes, 5000 queries of Square, 1000 random corners, and images transferred from the
       substitutes.
 
-    In the L2 ball APGD takes the place of SA-PGD, which does not know it, points of the surface
-    that of corners, and there is no noise.
+    In the L2 ball APGD takes the place of SA-PGD, which is defined for the L-infinity ball only,
+    and random points of the surface that of corners; there is no noise.
 
     Args:
         suite: one of `SUITES`.
@@ -47,20 +56,21 @@ def build(
         epsilon: its radius, see `keras_dep.attacks.threat.Threat`; default: 8/255, for `"L2"` 0.5.
         seed: seed of every attack.
         classes: number of classes; the logit ratio needs three.
-        spiking: whether the model has spikes to be derived by other surrogates.
-        estimators: whether they may also be derived by an estimator.
+        spiking: whether the model has spikes, which other surrogates can derive.
+        estimators: whether gradient estimators can derive them too.
         samples: gradients to average, for models that draw at random.
         substitutes: models to transfer from.
-        **derivative: `estimator`, `surrogate`, `width` of the white-box attacks of `quick` and
-            `paper`, as in `keras_dep.attacks.gradient_attack.GradientAttack`; the reliable suite
-            tries all of them.
+        estimator: gradient estimator that the white-box attacks of `quick` and `paper` look
+            through, a name or an object as `keras_dep.attacks.RGA()`; the reliable suite tries all.
+        surrogate: in its place a surrogate derivative, one of `keras_dep.surrogates.names()`.
+        width: width of the surrogate; default: its usual one.
 
     Returns:
         Dictionary from name to attack.
 
     Raises:
-        ValueError: unknown suite, a ball that is none, or a derivative that is none or not asked
-            for.
+        ValueError: an unknown suite, norm, radius, estimator or surrogate; or an estimator or
+            surrogate for the reliable suite, or for a model without spikes.
 
     Example:
 
@@ -70,7 +80,7 @@ def build(
     0.5
     """
     validation.one_of("suite", suite, SUITES)
-    chosen = {name: value for name, value in derivative.items() if value is not None}
+    chosen = derivative(estimator, surrogate, width)
     _check_derivative(suite, spiking, chosen)
     ball = {"norm": norm, "epsilon": radius(norm, epsilon)}
     shared = {**ball, "seed": seed, "samples": samples}
@@ -88,16 +98,24 @@ def build(
     }
 
 
-def left_out(suite, model):
-    """What a model's layers keep the reliable suite from, and why.
+def derivative(
+    estimator: str | Estimator | None, surrogate: str | None, width: float | None
+) -> Record:
+    """Returns those of the three arguments that are set, by name."""
+    given = {"estimator": estimator, "surrogate": surrogate, "width": width}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def left_out(suite: str, model: keras.Model) -> list[Record]:
+    """Lists the attacks that a model's layers keep out of the reliable suite, and why.
 
     Args:
         suite: name of the suite.
         model: the `keras.Model` that it is for.
 
     Returns:
-        List of dictionaries of `attacks`, names of attacks that are not made, or made through other
-        layers only, and the `reason`; empty where none is.
+        List of dictionaries of `attacks`, names of attacks that are not made or act through other
+        layers only, and the `reason`; empty where there are none.
 
     Example:
 
@@ -116,20 +134,31 @@ def left_out(suite, model):
     return [{"attacks": names, "reason": reason}]
 
 
-def radius(norm, epsilon=None):
-    """The radius of a ball, the usual one by default; raises `ValueError` where it is none."""
+def radius(norm: str, epsilon: float | None = None) -> float:
+    """Returns the radius of a ball, by default the usual one.
+
+    Args:
+        norm: `"Linf"` or `"L2"`.
+        epsilon: a radius in pixel units, or `None`.
+
+    Raises:
+        ValueError: an unknown norm, or a radius outside the norm's limits.
+
+    Example:
+
+    >>> radius("L2")
+    0.5
+    """
     epsilon = USUAL_RADII.get(norm, 0) if epsilon is None else epsilon
     return Threat(norm=norm, epsilon=epsilon).epsilon
 
 
-def step_size(norm, epsilon):
-    """Length of the paper's steps of PGD, 0.01, for `"L2"` in proportion to its 8/255."""
+def step_size(norm: str, epsilon: float) -> float:
+    """Returns the paper's step size of PGD, 0.01, scaled for `"L2"` as `epsilon` to 8/255."""
     return 0.01 if norm == "Linf" else 0.01 * epsilon / USUAL_RADII["Linf"]
 
 
 def _check_derivative(suite, spiking, chosen):
-    if unknown := set(chosen) - {"estimator", "surrogate", "width"}:
-        raise TypeError(f"a suite takes no argument {', '.join(sorted(unknown))}.")
     received = ", ".join(f"{name}={value!r}" for name, value in chosen.items())
     if chosen and suite == "reliable":
         raise ValueError(
@@ -184,5 +213,5 @@ def _reliable(ball, shared, classes, through, substitutes):
 
 
 def _edge(norm):
-    """What random points lie on."""
+    """Returns what random points lie on, in words."""
     return {"Linf": "corners", "L2": "surface"}[norm]

@@ -91,7 +91,7 @@ def launch(tmp_path):
         ),
         (["--model=MODEL", "--steps=0"], "steps must be whole numbers from 1 on; received 0"),
         (["--model=MODEL", "--steps=7.5"], "steps must be whole numbers with commas between; rec"),
-        (["--model=MODEL", "--checklist_rows=7,7"], "checklist_rows must have each entry once"),
+        (["--model=MODEL", "--checks=7,7"], "checks must have each entry once"),
         (["--model=MODEL", "--substitutes=,"], "substitutes must have an entry on each side of a"),
         (["--model=MODEL", "--surrogate="], "surrogate must be one of triangle"),
         (["--model=MODEL", "--surrogate=arctan", "--width=nan"], "width must be a positive finite"),
@@ -105,7 +105,8 @@ def launch(tmp_path):
         (["--model=MODEL", "--dataset=mnist"], "dataset must be one of cifar10, cifar100, digits"),
         (["--model=MODEL/model.keras"], "received None; set --dataset"),
         (["--model=MODEL", "--epsilons=0,a"], "epsilons must be numbers with commas between"),
-        (["--model=MODEL", "--checklist_rows=7,99"], "checklist_rows must be among [1, "),
+        (["--model=MODEL", "--checks=7,99"], "checks must be among [1, "),
+        (["--model=MODEL", "--checklist_rows=7,99"], "checks must be among [1, "),
         (
             ["--model=MODEL", "--train_substitutes=ann"],
             "must be among seed, architecture, twin",
@@ -347,13 +348,13 @@ def test_results_and_the_same_command_again(launch, capsys, tmp_path, model):
     assert set(pictures) == {
         "white_box", "black_box", "transferred"
     }  # fmt: skip
-    more = "--checklist", "--checklist_rows=7", "--protocol=released", "--pictures=0"
+    more = "--checklist", "--checks=7", "--protocol=released", "--pictures=0"
     assert launch(*arguments[:2], *arguments[4:], *more) == 0
     assert "only the rows as described say something of robustness" in capsys.readouterr().out
     released = json.loads((out / "released.json").read_text())
     assert released[2]["accuracy"] == record["clean"]["accuracy"]
     assert {"released", "checklist"} <= set(event_files.accumulate(out).Tags()["tensors"])
-    assert json.loads((out / "checklist.json").read_text())["rows"][0]["number"] == 7
+    assert json.loads((out / "checklist.json").read_text())["checks"][0]["number"] == 7
     assert "gradients vanish or mislead" in (out / "checklist.md").read_text()
     assert json.loads((out / "evaluation.json").read_text()) == record
     assert launch(f"--model={model}", "--suite=quick") == 2

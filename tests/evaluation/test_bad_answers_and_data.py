@@ -93,7 +93,7 @@ def test_a_network_that_is_right_everywhere_is_right_with_labels_of_any_form(mod
     metric = MeanLogitAccuracy()
     metric.update_state(y, ops.convert_to_tensor(model.predict_on_batch(x)))
     assert float(metric.result()) == 1.0
-    (row,) = checklist(model, x, y, rows=[15], epsilon=EPSILON)
+    (row,) = checklist(model, x, y, checks=[15], epsilon=EPSILON)
     assert row["measured"]["clean"] == 1.0
     with pytest.warns(UserWarning):
         rows = released_protocol(model, x, y, steps=1)
@@ -127,7 +127,7 @@ def test_a_network_that_answers_nothing_is_right_nowhere(value, tmp_path):
     metric.update_state(y, ops.convert_to_tensor(broken.predict_on_batch(x)))
     assert float(metric.result()) == 0.0
     assert math.isnan(inference.score(broken, x, y).loss)
-    (row,) = checklist(broken, x, y, rows=[7], epsilon=EPSILON)
+    (row,) = checklist(broken, x, y, checks=[7], epsilon=EPSILON)
     assert row["passed"] is False and row["measured"]["non_finite_answers"] == COUNT
     with pytest.warns(UserWarning):
         rows = released_protocol(broken, x, y, steps=1)
@@ -163,7 +163,7 @@ DOORS = {
     "under_attack": lambda m, x, y, **k: list(accuracy.under_attack(m, FGSM(), x, y, **k)),
     "epsilon_sweep": lambda m, x, y, **k: epsilon_sweep(m, x, y, epsilons=[0.1], **k),
     "step_sweep": lambda m, x, y, **k: step_sweep(m, x, y, steps=[1], **k),
-    "checklist": lambda m, x, y, **k: checklist(m, x, y, rows=[15], **k),
+    "checklist": lambda m, x, y, **k: checklist(m, x, y, checks=[15], **k),
     "gradient_health": lambda m, x, y, **k: gradient_health(m, x, y, **k),
     "released_protocol": lambda m, x, y, **k: released_protocol(m, x, y, **k),
     "RobustnessLog": lambda m, x, y, **k: RobustnessLog(x, y, FGSM(), network=m, **k).measure(),
@@ -235,3 +235,23 @@ def test_images_of_an_attack_are_checked(model):
     for message, attack in cases.items():
         with pytest.raises(ValueError, match=message):
             robust_accuracy(model, attack, x, y)
+
+
+def test_probabilities_are_refused_and_a_collapsed_network_is_not():
+    x, y = data()
+    inputs = keras.Input(x.shape[1:])
+    logits = keras.layers.Dense(CLASSES)(inputs)
+    sure = keras.Model(inputs, keras.layers.Softmax()(logits), name="sure")
+    message = "model 'sure' answers with probabilities, .* without the softmax at its end"
+    for measure in (
+        lambda: evaluate(sure, x, y, "paper", verbose=0),
+        lambda: robust_accuracy(sure, FGSM(), x, y),
+        lambda: checklist(sure, x, y, checks=[1]),
+    ):
+        with pytest.raises(ValueError, match=message):
+            measure()
+    assert evaluate(keras.Model(inputs, logits), x, y, "paper", verbose=0)["finished"]
+    # The same answer to every image, which happens to sum to one.
+    collapsed = keras.Model(inputs, logits)
+    collapsed.set_weights([0 * collapsed.get_weights()[0], np.eye(CLASSES)[0]])
+    assert evaluate(collapsed, x, y, "paper", verbose=0)["finished"]

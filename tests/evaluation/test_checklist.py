@@ -10,7 +10,7 @@ from keras import ops
 from keras_dep.evaluation import accuracy
 from keras_dep.evaluation import checklist
 from keras_dep.evaluation import checklist_table
-from keras_dep.evaluation.obfuscation import SIGNS
+from keras_dep.evaluation.obfuscation import CHECKS
 from tests.evaluation.conftest import bars
 from tests.evaluation.conftest import network
 from tests.evaluation.conftest import train
@@ -56,18 +56,18 @@ def narrow():
     return network(width=1e-4)
 
 
-def failed(rows):
-    return {row["number"] for row in rows if row["passed"] is False}
+def failed(results):
+    return {result["number"] for result in results if result["passed"] is False}
 
 
 def test_an_honest_network_is_cleared(candidate, trained, data):
     candidate.set_weights(trained[0])
     substitute = train(network(), seed=6)
-    rows = checklist(candidate, *data, substitutes=[substitute], **SMALL)
-    assert failed(rows) == set(), checklist_table(rows)
-    by_number = {row["number"]: row for row in rows}
-    assert list(by_number) == list(SIGNS)
-    assert [number for number, row in by_number.items() if row["passed"] is None] == [11, 16]
+    results = checklist(candidate, *data, substitutes=[substitute], **SMALL)
+    assert failed(results) == set(), checklist_table(results)
+    by_number = {result["number"]: result for result in results}
+    assert list(by_number) == list(CHECKS)
+    assert [number for number, result in by_number.items() if result["passed"] is None] == [11, 16]
     assert by_number[3]["measured"]["at_0"] == by_number[3]["measured"]["clean"] > 0.9
     assert by_number[2]["measured"]["transfer_1"] > by_number[2]["measured"]["white_box"]
     assert by_number[4]["measured"] == {"from noise": 1.0, "from another class": 1.0}
@@ -75,87 +75,87 @@ def test_an_honest_network_is_cleared(candidate, trained, data):
     assert by_number[12]["measured"]["spsa"] < by_number[3]["measured"]["clean"]
     along = by_number[13]["measured"]
     assert along["gradient_1"] > along["gradient_0.5"] > along["clean"] > along["random_1"] - 0.1
-    text = checklist_table(rows)
-    assert text.count("| yes |") == len(SIGNS) - 2 and text.count("not applicable") == 2
+    text = checklist_table(results)
+    assert text.count("| yes |") == len(CHECKS) - 2 and text.count("not applicable") == 2
 
 
 @pytest.mark.parametrize("seed", SEEDS[1:])
 def test_so_are_others(candidate, trained, data, seed):
     candidate.set_weights(trained[seed])
-    rows = checklist(candidate, *data, rows=(1, 2, 5, 7, 8, 9, 10, 12, 13, 14, 15), **SMALL)
-    assert failed(rows) == set(), checklist_table(rows)
+    results = checklist(candidate, *data, checks=(1, 2, 5, 7, 8, 9, 10, 12, 13, 14, 15), **SMALL)
+    assert failed(results) == set(), checklist_table(results)
 
 
 @pytest.mark.parametrize("seed, numbers", [(0, {2, 4, 7, 13}), (1, {2, 7, 13})])
 def test_quantised_input_is_caught(quantised, candidate, trained, data, seed, numbers):
     candidate.set_weights(trained[seed])
-    rows = checklist(quantised, *data, rows=sorted(numbers), **STRONG)
-    assert failed(rows) == numbers
-    assert rows[-2]["measured"]["zero_images"] == 1
-    assert checklist_table(rows).count("**no**") == len(rows)
+    results = checklist(quantised, *data, checks=sorted(numbers), **STRONG)
+    assert failed(results) == numbers
+    assert results[-2]["measured"]["zero_images"] == 1
+    assert checklist_table(results).count("**no**") == len(results)
 
 
 @pytest.mark.parametrize("seed", SEEDS[:2])
 def test_a_vanishing_surrogate_is_caught(narrow, trained, data, seed):
     narrow.set_weights(trained[seed])
-    rows = checklist(narrow, *data, rows=(2, 7, 8, 10, 12, 14), **STRONG)
-    assert failed(rows) == {2, 7, 8, 10, 12, 14}
+    results = checklist(narrow, *data, checks=(2, 7, 8, 10, 12, 14), **STRONG)
+    assert failed(results) == {2, 7, 8, 10, 12, 14}
     # The other surrogates see what this one hides.
-    measured = rows[2]["measured"]
+    measured = results[2]["measured"]
     assert measured["trained"] - measured["arctan"] > 0.2
 
 
 @pytest.mark.parametrize("seed", SEEDS[:2])
 def test_saturated_input_is_caught(data, seed):
-    # The kink stands where bright rows part from the background.
+    # The kink stands where bright results part from the background.
     model = train(network(scale=1.0), epochs=1, seed=seed)
     spoilt = behind(lambda x: 0.5 + 0.5 * ops.tanh(1000 * (x - 0.6)), model)
     spoilt.compile(keras.optimizers.Adam(0.01), loss=model.loss)
     spoilt.fit(*bars(256, 0), batch_size=64, epochs=10, verbose=0)
-    rows = checklist(spoilt, *data, rows=(2, 7), **STRONG)
+    results = checklist(spoilt, *data, checks=(2, 7), **STRONG)
     assert accuracy.right(spoilt, *data).mean() > 0.8
-    assert failed(rows) == {2, 7}
+    assert failed(results) == {2, 7}
 
 
-def test_a_row_tells_its_counts_and_what_chance_makes_of_them(candidate, trained, data):
+def test_a_check_tells_its_counts_and_what_chance_makes_of_them(candidate, trained, data):
     candidate.set_weights(trained[0])
     x, y = data
-    rows = checklist(candidate, x, y, rows=[1], **SMALL)
-    (against, alone) = rows[0]["evidence"]
+    results = checklist(candidate, x, y, checks=[1], **SMALL)
+    (against, alone) = results[0]["evidence"]
     assert alone["of"] == 32 and alone["interval"][0] <= alone["count"] / 32
-    assert rows[0]["passed"] and rows[0]["evidence"][0]["limit"] == 0.5
+    assert results[0]["passed"] and results[0]["evidence"][0]["limit"] == 0.5
     assert against["p_value"] > 0.01
 
 
 def test_a_stopped_checklist_goes_on_where_it_was(candidate, trained, data, tmp_path, monkeypatch):
     candidate.set_weights(trained[0])
-    path, measured, signs = tmp_path / "checklist.json", [], dict(SIGNS)
+    path, measured, checks = tmp_path / "checklist.json", [], dict(CHECKS)
 
     def noted(number):
-        def sign(bench):
+        def check(context):
             if measured == [1, 7]:
                 raise KeyboardInterrupt
             measured.append(number)
-            return signs[number](bench)
+            return checks[number](context)
 
-        return sign
+        return check
 
-    for number in SIGNS:
-        monkeypatch.setitem(SIGNS, number, noted(number))
-    options = dict(rows=(1, 7, 15), file=path, **SMALL)
+    for number in CHECKS:
+        monkeypatch.setitem(CHECKS, number, noted(number))
+    options = dict(checks=(1, 7, 15), file=path, **SMALL)
     with pytest.raises(KeyboardInterrupt):
         checklist(candidate, *data, **options)
-    assert [row["number"] for row in json.loads(path.read_text())["rows"]] == [1, 7]
+    assert [result["number"] for result in json.loads(path.read_text())["checks"]] == [1, 7]
     measured.clear()
-    rows = checklist(candidate, *data, **options)
-    assert measured == [15] and [row["number"] for row in rows] == [1, 7, 15]
-    for number, sign in signs.items():
-        monkeypatch.setitem(SIGNS, number, sign)
-    whole = checklist(candidate, *data, rows=(15, 7, 1), **SMALL)
-    assert json.loads(json.dumps(whole[::-1])) == json.loads(path.read_text())["rows"] == rows
+    results = checklist(candidate, *data, **options)
+    assert measured == [15] and [result["number"] for result in results] == [1, 7, 15]
+    for number, check in checks.items():
+        monkeypatch.setitem(CHECKS, number, check)
+    whole = checklist(candidate, *data, checks=(15, 7, 1), **SMALL)
+    assert json.loads(json.dumps(whole[::-1])) == json.loads(path.read_text())["checks"] == results
     # Of another significance only the verdict is.
     assert checklist(candidate, *data, **options, significance=1e-9)[0]["measured"] == measured_of(
-        rows, 1
+        results, 1
     )
     candidate.set_weights(trained[1])
     with pytest.raises(ValueError, match="holds a checklist with weights=.*choose another file"):
@@ -165,15 +165,15 @@ def test_a_stopped_checklist_goes_on_where_it_was(candidate, trained, data, tmp_
         checklist(candidate, *data, **options)
 
 
-def measured_of(rows, number):
-    return next(row["measured"] for row in rows if row["number"] == number)
+def measured_of(results, number):
+    return next(result["measured"] for result in results if result["number"] == number)
 
 
 def test_bad_arguments(candidate):
     with pytest.raises(ValueError, match="one image and one label each"):
         checklist(candidate, np.zeros((0, 6, 6, 1)), np.zeros(0, "int32"))
     one = np.zeros((1, 6, 6, 1)), np.zeros(1, "int32")
-    with pytest.raises(ValueError, match=r"rows must be among \[1, .*; received \[99\]"):
-        checklist(candidate, *one, rows=[99])
+    with pytest.raises(ValueError, match=r"checks must be among \[1, .*; received \[99\]"):
+        checklist(candidate, *one, checks=[99])
     with pytest.raises(ValueError, match=r"significance must lie in \(0, 1\); received 0"):
         checklist(candidate, *one, significance=0)

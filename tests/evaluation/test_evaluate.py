@@ -247,7 +247,7 @@ def test_suites():
         (dict(labels=np.zeros(3, "int32")), "one image and one label each; received 40 images"),
         (dict(labels=np.full(40, 0.5)), "labels must be whole numbers .* with the label 0.5"),
         (dict(suite={"to": BIM(targeted=True)}), "'to' is targeted"),
-        (dict(suite=SUITE, estimator="rga"), "estimator is for a named suite; received one of"),
+        (dict(suite=SUITE, estimator="rga"), "estimator is for a named suite; received a dict"),
         (dict(suite="strong"), "suite must be one of quick, paper, reliable"),
     ],
 )

@@ -163,7 +163,7 @@ def test_layers_that_know_surrogates_alone_and_networks_of_both_kinds():
 
 def test_the_checklist_says_what_it_left_out():
     x, y = data()
-    few = dict(steps=2, restarts=1, queries=2, draws=2, rows=(8, 10, 14))
+    few = dict(steps=2, restarts=1, queries=2, draws=2, checks=(8, 10, 14))
     rows = checklist(network(Firing()), x, y, **few)
     assert [row["passed"] for row in rows] == [None] * 3
     assert all(row["measured"]["left_out"].startswith("Firing may") for row in rows)
@@ -229,7 +229,7 @@ def test_gradients_that_rounding_hides_are_shown_by_a_copy_in_float32():
 
 def test_the_checklist_compares_half_precision_with_its_copy():
     x, y = grey(), np.zeros(40, int)
-    few = dict(steps=4, restarts=1, rows=[16], epsilon=0.1)
+    few = dict(steps=4, restarts=1, checks=[16], epsilon=0.1)
     (row,) = checklist(sure("float32"), x, y, **few)
     assert row["passed"] is None and row["measured"] == {"precision": "single"}
     (row,) = checklist(sure("float16"), x, y, **few)

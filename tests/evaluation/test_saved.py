@@ -32,12 +32,12 @@ STOPPED = {
     "finished": False,
     "attacks": [*FINISHED["attacks"], {**ROW, "targets": [1]}],
 }
-ROWS = {
+CHECKS = {
     "protocol": {"seed": 0},
-    "rows": [
+    "checks": [
         {
             "number": 7,
-            "sign": "a",
+            "name": "a",
             "criterion": "b",
             "measured": {"c": 1},
             "facts": None,
@@ -47,23 +47,31 @@ ROWS = {
 }
 
 
-def refusal(path, record, read=saved.evaluation):
+def refusal(path, record, read=None):
     path.write_text(record if isinstance(record, str) else json.dumps(record))
     with pytest.raises(ValueError) as caught:
-        read(str(path), {"seed": 0})
+        (read or evaluation)(str(path), {"seed": 0})
     message = str(caught.value)
     assert message.startswith(f"{path} ") and "\n" not in message
     assert message.endswith("choose another file.")
     return message
 
 
+def evaluation(path, protocol):
+    return saved.evaluation(path).read(protocol)
+
+
+def checklist(path, protocol):
+    return saved.checklist(path).read(protocol)
+
+
 def test_what_was_written_comes_back(tmp_path):
     path = tmp_path / "evaluation.json"
-    assert saved.evaluation(None, {}) is None and saved.checklist(str(path), {}) is None
+    assert evaluation(None, {}) is None and checklist(str(path), {}) is None
     for record, read in (
-        (FINISHED, saved.evaluation),
-        (STOPPED, saved.evaluation),
-        (ROWS, saved.checklist),
+        (FINISHED, evaluation),
+        (STOPPED, evaluation),
+        (CHECKS, checklist),
     ):
         path.write_text(json.dumps(record))
         assert read(str(path), {"seed": 0}) == record
@@ -102,11 +110,21 @@ def test_counts_that_do_not_fit_the_images(tmp_path, place, value):
     assert "its counts do not fit its images" in message
 
 
-def test_rows_of_a_checklist(tmp_path):
+def test_results_of_a_checklist(tmp_path):
     path = tmp_path / "checklist.json"
-    for name in ROWS["rows"][0]:
-        row = {key: value for key, value in ROWS["rows"][0].items() if key != name}
-        assert f"'rows[0].{name}' is missing" in refusal(
-            path, {**ROWS, "rows": [row]}, saved.checklist
+    for name in CHECKS["checks"][0]:
+        check = {key: value for key, value in CHECKS["checks"][0].items() if key != name}
+        assert f"'checks[0].{name}' is missing" in refusal(
+            path, {**CHECKS, "checks": [check]}, checklist
         )
-    assert "not whole JSON" in refusal(path, json.dumps(ROWS)[:-9], saved.checklist)
+    assert "not whole JSON" in refusal(path, json.dumps(CHECKS)[:-9], checklist)
+
+
+def test_keys_of_earlier_revisions_are_read(tmp_path):
+    path = tmp_path / "checklist.json"
+    old = {**CHECKS["checks"][0]}
+    old["sign"] = old.pop("name")
+    path.write_text(json.dumps({"protocol": CHECKS["protocol"], "rows": [old]}))
+    assert checklist(path, {"seed": 0}) == CHECKS
+    assert "'checks' must be" in refusal(path, {**CHECKS, "checks": 3}, checklist)
+    assert "'checks[0]' must be" in refusal(path, {"protocol": {}, "rows": [3]}, checklist)

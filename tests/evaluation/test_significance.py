@@ -1,4 +1,4 @@
-"""Exact tests by their sums, and the rows that go by them."""
+"""Exact tests by their sums, and the checks that go by them."""
 
 import fractions
 import math
@@ -10,10 +10,10 @@ from scipy import stats
 
 from keras_dep.evaluation import significance
 from keras_dep.evaluation.obfuscation import gradient
+from keras_dep.evaluation.obfuscation.check_result import CheckResult
 from keras_dep.evaluation.obfuscation.check_result import beyond
 from keras_dep.evaluation.obfuscation.check_result import is_passed
 from keras_dep.evaluation.obfuscation.check_result import outdone
-from keras_dep.evaluation.obfuscation.check_result import row
 
 
 @pytest.mark.parametrize("trials", [0, 1, 32, 300])
@@ -44,18 +44,18 @@ def test_bad_arguments(arguments):
         significance.above(*arguments)
 
 
-def verdict(*excesses, facts=()):
-    return is_passed(row("a sign", "a criterion", {}, excesses, facts), 0.01)
+def verdict(*evidence, facts=True):
+    return is_passed(CheckResult("a name", "a criterion", {}, evidence, facts).record(), 0.01)
 
 
-def test_a_row_fails_only_beyond_chance():
+def test_a_check_fails_only_beyond_chance():
     # Of 32 images 2 above 1 % happen once in 24 times, 3 once in 270.
     assert verdict(beyond("a", 2, 32, 0.01)) and not verdict(beyond("a", 3, 32, 0.01))
     # The same share of more images is more.
     assert not verdict(beyond("a", 20, 320, 0.01))
-    # Who looks in ten places finds something somewhere.
+    # Of ten pieces of evidence, one is found by chance.
     assert verdict(beyond("a", 3, 32, 0.01), *[beyond("b", 0, 32, 0.01)] * 9)
-    assert not verdict(facts=[True, False]) and verdict(facts=[True])
+    assert not verdict(facts=False) and verdict(facts=True)
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,10 @@ def test_the_loss_must_rise_above_the_image_and_a_random_direction(
     clean, along, randomly, passed, monkeypatch
 ):
     losses = iter([clean, *[along] * len(gradient.PLACES), *[randomly] * len(gradient.PLACES)])
-    monkeypatch.setattr(gradient, "_losses", lambda bench, images: np.full(32, float(next(losses))))
-    monkeypatch.setattr(gradient, "_slopes", lambda bench: np.ones((32, 2)))
-    monkeypatch.setattr(gradient, "_corners", lambda bench, count: iter([np.ones((32, 2))]))
+    monkeypatch.setattr(
+        gradient, "_losses", lambda context, images: np.full(32, float(next(losses)))
+    )
+    monkeypatch.setattr(gradient, "_slopes", lambda context: np.ones((32, 2)))
+    monkeypatch.setattr(gradient, "_corners", lambda context, count: iter([np.ones((32, 2))]))
     found = gradient.landscape(types.SimpleNamespace(images=np.zeros((32, 2)), epsilon=0.1))
-    assert is_passed(found, 0.01) is passed and next(losses, None) is None
+    assert is_passed(found.record(), 0.01) is passed and next(losses, None) is None

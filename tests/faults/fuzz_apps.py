@@ -80,7 +80,7 @@ BASE = {
     ),
     "hetero_train": (*TRAINING, "--out_dir={out}"),
 }
-CHECKLIST = ("--checklist", "--checklist_rows=7")
+CHECKLIST = ("--checklist", "--checks=7")
 # Of what a flag's parser is called; the first values are out of every range of their kind.
 WRONG = {
     "BooleanParser": ["maybe", "2"],

@@ -1,11 +1,15 @@
-"""Signs of obfuscated gradients, one function `(bench) -> row` each."""
+"""Checks for obfuscated gradients, one function `(context) -> CheckResult` each."""
+
+from collections.abc import Callable
 
 from keras_dep.evaluation.obfuscation import classic
 from keras_dep.evaluation.obfuscation import gradient
 from keras_dep.evaluation.obfuscation import search
+from keras_dep.evaluation.obfuscation.check_result import CheckResult
+from keras_dep.evaluation.obfuscation.context import EvaluationContext
 
-# By the number that each has in the table.
-SIGNS = {
+# By their numbers in the table.
+CHECKS: dict[int, Callable[[EvaluationContext], CheckResult]] = {
     1: classic.one_step,
     2: classic.black_box,
     3: classic.radius,
@@ -19,7 +23,7 @@ SIGNS = {
     11: search.samples,
     12: search.differences,
     13: gradient.landscape,
-    14: search.twin,
+    14: search.ann_counterpart,
     15: gradient.label_leak,
     16: gradient.rounding,
 }

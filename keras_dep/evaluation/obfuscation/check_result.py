@@ -1,38 +1,62 @@
-"""A row of the checklist: what was measured, and whether chance explains what speaks for it."""
+"""The result of one check: what was measured, and whether chance explains the evidence."""
 
+import dataclasses
+from collections.abc import Sequence
+
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import Record
 from keras_dep.evaluation import significance
 from keras_dep.evaluation.intervals import wilson
 
 
-def row(sign, criterion, measured, excesses=(), facts=()):
-    """One sign, measured.
+@dataclasses.dataclass(frozen=True)
+class CheckResult:
+    """What a check for obfuscated gradients measured.
 
     Args:
-        sign: what the row is about.
+        name: the symptom that the check looks for.
         criterion: when it is passed, in words.
         measured: dictionary of plain values.
-        excesses: what `beyond` and `outdone` found; none may be significant.
-        facts: booleans that must hold whatever the sample.
+        evidence: dictionaries from `beyond` and `outdone`; none may be significant.
+        facts: whether everything holds that must hold for any sample; `None` where the check does
+            not apply to the model.
+
+    Example:
+
+    >>> result = CheckResult("a", "b", {"clean": 0.5}, [beyond("c", 2, 32, 0.01)])
+    >>> is_passed(result.record(), 0.01)
+    True
+    """
+
+    name: str
+    criterion: str
+    measured: Record
+    evidence: Sequence[Record] = ()
+    facts: bool | None = True
+
+    def record(self) -> Record:
+        """Returns the result as a dictionary; the checklist adds `number` and `passed`."""
+        return {**dataclasses.asdict(self), "evidence": list(self.evidence)}
+
+
+def inapplicable(name: str, criterion: str, **measured: object) -> CheckResult:
+    """Returns the result of a check that does not apply to this model."""
+    return CheckResult(name, criterion, measured, facts=None)
+
+
+def beyond(what: str, count: int, of: int, limit: float) -> Record:
+    """Returns the evidence of a count that should be at most the share `limit` of its images.
+
+    Args:
+        what: what is counted.
+        count: the count.
+        of: number of images it is counted on.
+        limit: its largest share allowed, in (0, 1).
 
     Returns:
-        Dictionary; the checklist adds `number` and `passed`.
+        Dictionary of `what`, `count`, `of`, `limit`, the 95 % Wilson `interval` of the share, and
+        the `p_value` of an excess.
     """
-    return {
-        "sign": sign,
-        "criterion": criterion,
-        "measured": measured,
-        "evidence": list(excesses),
-        "facts": all(facts),
-    }
-
-
-def inapplicable(sign, criterion, **measured):
-    """A sign that cannot be measured on this model."""
-    return {**row(sign, criterion, measured), "facts": None}
-
-
-def beyond(what, count, of, limit):
-    """A count that should be at most the share `limit` of its images."""
     count, of = int(count), int(of)
     return {
         "what": what,
@@ -44,13 +68,18 @@ def beyond(what, count, of, limit):
     }
 
 
-def outdone(what, weaker, stronger):
-    """Images that only the attack meant to be weaker breaks, among those that only one breaks.
+def outdone(what: str, weaker: Array, stronger: Array) -> Record:
+    """Returns the evidence of images that only the weaker attack breaks.
+
+    It is their share of the images that exactly one of the two attacks breaks.
 
     Args:
-        what: their name.
-        weaker: boolean array, images standing under it.
+        what: what is counted.
+        weaker: boolean array, images that withstand the attack expected to be weaker.
         stronger: the same of the other attack.
+
+    Returns:
+        Dictionary as of `beyond`, with the limit 1/2.
 
     Source: McNemar 1947, in its exact form.
     """
@@ -58,12 +87,20 @@ def outdone(what, weaker, stronger):
     return beyond(what, alone, alone + other, 0.5)
 
 
-def is_passed(found, level):
-    """Whether a row is passed at a level of significance; `None` where it cannot be measured."""
-    if found["facts"] is None:
+def is_passed(result: Record, level: float) -> bool | None:
+    """Decides a check at a level of significance.
+
+    Args:
+        result: what `CheckResult.record` gave.
+        level: probability of failing a check whose criterion is just met.
+
+    Returns:
+        Whether it is passed; `None` where it does not apply, or where attacks that might have
+        failed it were left out.
+    """
+    if result["facts"] is None:
         return None
-    # Who looks in several places finds something in one of them.
-    share = level / max(len(found["evidence"]), 1)
-    passed = found["facts"] and all(each["p_value"] >= share for each in found["evidence"])
-    # What was left out might have failed it.
-    return None if passed and "left_out" in found["measured"] else passed
+    # Bonferroni correction.
+    share = level / max(len(result["evidence"]), 1)
+    passed = result["facts"] and all(each["p_value"] >= share for each in result["evidence"])
+    return None if passed and "left_out" in result["measured"] else passed

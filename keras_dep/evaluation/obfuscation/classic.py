@@ -1,21 +1,25 @@
-"""The five signs of Athalye et al., ICML 2018."""
+"""The five symptoms of obfuscated gradients of Athalye et al., ICML 2018."""
 
 import numpy as np
 from keras import ops
 
 from keras_dep import attacks
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import Record
 from keras_dep.attacks.random_search import POINTS
+from keras_dep.evaluation.obfuscation.check_result import CheckResult
 from keras_dep.evaluation.obfuscation.check_result import beyond
 from keras_dep.evaluation.obfuscation.check_result import outdone
-from keras_dep.evaluation.obfuscation.check_result import row
+from keras_dep.evaluation.obfuscation.context import EvaluationContext
 
 LEVELS = (0, 1, 2, 4, 8, 16, 32, 64, 128)
 UNBOUNDED_STEPS = 200
 
 
-def one_step(bench):
-    fgsm, strong = bench.fgsm(), bench.strong()
-    return row(
+def one_step(context: EvaluationContext) -> CheckResult:
+    """Compares FGSM with PGD."""
+    fgsm, strong = context.fgsm(), context.strong()
+    return CheckResult(
         "one step beats many",
         "PGD's accuracy no higher, and FGSM alone breaks < 1 %",
         {"fgsm": float(fgsm.mean()), "pgd": float(strong.mean())},
@@ -26,35 +30,38 @@ def one_step(bench):
     )
 
 
-def black_box(bench):
-    white = bench.white()
-    found = {"square": bench.standing(attacks.Square(queries=bench.queries, **bench.common))}
-    for place, substitute in enumerate(bench.substitutes, 1):
-        crafted = attacks.MIFGSM(step_size=bench.epsilon / 5, steps=20, **bench.common)
+def black_box(context: EvaluationContext) -> CheckResult:
+    """Compares Square, and transfer from each substitute, with the gradient attacks."""
+    white = context.white()
+    square = attacks.Square(queries=context.queries, **context.common)
+    found = {"square": context.standing(square)}
+    for place, substitute in enumerate(context.substitutes, 1):
+        crafted = attacks.MIFGSM(step_size=context.epsilon / 5, steps=20, **context.common)
         attack = attacks.Transfer(crafted, substitute)
-        found[f"transfer_{place}"] = bench.left(attack, bench.right)
-    excesses = []
+        found[f"transfer_{place}"] = context.left(attack, context.right)
+    evidence = []
     for name, standing in found.items():
-        excesses += [
+        evidence += [
             outdone(f"{name} against white box", standing, white),
             beyond(f"{name} alone", (white & ~standing).sum(), len(white), 0.01),
         ]
-    return row(
+    return CheckResult(
         "black box beats white box",
         "no black box below the white box, and none alone breaks 1 %",
         {
             "white_box": float(white.mean()),
             **{name: float(standing.mean()) for name, standing in found.items()},
         },
-        excesses,
+        evidence,
     )
 
 
-def radius(bench):
-    curve = [bench.pgd(level / 255) for level in LEVELS]
-    clean = float(bench.right.mean())
+def radius(context: EvaluationContext) -> CheckResult:
+    """Measures PGD at growing radii."""
+    curve = [context.pgd(level / 255) for level in LEVELS]
+    clean = float(context.right.mean())
     measured = {f"at_{level}": float(each.mean()) for level, each in zip(LEVELS, curve)}
-    return row(
+    return CheckResult(
         "a larger ball does not help",
         "accuracy never rises with epsilon, and epsilon 0 gives the clean one",
         {"clean": clean, **measured},
@@ -62,18 +69,24 @@ def radius(bench):
             outdone(f"{LEVELS[i]} against {LEVELS[i + 1]}", curve[i], curve[i + 1])
             for i in range(len(LEVELS) - 1)
         ],
-        facts=[measured["at_0"] == clean],
+        facts=measured["at_0"] == clean,
     )
 
 
-def unbounded(bench):
-    attack = {"epsilon": 1.0, "step_size": 1 / 40, "steps": UNBOUNDED_STEPS, "seed": bench.seed}
-    found = {"noise": bench.standing(attacks.PGD(**attack))}
-    others = _of_other_classes(bench)
+def unbounded(context: EvaluationContext) -> CheckResult:
+    """Measures PGD without a bound, from noise and from images of other classes."""
+    attack: Record = {
+        "epsilon": 1.0,
+        "step_size": 1 / 40,
+        "steps": UNBOUNDED_STEPS,
+        "seed": context.seed,
+    }
+    found = {"noise": context.standing(attacks.PGD(**attack))}
+    others = _of_other_classes(context)
     if others is not None:
-        found["another class"] = bench.left(_Elsewhere(others, **attack), bench.right)
-    total = bench.right.sum()
-    return row(
+        found["another class"] = context.left(_FromImages(others, **attack), context.right)
+    total = context.right.sum()
+    return CheckResult(
         "an unbounded attack fails",
         "at epsilon 1 PGD of 200 steps breaks 99.9 % of what was right, from any start",
         {
@@ -87,25 +100,28 @@ def unbounded(bench):
     )
 
 
-def random_points(bench):
-    left = white = bench.white()
+def random_points(context: EvaluationContext) -> CheckResult:
+    """Draws random points of the ball around what the gradient attacks left standing."""
+    left = white = context.white()
     for points in POINTS:
-        attack = attacks.RandomSearch(draws=bench.draws, points=points, **bench.common)
-        left = bench.left(attack, left)
+        attack = attacks.RandomSearch(draws=context.draws, points=points, **context.common)
+        left = context.left(attack, left)
     broken, survivors = (white & ~left).sum(), int(white.sum())
-    return row(
+    return CheckResult(
         "random points find what the gradient misses",
         "they break < 0.5 % of what the gradient attacks left standing",
-        {"survivors": survivors, "draws": len(POINTS) * bench.draws},
+        {"survivors": survivors, "draws": len(POINTS) * context.draws},
         [beyond("survivors broken", broken, survivors, 0.005)],
     )
 
 
-class _Elsewhere(attacks.PGD):
+class _FromImages(attacks.PGD):
     """PGD that starts at a given image per class."""
 
-    def __init__(self, starts, **options):
-        super().__init__(**options)
+    def __init__(
+        self, starts: Array, *, epsilon: float, step_size: float, steps: int, seed: int
+    ) -> None:
+        super().__init__(epsilon=epsilon, step_size=step_size, steps=steps, seed=seed)
         self.starts = starts
 
     def _search(self, model, look, images, labels, seed):
@@ -114,13 +130,13 @@ class _Elsewhere(attacks.PGD):
         return self.climb(look, start, images, labels)
 
 
-def _of_other_classes(bench):
-    """For each class an image that the model sees rightly in another one, if there are two."""
+def _of_other_classes(context):
+    """Returns for each class an image that is right in another class, if there are two classes."""
     first = {
-        int(label): i for i, label in reversed(list(enumerate(bench.labels))) if bench.right[i]
+        int(label): i for i, label in reversed(list(enumerate(context.labels))) if context.right[i]
     }
     if len(first) < 2:
         return None
     known = sorted(first)
     after = [next((c for c in known if c > k), known[0]) for k in range(1 + known[-1])]
-    return np.stack([bench.images[first[label]] for label in after])
+    return np.stack([context.images[first[label]] for label in after])

@@ -1,4 +1,4 @@
-"""Which images stand under which attack: measured once for all signs."""
+"""Which images withstand which attack, measured once for all checks."""
 
 import dataclasses
 import functools
@@ -9,23 +9,29 @@ import numpy as np
 
 from keras_dep import attacks
 from keras_dep._internal import validation
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import Record
+from keras_dep.attacks.gradient_attack import Attack
 from keras_dep.evaluation import accuracy
 
-# Steps from which on a step of PGD is no longer made shorter.
+# With more steps than these, a step of PGD gets no shorter.
 SHORTEST = 50
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class EvaluationContext:
-    """A model, its images and the effort to be spent; boolean arrays are over all images.
+    """A model, its images and the effort to spend; boolean arrays are over all images.
 
     Arguments as in `keras_dep.evaluation.checklist`.
+
+    Raises:
+        ValueError: an effort that is no whole number from 1 on, or a seed that is none.
     """
 
     model: keras.Model
-    images: np.ndarray
-    labels: np.ndarray
-    substitutes: tuple
+    images: Array
+    labels: Array
+    substitutes: tuple[keras.Model, ...]
     epsilon: float
     steps: int
     restarts: int
@@ -33,35 +39,71 @@ class EvaluationContext:
     draws: int
     seed: int
     batch_size: int
-    _known: dict = dataclasses.field(default_factory=dict)
+    _known: dict[str, tuple[Array, Array]] = dataclasses.field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("steps", "restarts", "queries", "draws", "batch_size"):
             validation.whole_number(name, getattr(self, name))
         validation.checked_seed(self.seed)
 
     @property
-    def common(self):
+    def common(self) -> Record:
         """Arguments of every attack in the ball."""
         return {"epsilon": self.epsilon, "seed": self.seed}
 
     @functools.cached_property
-    def judged(self):
-        """Classified right as they are, and answered with finite logits."""
-        return accuracy.judged(self.model, self.images, self.labels, self.batch_size)
+    def judged(self) -> tuple[Array, Array]:
+        """Clean images that are classified right, and those with finite logits."""
+        return accuracy.clean(self.model, self.images, self.labels, self.batch_size)
 
     @property
-    def right(self):
-        """Classified right as they are."""
+    def right(self) -> Array:
+        """Clean images that are classified right."""
         return self.judged[0]
 
-    def pgd(self, epsilon=None, among=None, **options):
-        """Standing under PGD; one start unless said otherwise."""
-        attack = self.search(epsilon, **options)
+    def pgd(
+        self,
+        epsilon: float | None = None,
+        *,
+        among: Array | None = None,
+        steps: int | None = None,
+        restarts: int = 1,
+        surrogate: str | None = None,
+        estimator: str | None = None,
+        samples: int = 1,
+    ) -> Array:
+        """Returns which images withstand PGD.
+
+        Args:
+            epsilon: radius; default: the context's.
+            among: boolean array, images to attack; default: those that are right.
+            steps: number of steps; default: the context's.
+            restarts: number of starts.
+            surrogate: surrogate derivative to look through, see `keras_dep.attacks.PGD`.
+            estimator: gradient estimator to look through.
+            samples: gradients to average.
+        """
+        attack = self.search(
+            epsilon,
+            steps=steps,
+            restarts=restarts,
+            surrogate=surrogate,
+            estimator=estimator,
+            samples=samples,
+        )
         return self.standing(attack) if among is None else self.left(attack, among)
 
-    def search(self, epsilon=None, steps=None, restarts=1, **options):
-        """PGD with steps that cross the ball."""
+    def search(
+        self,
+        epsilon: float | None = None,
+        *,
+        steps: int | None = None,
+        restarts: int = 1,
+        surrogate: str | None = None,
+        estimator: str | None = None,
+        samples: int = 1,
+    ) -> attacks.PGD:
+        """Returns a PGD whose steps cross the ball; arguments as in `pgd`."""
         epsilon = self.epsilon if epsilon is None else epsilon
         steps = self.steps if steps is None else steps
         return attacks.PGD(
@@ -70,36 +112,41 @@ class EvaluationContext:
             steps=steps,
             restarts=restarts,
             seed=self.seed,
-            **options,
+            surrogate=surrogate,
+            estimator=estimator,
+            samples=samples,
         )
 
-    def fgsm(self):
+    def fgsm(self) -> Array:
+        """Returns which images withstand FGSM."""
         return self.standing(attacks.FGSM(**self.common))
 
-    def strong(self):
-        """Standing under PGD from several starts, what other attacks are measured by."""
+    def strong(self) -> Array:
+        """Returns which images withstand PGD from several starts, the reference attack."""
         return self.pgd(restarts=self.restarts)
 
-    def adaptive(self):
+    def adaptive(self) -> Array:
+        """Returns which images withstand APGD."""
         return self.standing(attacks.APGD(steps=self.steps, **self.common))
 
-    def stable(self):
+    def stable(self) -> Array:
+        """Returns which images withstand SA-PGD."""
         return self.standing(attacks.SAPGD(steps=self.steps, **self.common))
 
-    def white(self):
-        """Standing under all gradient attacks."""
+    def white(self) -> Array:
+        """Returns which images withstand all four gradient attacks."""
         return self.fgsm() & self.strong() & self.adaptive() & self.stable()
 
-    def standing(self, attack):
-        """Standing under an attack, asked once."""
+    def standing(self, attack: Attack) -> Array:
+        """Returns which images withstand an attack; an equal attack is made once."""
         return self._asked(attack)[0]
 
-    def non_finite(self, attack):
-        """Answered with something that is not finite, as they are or under an attack."""
+    def non_finite(self, attack: Attack) -> Array:
+        """Returns which images get a non-finite answer, clean or under an attack."""
         return ~(self.judged[1] & self._asked(attack)[1])
 
-    def left(self, attack, among):
-        """What an attack leaves right among the images given."""
+    def left(self, attack: Attack, among: Array) -> Array:
+        """Returns which of the images `among` are right under an attack."""
         return self._attacked(attack, among)[0]
 
     def _asked(self, attack):
@@ -109,7 +156,7 @@ class EvaluationContext:
         return self._known[key]
 
     def _attacked(self, attack, among):
-        """Which of the images given an attack leaves right; which of all are answered finitely."""
+        """Returns which images `among` stay right, and which of all are answered finitely."""
         result, chosen = among.copy(), np.flatnonzero(among)
         finite = np.ones_like(among)
         batches = accuracy.under_attack(

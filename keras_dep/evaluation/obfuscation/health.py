@@ -1,18 +1,28 @@
 """Whether a gradient can guide an attack at all."""
 
+import keras
 import numpy as np
 
+from keras_dep._internal.types import ArrayLike
+from keras_dep._internal.types import Record
 from keras_dep.attacks import FGSM
+from keras_dep.attacks.gradient_attack import GradientAttack
 from keras_dep.curvature import precision
 from keras_dep.evaluation import accuracy
 from keras_dep.evaluation import metadata
 
 
-def gradient_health(model, images, labels, attack=None, batch_size=128):
-    """What the input gradient looks like at the images themselves.
+def gradient_health(
+    model: keras.Model,
+    images: ArrayLike,
+    labels: ArrayLike,
+    attack: GradientAttack | None = None,
+    batch_size: int = 128,
+) -> Record:
+    """Counts the zeros and the non-finite entries of the input gradient at the images themselves.
 
-    An attack that follows signs stands still where the gradient is zero; an image whose gradient is
-    zero everywhere survives for that reason alone.
+    An attack that follows the gradient's sign does not move where the gradient is zero; an image
+    whose gradient is zero everywhere survives for that reason alone.
 
     Args:
         model: a `keras.Model` from images to logits.
@@ -23,18 +33,17 @@ def gradient_health(model, images, labels, attack=None, batch_size=128):
 
     Returns:
         Dictionary of `zero_pixels`, the share of gradient entries that are exactly zero;
-        `zero_images`, the share of images without any other; `non_finite_images`, the number of
-        images with an entry that is not finite. Of a model that computes in half precision, whose
-        rounding may be what makes entries zero, also `zero_pixels_in_float32` and
-        `zero_images_in_float32` of its copy in float32, `None` where Keras cannot copy it.
+        `zero_images`, the share of images whose entries are all zero; `non_finite_images`, the
+        number of images with a non-finite entry. For a model in half precision, whose rounding may
+        cause zeros, also `zero_pixels_in_float32` and `zero_images_in_float32` of its copy in
+        float32, `None` where Keras cannot copy it.
 
     Raises:
-        ValueError: images that are none, not finite or outside [0, 1], labels that do not fit them
-            or the model's classes, a batch size below 1.
+        ValueError: no images, images that are not finite or outside [0, 1], labels that do not fit
+            them or the model's classes, or a batch size below 1.
 
     Example:
 
-    >>> import keras
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     >>> gradient_health(model, np.full((6, 4), 0.5, "float32"), np.zeros(6, "int32"))["zero_images"]
     0.0
@@ -50,8 +59,8 @@ def gradient_health(model, images, labels, attack=None, batch_size=128):
     return found
 
 
-def float32_copy(model):
-    """A copy of a model that computes in float32, or `None` where Keras cannot copy it."""
+def float32_copy(model: keras.Model) -> keras.Model | None:
+    """Returns a copy of a model that computes in float32, or `None` where Keras cannot copy it."""
     try:
         return precision.with_dtype(model, "float32")
     except ValueError:

@@ -1,39 +1,47 @@
-"""Whether another search breaks more than the gradient attack that one would report."""
+"""Whether another search breaks more than the gradient attack that is usually reported."""
 
+from collections.abc import Callable
+from collections.abc import Iterable
+
+import keras
 import numpy as np
 
 from keras_dep import attacks
 from keras_dep import surrogates
+from keras_dep._internal.types import Array
 from keras_dep.attacks.gradient_estimators import ESTIMATORS
 from keras_dep.attacks.randomness import is_random
 from keras_dep.evaluation import coverage
+from keras_dep.evaluation.obfuscation.check_result import CheckResult
 from keras_dep.evaluation.obfuscation.check_result import beyond
 from keras_dep.evaluation.obfuscation.check_result import inapplicable
 from keras_dep.evaluation.obfuscation.check_result import outdone
-from keras_dep.evaluation.obfuscation.check_result import row
+from keras_dep.evaluation.obfuscation.context import EvaluationContext
 from keras_dep.layers.overrides import spiking_layers
 
-# Of the steps, and of the starts, from one look to the next.
+# Multiples of the steps, and of the starts, to try.
 LONGER = (1, 4, 20)
 MORE_STARTS = 4
-# Of each gradient that differences estimate.
+# Random directions of each gradient that is estimated by differences.
 DIRECTIONS = 25
 
 
-def convergence(bench):
-    measured, standing, before = {}, bench.right, None
+def convergence(context: EvaluationContext) -> CheckResult:
+    """Gives PGD more steps and more starts."""
+    measured, standing, before = {}, context.right, context.right
     for factor in LONGER:
-        # Only what still stands, with the same start: the accuracy can but fall.
-        before, standing = standing, bench.pgd(steps=factor * bench.steps, among=standing)
-        measured[f"steps_{factor * bench.steps}"] = float(standing.mean())
-    strong = bench.strong()
-    starts = MORE_STARTS * bench.restarts
-    again = bench.pgd(restarts=starts, among=strong)
+        # Attacks only what still stands, from the same start, so accuracy cannot rise.
+        before = standing
+        standing = context.pgd(steps=factor * context.steps, among=standing)
+        measured[f"steps_{factor * context.steps}"] = float(standing.mean())
+    strong = context.strong()
+    starts = MORE_STARTS * context.restarts
+    again = context.pgd(restarts=starts, among=strong)
     measured |= {
-        f"starts_{bench.restarts}": float(strong.mean()),
+        f"starts_{context.restarts}": float(strong.mean()),
         f"starts_{starts}": float(again.mean()),
     }
-    return row(
+    return CheckResult(
         "the attack has not converged",
         "neither five times the steps nor four times the starts break 1 % more",
         measured,
@@ -44,25 +52,35 @@ def convergence(bench):
     )
 
 
-def surrogate_choice(bench):
+def surrogate_choice(context: EvaluationContext) -> CheckResult:
+    """Attacks through every surrogate."""
     return _other_derivatives(
-        bench, "another surrogate breaks more", "surrogate", surrogates.names(), spiking_layers
+        context,
+        "another surrogate breaks more",
+        surrogates.names(),
+        lambda name: context.pgd(surrogate=name),
+        spiking_layers,
     )
 
 
-def estimator_choice(bench):
+def estimator_choice(context: EvaluationContext) -> CheckResult:
+    """Attacks through every gradient estimator."""
     return _other_derivatives(
-        bench, "another rule for the derivative breaks more", "estimator", ESTIMATORS, _neurons
+        context,
+        "another rule for the derivative breaks more",
+        ESTIMATORS,
+        lambda name: context.pgd(estimator=name),
+        _neurons,
     )
 
 
-def differences(bench):
-    """An attack that differentiates through any defence, as it asks for answers alone."""
-    steps = max(1, bench.queries // (2 * DIRECTIONS))
-    size = bench.epsilon * min(1.0, 2.5 / steps)
-    spsa = attacks.SPSA(steps=steps, step_size=size, directions=DIRECTIONS, **bench.common)
-    white, found = bench.white(), bench.standing(spsa)
-    return row(
+def differences(context: EvaluationContext) -> CheckResult:
+    """Compares SPSA, which needs no gradient of the model, with the gradient attacks."""
+    steps = max(1, context.queries // (2 * DIRECTIONS))
+    size = context.epsilon * min(1.0, 2.5 / steps)
+    spsa = attacks.SPSA(steps=steps, step_size=size, directions=DIRECTIONS, **context.common)
+    white, found = context.white(), context.standing(spsa)
+    return CheckResult(
         "differences of answers break more than the gradient",
         "SPSA no better than the gradient attacks, and it alone breaks < 1 %",
         {"white_box": float(white.mean()), "spsa": float(found.mean())},
@@ -73,78 +91,91 @@ def differences(bench):
     )
 
 
-def twin(bench):
-    sign = "the twin without spikes breaks more"
-    criterion = "what is made on it breaks < 1 % that the gradient attacks leave standing"
-    if not _neurons(bench.model):
-        return _without_neurons(bench, sign, criterion)
-    white = bench.white()
-    # Its gradient alone leads; the network is asked only in the end, as in a transfer.
-    crafted = bench.standing(
+def ann_counterpart(context: EvaluationContext) -> CheckResult:
+    """Transfers images from the ANN counterpart, which has ReLUs for spikes."""
+    name = "the ANN counterpart breaks more"
+    criterion = "images made on it break < 1 % of what the gradient attacks leave standing"
+    if not _neurons(context.model):
+        return _without_neurons(context, name, criterion)
+    white = context.white()
+    # MI-FGSM asks the network only at the end, as a transfer does.
+    crafted = context.standing(
         attacks.MIFGSM(
-            estimator="conversion", step_size=bench.epsilon / 5, steps=20, **bench.common
+            estimator="conversion", step_size=context.epsilon / 5, steps=20, **context.common
         )
     )
-    return row(
-        sign,
+    return CheckResult(
+        name,
         criterion,
-        {"white_box": float(white.mean()), "twin": float(crafted.mean()), **_blind_spot(bench)},
-        [beyond("twin alone", (white & ~crafted).sum(), len(white), 0.01)],
+        {
+            "white_box": float(white.mean()),
+            "ann_counterpart": float(crafted.mean()),
+            **_blind_spot(context),
+        },
+        [beyond("ANN counterpart alone", (white & ~crafted).sum(), len(white), 0.01)],
     )
 
 
-def optimiser_choice(bench):
+def optimiser_choice(context: EvaluationContext) -> CheckResult:
+    """Compares APGD and SA-PGD with PGD."""
     return _compared(
         "another optimiser breaks more",
         "APGD and SA-PGD of as many steps break < 2 % more than PGD",
         "pgd",
-        bench.strong(),
-        {"apgd": bench.adaptive(), "sapgd": bench.stable()},
+        context.strong(),
+        {"apgd": context.adaptive(), "sapgd": context.stable()},
     )
 
 
-def samples(bench):
-    sign, criterion = "averaged gradients break more", "20 samples break < 2 % more than 10"
-    if not is_random(bench.model, bench.images[:1]):
-        return inapplicable(sign, criterion, answers="always the same")
-    few, some, many = (bench.pgd(samples=count) for count in (1, 10, 20))
-    return _compared(sign, criterion, "samples_10", some, {"samples_20": many}, samples_1=few)
+def samples(context: EvaluationContext) -> CheckResult:
+    """Averages more gradients of a model that draws at random."""
+    name, criterion = "averaged gradients break more", "20 samples break < 2 % more than 10"
+    if not is_random(context.model, context.images[:1]):
+        return inapplicable(name, criterion, answers="always the same")
+    few, some, many = (context.pgd(samples=count) for count in (1, 10, 20))
+    return _compared(name, criterion, "samples_10", some, {"samples_20": many}, samples_1=few)
 
 
-def _other_derivatives(bench, sign, argument, names, layers):
+def _other_derivatives(
+    context: EvaluationContext,
+    name: str,
+    choices: Iterable[str],
+    attacked: Callable[[str], Array],
+    layers: Callable[[keras.Model], list],
+) -> CheckResult:
     criterion = "all of them break < 2 % more than PGD with as many starts"
-    if not layers(bench.model):
-        return _without_neurons(bench, sign, criterion)
-    found = {name: bench.pgd(**{argument: name}) for name in names}
+    if not layers(context.model):
+        return _without_neurons(context, name, criterion)
+    found = {choice: attacked(choice) for choice in choices}
     # As many searches on either side.
-    trained = bench.pgd(restarts=max(bench.restarts, len(found)))
-    found = _compared(sign, criterion, "trained", trained, found)
-    found["measured"] |= _blind_spot(bench)
-    return found
+    trained = context.pgd(restarts=max(context.restarts, len(found)))
+    result = _compared(name, criterion, "trained", trained, found)
+    result.measured.update(_blind_spot(context))
+    return result
 
 
-def _without_neurons(bench, sign, criterion):
-    return inapplicable(sign, criterion, **(_blind_spot(bench) or {"neurons": "none"}))
+def _without_neurons(context, name, criterion):
+    return inapplicable(name, criterion, **(_blind_spot(context) or {"neurons": "none"}))
 
 
-def _blind_spot(bench):
-    reason = coverage.blind_spot(bench.model)
+def _blind_spot(context):
+    reason = coverage.blind_spot(context.model)
     return {} if reason is None else {"left_out": reason}
 
 
 def _neurons(model):
-    """The spiking layers, if every one of them takes an estimator."""
+    """Returns the spiking layers if all of them take an estimator, otherwise none."""
     layers = spiking_layers(model)
     return layers if all(layer.takes_estimator for layer in layers) else []
 
 
-def _compared(sign, criterion, name, reference, rivals, **others):
-    """What rivals together break that the reference does not."""
+def _compared(name, criterion, reference_name, reference, rivals, **others):
+    """Counts what rivals together break and the reference does not."""
     left = np.logical_and.reduce(list(rivals.values()))
-    shown = {name: reference, **rivals, **others}
-    return row(
-        sign,
+    shown = {reference_name: reference, **rivals, **others}
+    return CheckResult(
+        name,
         criterion,
-        {name: float(standing.mean()) for name, standing in shown.items()},
+        {each: float(standing.mean()) for each, standing in shown.items()},
         [beyond("broken by them alone", (reference & ~left).sum(), len(left), 0.02)],
     )
