@@ -71,11 +71,8 @@ class MergedBatchNormalization(_BatchNormalization):
     """Batch normalisation with statistics over time and batch together.
 
     What `keras.layers.BatchNormalization` does with time folded into the batch, by the framework's
-    own kernel on torch.
-
-    Args:
-        **kwargs: as in `keras.layers.BatchNormalization`; note that its momentum 0.99 and epsilon
-            1e-3 differ from torch's, which are 0.9 (in Keras' sense) and 1e-5.
+    own kernel on torch. Arguments as there; note that its momentum 0.99 and epsilon 1e-3 differ
+    from torch's, which are 0.9 (in Keras' sense) and 1e-5.
 
     Example:
 
