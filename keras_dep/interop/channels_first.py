@@ -1,4 +1,4 @@
-"""A model as other attack libraries want it."""
+"""A model with the interface of other attack libraries."""
 
 import keras
 from keras import layers
@@ -6,11 +6,11 @@ from keras import layers
 from keras_dep.losses import mean_logits
 
 
-def channels_first(model):
-    """The same network from images `(batch, channels, height, width)` to logits `(batch, classes)`.
+def channels_first(model: keras.Model) -> keras.Model:
+    """Adapts a network to images `(batch, channels, height, width)` and logits `(batch, classes)`.
 
-    On the torch backend a Keras model is a `torch.nn.Module`, and in this form what libraries of
-    attacks for torch expect; torchattacks is tested. Weights are shared, time is averaged.
+    On the torch backend a Keras model is a `torch.nn.Module`, and in this form attack libraries for
+    torch accept it; torchattacks is tested. Weights are shared, logits are averaged over time.
 
     Args:
         model: a `keras.Model` from images `(batch, height, width, channels)` in [0, 1] to logits

@@ -1,4 +1,4 @@
-"""What a network's neurons do on a batch, and what that costs in operations and energy."""
+"""Spike rates of a network on a batch, and its operations and energy."""
 
 import dataclasses
 import math
@@ -9,6 +9,8 @@ from keras import ops
 from keras_dep import surrogates
 from keras_dep._internal import compilation
 from keras_dep._internal import keras_internals
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import Record
 from keras_dep.layers.base import SpikingLayer
 from keras_dep.layers.time_axis import Timed
 
@@ -27,13 +29,13 @@ class LayerActivity:
         name: the layer's name.
         kind: its class.
         parameters: number of its weights.
-        neurons: number of its neurons, 0 where it does not fire.
-        rate: spikes per neuron and time step, `None` where it does not fire.
+        neurons: number of its neurons, 0 for other layers.
+        rate: spikes per neuron and time step, `None` for other layers.
         dead: share of neurons that never fire on the batch, or `None`.
         saturated: share of neurons that fire at every step of every sample, or `None`.
         membrane: shares of the potentials ahead of the reset whose distance to the threshold lies
             below, between and above `EDGES` times the surrogate's width, or `None`.
-        accumulates: additions that spikes set off: the share of non-zero inputs times the
+        accumulates: additions caused by spikes: the share of non-zero inputs times the
             multiplications of a dense layer of its shape.
         multiplications: multiplications of a layer whose inputs are not spikes.
         dense: multiplications of one pass without spikes and without time.
@@ -46,13 +48,13 @@ class LayerActivity:
     rate: float | None = None
     dead: float | None = None
     saturated: float | None = None
-    membrane: tuple | None = None
+    membrane: tuple[float, ...] | None = None
     accumulates: float = 0.0
     multiplications: float = 0.0
     dense: int = 0
 
     @property
-    def near_threshold(self):
+    def near_threshold(self) -> float | None:
         """Share of potentials within a width of the threshold, where the triangle has slope."""
         return None if self.membrane is None else sum(self.membrane[1:-1])
 
@@ -61,46 +63,46 @@ class LayerActivity:
 class Activity:
     """A network on one batch: its `layers`, and their sums. `str` of it is a table."""
 
-    layers: tuple
+    layers: tuple[LayerActivity, ...]
 
     @property
-    def spike_rate(self):
-        """Spikes per neuron and time step, or `None` without a neuron that fires."""
+    def spike_rate(self) -> float | None:
+        """Spikes per neuron and time step, or `None` without spiking layers."""
         return self._mean("rate")
 
     @property
-    def dead(self):
-        """Share of neurons that never fire, or `None` without one that could."""
+    def dead(self) -> float | None:
+        """Share of neurons that never fire, or `None` without spiking layers."""
         return self._mean("dead")
 
     @property
-    def saturated(self):
-        """Share of neurons that fire at every step, or `None` without one that could."""
+    def saturated(self) -> float | None:
+        """Share of neurons that fire at every step, or `None` without spiking layers."""
         return self._mean("saturated")
 
     @property
-    def accumulates(self):
+    def accumulates(self) -> float:
         """Synaptic operations per sample."""
         return sum(layer.accumulates for layer in self.layers)
 
     @property
-    def multiplications(self):
+    def multiplications(self) -> float:
         """Multiply-accumulate operations per sample."""
         return sum(layer.multiplications for layer in self.layers)
 
     @property
-    def energy(self):
+    def energy(self) -> float:
         """Picojoules per sample of its operations; memory and neurons are not counted."""
         additions = ACCUMULATE_PJ * self.accumulates
         return additions + MULTIPLY_ACCUMULATE_PJ * self.multiplications
 
     @property
-    def dense_energy(self):
-        """Picojoules per sample of a network of this shape without spikes, in one pass."""
+    def dense_energy(self) -> float:
+        """Picojoules per sample of one pass of the ANN counterpart."""
         return MULTIPLY_ACCUMULATE_PJ * sum(layer.dense for layer in self.layers)
 
     @property
-    def energy_ratio(self):
+    def energy_ratio(self) -> float:
         """`energy / dense_energy`."""
         return self.energy / self.dense_energy if self.dense_energy else math.nan
 
@@ -110,9 +112,9 @@ class Activity:
         shares = [layer.neurons * getattr(layer, name) for layer in firing]
         return sum(shares) / total if total else None
 
-    def __str__(self):
+    def __str__(self) -> str:
         header = ("layer", "parameters", "rate", "dead", "saturated", "near", "AC", "MAC")
-        rows = [header]
+        rows: list[tuple[str, ...]] = [header]
         for layer in self.layers:
             shares = (layer.rate, layer.dead, layer.saturated, layer.near_threshold)
             rows.append(
@@ -133,9 +135,9 @@ class ActivityProbe:
     """Measures what the neurons of a network do on a batch, in inference mode.
 
     Layers derived from `keras_dep.layers.SpikingLayer`, dense layers and convolutions are measured;
-    a layer that only has a method `distances` is not. Spikes keep their name through
-    layers without weights, such as pooling and sums, where each non-zero entry sets off one
-    addition per synapse; layers fed by anything else multiply. Frames of events count as such.
+    a layer that only has a method `distances` is not. The outputs of layers without weights, such
+    as pooling and sums, count as spikes if their inputs do: each non-zero entry causes one addition
+    per synapse. Layers with other inputs multiply. Frames of events count as spikes.
 
     Args:
         model: a functional or sequential `keras.Model`, built, without models inside.
@@ -154,7 +156,7 @@ class ActivityProbe:
     (7, True)
     """
 
-    def __init__(self, model):
+    def __init__(self, model: keras.Model) -> None:
         if not getattr(model, "inputs", None):
             raise ValueError(
                 f"model must be a functional or sequential model that is built; received "
@@ -162,11 +164,15 @@ class ActivityProbe:
             )
         self.model = model
         self._constants = None
-        self._heed_changes()
+        self._follow_changes()
 
-    def __call__(self, x):
-        """The `Activity` on inputs `x`, of the model as it is now."""
-        self._heed_changes()
+    def __call__(self, x: Array) -> Activity:
+        """Returns the `Activity` of the model as it is now.
+
+        Args:
+            x: array or tensor `(batch, ...)`, inputs of the model.
+        """
+        self._follow_changes()
         found = self._statistics.predict_on_batch(x)
         return Activity(
             tuple(
@@ -174,8 +180,8 @@ class ActivityProbe:
             )
         )
 
-    def _heed_changes(self):
-        """Follows what was set on layers, or put in their place, since the last batch."""
+    def _follow_changes(self):
+        """Builds the measurement anew if layers or their constants have changed."""
         model, constants = self.model, compilation.constants(self.model)
         if constants == self._constants:
             return
@@ -199,7 +205,7 @@ def _weighs(layer):
 
 
 def _layer_activity(layer, values, samples):
-    options = {
+    options: Record = {
         "name": layer.name,
         "kind": type(layer).__name__,
         "parameters": layer.count_params(),
@@ -208,9 +214,13 @@ def _layer_activity(layer, values, samples):
         rate, dead, saturated, *membrane = map(float, values)
         neurons = math.prod(layer.output.shape[1:])
         return LayerActivity(
-            **options, neurons=neurons, rate=rate, dead=dead, saturated=saturated,
+            **options,
+            neurons=neurons,
+            rate=rate,
+            dead=dead,
+            saturated=saturated,
             membrane=tuple(membrane),
-        )  # fmt: skip
+        )
     share, rows = map(float, values)
     dense = math.prod(layer.kernel.shape[:-1]) * math.prod(layer.output.shape[1:])
     if _is_spikes(layer.input):
@@ -219,7 +229,7 @@ def _layer_activity(layer, values, samples):
 
 
 def _is_spikes(tensor):
-    """Whether layers that fire stand behind a tensor, with none that weighs in between."""
+    """Tells whether a tensor comes from spiking layers, with no weights in between."""
     operation, sources, _ = keras_internals.origin(tensor)
     if isinstance(operation, Timed) and operation.emits_spikes:
         return True
@@ -229,9 +239,9 @@ def _is_spikes(tensor):
 
 
 class _NeuronStatistics(keras.layers.Layer):
-    """Rate, dead and saturated shares, and the membrane's distribution, of a layer that fires."""
+    """Rate, dead and saturated shares, and membrane distribution of a spiking layer."""
 
-    def __init__(self, neurons):
+    def __init__(self, neurons: SpikingLayer) -> None:
         super().__init__(dtype="float32")
         self.neurons = neurons
 
@@ -243,7 +253,7 @@ class _NeuronStatistics(keras.layers.Layer):
         below = [ops.mean(ops.cast(distances < bound, "float32")) for bound in bounds]
         below = ops.stack([0.0 * dead, *below, 1.0 + 0.0 * dead])
         found = ops.concatenate([ops.stack([ops.mean(fired), dead, every]), below[1:] - below[:-1]])
-        # A comparison makes a number of a potential that is none.
+        # Comparisons hide NaN: put it back.
         return found + ops.mean(surrogates.undefined(distances))
 
     def compute_output_shape(self, input_shape):

@@ -1,5 +1,7 @@
 """A NIR graph as a Keras network."""
 
+from typing import Any
+
 import keras
 
 from keras_dep._internal import validation
@@ -9,12 +11,20 @@ from keras_dep.interop.nir.writing import check_duration
 from keras_dep.layers import time_axis
 from keras_dep.models.builder import ENCODERS
 
-# What NIR says nothing about.
-OPEN = ("surrogate", "width", "detach_reset", "detach_membrane", "recompute")
 
-
-def from_nir(graph, timesteps, dt=1e-4, encoder="direct", **neuron):
-    """A NIR graph as a network to train, from images or frames to `(batch, timesteps, ...)`.
+def from_nir(
+    graph: Any,
+    timesteps: int,
+    dt: float = 1e-4,
+    encoder: str = "direct",
+    *,
+    surrogate: str | None = None,
+    width: float | None = None,
+    detach_reset: bool | None = None,
+    detach_membrane: bool | None = None,
+    recompute: bool | None = None,
+) -> keras.Model:
+    """Builds a trainable network of a NIR graph; its outputs are `(batch, timesteps, ...)`.
 
     Edges that meet add up; sum pooling becomes average pooling and a factor; neurons with constants
     of their own become `PLIF`, which learns them. Maps are laid out as Keras is configured.
@@ -22,12 +32,16 @@ def from_nir(graph, timesteps, dt=1e-4, encoder="direct", **neuron):
     Args:
         graph: a `nir.NIRGraph`, its constants arrays or tensors of any library, or the path of a
             file that holds one.
-        timesteps: number of steps `T` that the graph runs for, at least 1.
+        timesteps: number of steps `T` to run, at least 1.
         dt: seconds per step, as when the graph was written.
         encoder: what the graph gets: the image at every step (`"direct"`), its pixels as spikes
             (`"rate"`, `"latency"`), or the frames `(batch, timesteps, ...)` (`"events"`).
-        **neuron: arguments of `keras_dep.LIF` that NIR leaves open: `surrogate`, `width`,
-            `detach_reset`, `detach_membrane`, `recompute`.
+        surrogate: surrogate derivative of the neurons, as in `keras_dep.LIF`; NIR leaves this and
+            the following open. Default: that of `keras_dep.LIF`, here and below.
+        width: width of the surrogate.
+        detach_reset: whether no gradient flows through the reset.
+        detach_membrane: whether no gradient flows through the membrane of the step before.
+        recompute: whether the backward pass computes the membranes again, to save memory.
 
     Returns:
         A `keras.Model`.
@@ -35,8 +49,7 @@ def from_nir(graph, timesteps, dt=1e-4, encoder="direct", **neuron):
     Raises:
         ValueError: a node that is none of `Conv2d`, `Linear`, `Affine`, `Flatten`, `AvgPool2d`,
             `SumPool2d`, `Scale`, `LIF`, `IF`, `LI`, `I`, or whose constants have no counterpart; a
-            cycle; more than one input or output; an argument of neurons that the graph decides. The
-            line names the node.
+            cycle; or more than one input or output. The line names the node.
         ImportError: package `nir` is not installed.
 
     Example:
@@ -51,12 +64,14 @@ def from_nir(graph, timesteps, dt=1e-4, encoder="direct", **neuron):
     time_axis.check_timesteps(timesteps)
     check_duration(dt)
     validation.one_of("encoder", encoder, ENCODERS)
-    for name in neuron:
-        if name not in OPEN:
-            raise ValueError(
-                f"neurons' arguments must be among {', '.join(OPEN)}; received {name}; the graph "
-                "decides the others."
-            )
+    given = {
+        "surrogate": surrogate,
+        "width": width,
+        "detach_reset": detach_reset,
+        "detach_membrane": detach_membrane,
+        "recompute": recompute,
+    }
+    neuron = {name: value for name, value in given.items() if value is not None}
     if not isinstance(graph, nir.NIRGraph):
         graph = nir.read(graph)
     inputs, outputs = list(graph.inputs), list(graph.outputs)

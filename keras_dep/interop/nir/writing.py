@@ -1,6 +1,7 @@
 """A Keras network as a NIR graph."""
 
 import math
+from typing import Any
 
 import keras
 from keras import layers
@@ -21,8 +22,8 @@ from keras_dep.layers.lif import LIF
 from keras_dep.layers.plif import PLIF
 
 
-def to_nir(model, dt=1e-4):
-    """A spiking network in inference mode as a NIR graph, which acts once per time step.
+def to_nir(model: keras.Model, dt: float = 1e-4) -> Any:
+    """Writes a spiking network in inference mode as a NIR graph, which acts once per time step.
 
     Batch normalisation is folded into the convolution or dense layer ahead of it, or becomes a
     1 x 1 convolution by a diagonal matrix, as pixel normalisation does; grouped convolutions become
@@ -67,7 +68,7 @@ def to_nir(model, dt=1e-4):
     return Writer(nir, dt, _channels_last(model), _WRITERS).graph(model.outputs[0])
 
 
-def check_duration(dt):
+def check_duration(dt: float) -> None:
     """Raises `ValueError` unless `dt` is a number of seconds."""
     if not 0 < dt < math.inf:
         raise ValueError(f"dt must be positive and finite; received {dt}; a usual one is 1e-4.")

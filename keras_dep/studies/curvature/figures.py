@@ -1,28 +1,30 @@
-"""Curves and bars from what `measure` gave of each run; matplotlib is imported where drawn."""
+"""Curves and bars of what `measure` returned; matplotlib is imported only to draw."""
 
 import itertools
 import os
 import statistics
+from collections.abc import Mapping
 
+from keras_dep._internal.types import Record
 from keras_dep.curvature import Density
 from keras_dep.curvature import density
 from keras_dep.studies.curvature import tables
 from keras_dep.studies.curvature.protocol import TRAINING
 
 NAMES = ("epochs", "alignment", "training", "density")
-# One after the other for the surrogates.
+# In the order of the surrogates.
 STYLES = ("-", "--", ":", "-.")
 VECTORS = ("gradient", "step", "removed")
 LABELS = ("gradient", "DEP's step", "what DEP\nremoves")
 
 
-def draw_all(measured, results, folder):
-    """Draws every figure for which there is something, as PNG and SVG.
+def draw_all(measured: Mapping[str, Record], results: Mapping[str, Record], folder: str) -> None:
+    """Draws every figure that has data, as PNG and SVG.
 
     Args:
         measured: what `measure` gave for each run, by name.
         results: their `result.json`, by name.
-        folder: where those of `NAMES` go.
+        folder: folder for the files, named as in `NAMES`.
     """
     for ending in ("png", "svg"):
         paths = {name: os.path.join(folder, f"{name}.{ending}") for name in NAMES}
@@ -124,7 +126,7 @@ def _panels(count):
 
 
 def _bars(axes, groups, place, runs, label):
-    """One run's bar in every group."""
+    """Draws one run's bar in every group."""
     width = 0.8 / len(runs)
     figures = [tables.summary(values) for values in groups]
     axes.bar(

@@ -2,11 +2,14 @@
 
 import dataclasses
 import statistics
+from collections.abc import Callable
 
 import numpy as np
 
 from keras_dep import attacks
 from keras_dep import curvature
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import Record
 from keras_dep.curvature import alignment
 from keras_dep.curvature.operators import Hessian
 from keras_dep.layers.overrides import surrogate_of
@@ -14,14 +17,24 @@ from keras_dep.layers.overrides import with_surrogate
 from keras_dep.losses import MeanLogitCrossentropy
 from keras_dep.optimizers import DEP
 from keras_dep.studies.curvature.protocol import TRAINING
+from keras_dep.studies.curvature.protocol import Protocol
+from keras_dep.studies.curvature.runs import Run
+from keras_dep.summaries import EventWriter
 
 LOSS = "cross-entropy of the mean logits"
-# Of each batch, what the tables show.
+# The values of each batch that are logged.
 FIGURES = ("spectral_radius", "printed_ratio", "leading_share", "largest", "smallest", "residual")
 
 
-def measure(run, images, labels, protocol, writer=None, report=lambda line: None):
-    """Everything the protocol asks of one run.
+def measure(
+    run: Run,
+    images: Array,
+    labels: Array,
+    protocol: Protocol,
+    writer: EventWriter | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> Record:
+    """Measures what a protocol asks of one run.
 
     Args:
         run: a `keras_dep.studies.curvature.Run`.
@@ -32,11 +45,11 @@ def measure(run, images, labels, protocol, writer=None, report=lambda line: None
         report: called with a line of progress after each spectrum.
 
     Returns:
-        A dictionary that JSON can hold. `loss` says which it is, and `surrogates` what the names of
-        the protocol stand for; by those names, `spectra[surrogate][kind]` has a record per batch,
-        `epochs[surrogate]` one per kept epoch and batch, and `trace[surrogate]` and
-        `density[surrogate]` are there on request. A record of clean images has an `alignment`,
-        unless the method is `"power"`, which keeps no eigenvectors.
+        Dictionary of plain values: `loss`, the name of the loss; `surrogates`, the surrogate behind
+        each name of the protocol; by those names `spectra[surrogate][kind]`, a record per batch,
+        `epochs[surrogate]`, a record per kept epoch and batch, and on request `trace[surrogate]`
+        and `density[surrogate]`. A record of clean images has an `alignment`, unless the method is
+        `"power"`, which keeps no eigenvectors.
     """
     hessians = {
         name: Hessian(_seen_under(run.model, name), MeanLogitCrossentropy())
@@ -45,7 +58,7 @@ def measure(run, images, labels, protocol, writer=None, report=lambda line: None
     size = protocol.batch_size
     starts = range(0, protocol.batches * size, size)
     batches = [(images[start : start + size], labels[start : start + size]) for start in starts]
-    found = {
+    found: Record = {
         "loss": LOSS,
         "surrogates": {
             TRAINING: surrogate_of(run.model),
@@ -97,7 +110,7 @@ def _seen_under(model, surrogate):
 
 
 def _craft(run, kind, images, labels, index):
-    """The images of one kind: attacked once, through the run's own surrogate."""
+    """Returns the images of one kind, attacked through the run's own surrogate."""
     settings = run.settings
     if kind == "clean":
         return images
@@ -114,7 +127,7 @@ def _craft(run, kind, images, labels, index):
 
 
 def _record(hessian, x, y, protocol, rank_one):
-    """A spectrum for JSON, and the alignment with it of a DEP with that `rank_one`, if any."""
+    """Returns a spectrum for JSON, and the alignment of a DEP with that `rank_one`, if any."""
     aligned = rank_one is not None and protocol.method == "lanczos"
     if protocol.method == "power":
         product = hessian.at(x, y, protocol.together)

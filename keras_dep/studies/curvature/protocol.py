@@ -1,4 +1,4 @@
-"""What is measured of every run."""
+"""The settings of a curvature study."""
 
 import dataclasses
 
@@ -12,12 +12,12 @@ TRAINING = "training"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """What is measured of every run, on the same test images with the same start vectors.
+    """What to measure of every run, on the same test images with the same start vectors.
 
     Args:
         batches: batches of test images, from the first on.
         batch_size: images per batch.
-        together: images looked at together; `None`: an eighth of a batch, but at least 16.
+        together: images of one pass; `None`: an eighth of a batch, but at least 16.
         kinds: some of `KINDS`.
         surrogates: surrogates under which curvature is taken: `"training"` for the run's own, or
             names of `keras_dep.surrogates`.
@@ -33,13 +33,18 @@ class Protocol:
 
     Raises:
         ValueError: an unknown name, or a number outside its limits.
+
+    Example:
+
+    >>> Protocol(batches=4, batch_size=32).kinds
+    ('clean', 'fgsm', 'pgd')
     """
 
     batches: int = 20
     batch_size: int = 128
     together: int | None = None
-    kinds: tuple = KINDS
-    surrogates: tuple = (TRAINING, "arctan")
+    kinds: tuple[str, ...] = KINDS
+    surrogates: tuple[str, ...] = (TRAINING, "arctan")
     method: str = "lanczos"
     count: int = 5
     tolerance: float = 1e-2
@@ -48,7 +53,7 @@ class Protocol:
     trace_products: int = 15
     epoch_batches: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("batches", "batch_size", "count", "max_steps"):
             validation.whole_number(name, getattr(self, name))
         for name in ("density_vectors", "trace_products", "epoch_batches"):

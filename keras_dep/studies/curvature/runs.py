@@ -1,14 +1,17 @@
-"""Finished runs, and the test images they are measured on."""
+"""Finished runs, and the test images to measure them on."""
 
 import dataclasses
 import os
+from collections.abc import Iterator
 
 from keras_dep._internal import model_files
+from keras_dep._internal.types import Array
 from keras_dep.callbacks import epochs
 from keras_dep.curvature.precision import with_dtype
 from keras_dep.data import pixels
 from keras_dep.experiments import build
 from keras_dep.experiments import results
+from keras_dep.studies.curvature.protocol import Protocol
 
 # What the figures draw of a result.
 DRAWN = {
@@ -18,7 +21,7 @@ DRAWN = {
 
 
 class Run:
-    """A finished run: what its folder holds.
+    """A finished run, read from its folder.
 
     Args:
         folder: where `keras_dep.experiments.run` left `result.json` and `model.keras`.
@@ -32,17 +35,17 @@ class Run:
         ValueError: the folder does not hold a finished run, or one of its files is damaged.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.settings, self.result = results.finished(folder, DRAWN)
         model = results.trained_network(folder, self.result)
         self._kept, self._saved = epochs.kept(os.path.join(folder, results.EPOCHS)), model
-        # Ahead of hours of measurement.
+        # Checked before hours of measurement.
         for path in self._kept.values():
             model_files.check_weights(path)
         self.model = model if self.settings.precision == "float32" else with_dtype(model, "float32")
 
-    def epochs(self):
-        """Each epoch whose weights were kept, in turn: the model's are those of then meanwhile."""
+    def epochs(self) -> Iterator[int]:
+        """Yields each epoch whose weights were kept, while the model has those weights."""
         trained = self._saved.get_weights()
         try:
             for epoch, path in self._kept.items():
@@ -58,8 +61,8 @@ class Run:
             self.model.set_weights(self._saved.get_weights())
 
 
-def load_images(run, protocol, data_dir=None):
-    """The first test images of a run's data set, as many as the protocol needs.
+def load_images(run: Run, protocol: Protocol, data_dir: str | None = None) -> tuple[Array, Array]:
+    """Loads the first test images of a run's data set, as many as the protocol needs.
 
     Args:
         run: a `Run`.

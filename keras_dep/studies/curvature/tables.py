@@ -1,14 +1,19 @@
-"""The paper's Table 2 and the alignment as Markdown, from what `measure` gave."""
+"""The paper's Table 2 and the alignment as Markdown tables of what `measure` returned."""
 
 import dataclasses
 import math
 import statistics
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
 
+from keras_dep._internal.types import Record
 from keras_dep.curvature import alignment
 from keras_dep.evaluation.report import aligned
 from keras_dep.studies.curvature.protocol import TRAINING
 
-# Of each batch, the columns of Table 2, and what stands beside it.
+# The columns of Table 2, and one more.
 COMPARED = {
     "spectral_radius": "spectral radius",
     "printed_ratio": "lambda_1 / sum as printed",
@@ -19,8 +24,8 @@ WORDS = {"cosine": "cosine of removed to sharpest, in magnitude"}
 FIELDS = tuple(f.name for f in dataclasses.fields(alignment.Alignment) if f.name != "layers")
 
 
-def markdown(measured):
-    """All tables of some runs: what `measure` gave for each, by name."""
+def markdown(measured: Mapping[str, Record]) -> str:
+    """Returns all tables of the runs that `measure` measured, by name, as Markdown."""
     makers = (_compared, _ends, _alignment, _trace, _epochs)
     tables = [make(measured) for make in makers]
     (loss,) = {run["loss"] for run in measured.values()}
@@ -30,8 +35,14 @@ def markdown(measured):
     return aligned("\n\n".join("\n".join(table) for table in (*tables, [legend]) if table))
 
 
-def summary(values):
-    """Mean, deviation of a sample and median."""
+def summary(values: Sequence[float]) -> dict[str, float]:
+    """Returns mean, sample deviation and median.
+
+    Example:
+
+    >>> summary([1.0, 2.0, 3.0])
+    {'mean': 2.0, 'deviation': 1.0, 'median': 2.0}
+    """
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return {
         "mean": statistics.fmean(values),
@@ -40,21 +51,21 @@ def summary(values):
     }
 
 
-def surrogate_label(run, name):
-    """A surrogate of the protocol in words, for what `measure` gave of a run."""
+def surrogate_label(run: Record, name: str) -> str:
+    """Returns the label of a surrogate of the protocol in what `measure` gave of a run."""
     words = run["surrogates"][name]
     return f"training: {words}" if name == TRAINING else words
 
 
-def alignments(run, surrogate):
-    """The alignments on clean batches that `measure` gave of a run."""
+def alignments(run: Record, surrogate: str) -> list[Record]:
+    """Returns the alignments on clean batches that `measure` gave of a run."""
     records = run["spectra"][surrogate].get("clean", [])
     return [record["alignment"] for record in records if "alignment" in record]
 
 
-def by_epoch(records, figure):
-    """A dictionary from epoch to a figure of its batches."""
-    found = {}
+def by_epoch(records: Iterable[Record], figure: Callable[[Record], float]) -> dict[int, list]:
+    """Returns a dictionary from epoch to a value of each of its batches."""
+    found: dict[int, list] = {}
     for record in records:
         found.setdefault(record["epoch"], []).append(figure(record))
     return found
