@@ -4,11 +4,17 @@ In NIR maps are `(channels, height, width)`, kernels `(outputs, inputs, height, 
 matrices `(outputs, inputs)`; a map is flattened in that order.
 """
 
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
 import numpy as np
 
+from keras_dep._internal.types import Array
 
-def library():
-    """The package `nir`.
+
+def library() -> ModuleType:
+    """Imports the package `nir`.
 
     Raises:
         ImportError: it is not installed.
@@ -22,8 +28,8 @@ def library():
     return nir
 
 
-def in_numpy(tensor):
-    """A tensor of any library as an array, in double precision where NumPy lacks its type."""
+def in_numpy(tensor: Any) -> Array:
+    """Returns a tensor of any library as an array, in double precision if NumPy lacks its type."""
     # By name: torch need not be installed.
     for step in ("detach", "cpu", "resolve_neg"):
         tensor = getattr(tensor, step, lambda tensor=tensor: tensor)()
@@ -33,30 +39,30 @@ def in_numpy(tensor):
         return np.asarray(tensor.double())
 
 
-def to_map(values, last):
-    """An array `(height, width, channels)` of Keras as NIR's; with `last=False` as it is."""
+def to_map(values: Array, last: bool) -> Array:
+    """Returns a map of Keras in NIR's order; `last` tells whether its channels are last."""
     return np.moveaxis(values, -1, 0) if last else values
 
 
-def from_map(values, last):
-    """The inverse of `to_map`."""
+def from_map(values: Array, last: bool) -> Array:
+    """Does the inverse of `to_map`."""
     return np.moveaxis(values, 0, -1) if last else values
 
 
-def map_shape(shape, last):
-    """`(height, width, channels)` as NIR's `(channels, height, width)`; other ranks as they are."""
+def map_shape(shape: Sequence[int], last: bool) -> tuple[int, ...]:
+    """Returns a shape `(height, width, channels)` in NIR's order, other ranks as they are."""
     shape = tuple(int(size) for size in shape)
     return (shape[-1], *shape[:-1]) if last and len(shape) == 3 else shape
 
 
-def keras_shape(shape, last):
-    """The inverse of `map_shape`."""
+def keras_shape(shape: Sequence[int], last: bool) -> tuple[int, ...]:
+    """Does the inverse of `map_shape`."""
     shape = tuple(int(size) for size in shape)
     return (*shape[1:], shape[0]) if last and len(shape) == 3 else shape
 
 
-def to_rows(kernel, flattened):
-    """Rows of a kernel `(features, ...)` in NIR's order, where a Keras map was flattened.
+def to_rows(kernel: Array, flattened: tuple[int, ...] | None) -> Array:
+    """Puts a kernel's rows `(features, ...)` into NIR's order, where a map was flattened.
 
     Args:
         kernel: array whose first axis is a flattened map `(height, width, channels)`.
@@ -69,8 +75,8 @@ def to_rows(kernel, flattened):
     return np.moveaxis(rows, 2, 0).reshape(kernel.shape)
 
 
-def from_rows(kernel, flattened):
-    """The inverse of `to_rows`."""
+def from_rows(kernel: Array, flattened: tuple[int, ...] | None) -> Array:
+    """Does the inverse of `to_rows`."""
     if flattened is None:
         return kernel
     return np.moveaxis(kernel.reshape(*flattened, *kernel.shape[1:]), 0, 2).reshape(kernel.shape)
