@@ -2,6 +2,9 @@
 
 import collections
 import functools
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,36 +21,42 @@ from keras_dep.layers.lif import LIF
 
 ENCODERS = ("direct", "rate", "latency", "events")
 NORMALIZATIONS = ("stepwise", "merged", "tdbn")
+_SPIKE_ENCODERS = {"rate": encoders.RateEncoding, "latency": encoders.LatencyEncoding}
 
 
 class NetworkBuilder:
-    """Builds the parts of one network in turn, from the image to the logits.
+    """Builds the layers of one network in turn, from the image to the logits.
 
     Layers are named by kind and number (`conv1`, `norm1`, `lif1`), the same in every network of an
-    architecture, so that curves of its weights share a chart in TensorBoard.
+    architecture and for every neuron, so that curves of its weights share a chart in TensorBoard.
 
-    The image is one step until cells first fire; normalisation before that stands for `timesteps`
-    equal ones.
+    Under direct encoding the layers before the first neurons see each image once. Normalisation
+    there updates its statistics as for `timesteps` equal steps.
+
+    `neuron`, `after_spikes` and `encoder` accept a callable `(timesteps=..., name=...) -> layer`: a
+    layer class, or `functools.partial(MyNeuron, tau=2.0)`. Save networks with such layers as usual;
+    register the classes by `keras.saving.register_keras_serializable`, so that they load.
 
     Args:
         timesteps: number of steps `T`, at least 1.
-        neuron: keyword arguments of `keras_dep.LIF` other than `timesteps`, or a callable
-            `(timesteps=..., name=...) -> layer` of currents `(T * batch, ...)`, such as a class of
-            neurons or a `functools.partial` of one.
-        encoder: `"direct"` repeats the image behind the first normalisation; `"rate"` and
-            `"latency"` draw its pixels as spikes (`RateEncoding`, `LatencyEncoding`), which are not
-            normalised; `"events"` takes `timesteps` frames in place of an image. Or a callable
-            `(timesteps=..., name=...) -> layer` from pixels in [0, 1] to frames `(T * batch, ...)`;
-            pixels are normalised in the frames.
-        after_spikes: `None`, or a callable `(timesteps=..., name=...) -> layer` that acts on the
-            spikes of every spiking layer.
+        neuron: keyword arguments of `keras_dep.LIF` as a dictionary, or a callable that makes the
+            layer from currents `(T * batch, ...)`, time-major, to spikes of that shape.
+        after_spikes: a callable that makes a layer on the spikes of every spiking layer, from
+            `(T * batch, ...)` to the same shape, for example a stochastic gate. Dropout follows it.
+        encoder: `"direct"` repeats the image after the first normalisation. `"rate"` and
+            `"latency"` turn pixels into spikes (`RateEncoding`, `LatencyEncoding`), which are not
+            normalised. `"events"` takes `timesteps` frames in place of an image. A callable makes a
+            layer from pixels in [0, 1], `(batch, height, width, channels)`, to frames
+            `(T * batch, height, width, channels)`, time-major. The frames are then normalised as
+            the image would be, except when the layer has `emits_spikes = True`.
         normalization: batch statistics per time step (`"stepwise"`), over time and batch together
             (`"merged"`), or those scaled to the threshold (`"tdbn"`). Published models differ by
-            it; networks without batch normalisation ignore it.
-        dropout: rate after the cells that ask for it, one mask for all steps.
-        spiking: `False` for the network's twin without spikes: ReLU in place of LIF, the same
-            weights in the same order. An image is then one step, whatever `timesteps`, and the
-            logits are `(batch, 1, num_classes)`.
+            it; networks without batch normalisation ignore it. `"tdbn"` reads the attribute
+            `threshold` of a neuron; without it, 1.
+        dropout: rate of the dropout layers, one mask for all steps.
+        spiking: `False` for the ANN counterpart: ReLU in place of neurons, the same weights in the
+            same order, no `after_spikes`. Under direct encoding it then has one step, whatever
+            `timesteps`, and the logits are `(batch, 1, num_classes)`.
         mean: mean of the pixels, a number or one per channel.
         std: standard deviation of the pixels, likewise, positive.
 
@@ -55,33 +64,51 @@ class NetworkBuilder:
         axis: the axis of the channels.
 
     Raises:
-        ValueError: an argument outside its limits.
+        ValueError: an argument outside its limits; later, a callable that makes no layer.
+
+    Example:
+
+    >>> class Leaky(LIF):
+    ...     pass
+    >>> builder = NetworkBuilder(timesteps=2, neuron=functools.partial(Leaky, tau=2.0))
+    >>> inputs, x = builder.image((8, 8, 1))
+    >>> x = builder.fire(builder.convolve(x, 4))
+    >>> model = keras.Model(inputs, builder.logits(builder.pool_all(x), num_classes=3))
+    >>> model.get_layer("lif1").tau, model.output_shape
+    (2.0, (None, 2, 3))
     """
 
     def __init__(
         self,
-        timesteps=4,
-        neuron=None,
-        encoder="direct",
-        normalization="stepwise",
-        dropout=0.0,
-        spiking=True,
-        mean=0.0,
-        std=1.0,
-        after_spikes=None,
-    ):
+        timesteps: int = 4,
+        neuron: Mapping[str, Any] | Callable[..., keras.layers.Layer] | None = None,
+        *,
+        after_spikes: Callable[..., keras.layers.Layer] | None = None,
+        encoder: str | Callable[..., keras.layers.Layer] = "direct",
+        normalization: str = "stepwise",
+        dropout: float = 0.0,
+        spiking: bool = True,
+        mean: Any = 0.0,
+        std: Any = 1.0,
+    ) -> None:
         time_axis.check_timesteps(timesteps)
-        if not callable(encoder):
-            validation.one_of("encoder", encoder, ENCODERS)
+        if not _makes_layers(encoder) and encoder not in ENCODERS:
+            raise ValueError(
+                f"encoder must be one of {', '.join(ENCODERS)}, or a callable (timesteps=..., "
+                f"name=...) -> layer; received {encoder!r}."
+            )
+        if after_spikes is not None and not _makes_layers(after_spikes):
+            raise ValueError(
+                "after_spikes must be a callable (timesteps=..., name=...) -> layer; received "
+                f"{after_spikes!r}; give the class, or functools.partial of it with its arguments."
+            )
         validation.one_of("normalization", normalization, NORMALIZATIONS)
         if np.min(std) <= 0:
             raise ValueError(
                 f"std must be positive; received {std}; 1.0 leaves pixels as they are."
             )
         self.timesteps = timesteps if spiking or encoder != "direct" else 1
-        if not callable(neuron):
-            neuron = functools.partial(LIF, **(neuron or {}))
-        self.neuron = neuron
+        self.neuron = _neuron_factory(neuron)
         self.after_spikes = after_spikes
         self.encoder = encoder
         self.normalization = normalization
@@ -91,6 +118,9 @@ class NetworkBuilder:
         self.axis = 1 if keras.config.image_data_format() == "channels_first" else -1
         self._steps = 1 if encoder == "direct" else self.timesteps
         self._counts = collections.Counter()
+        if normalization == "tdbn":
+            layer = self._make("neuron", self.neuron, "threshold")
+            self._threshold = getattr(layer, "threshold", 1.0)
 
     def name(self, kind):
         """The name of the next layer of a kind: `"conv1"`, then `"conv2"`."""
@@ -110,14 +140,14 @@ class NetworkBuilder:
                 time_axis.FoldTime(self.timesteps, name="fold")(inputs)
             )
         inputs = keras.Input(input_shape, name="image")
-        if self.encoder == "rate":
-            return inputs, encoders.RateEncoding(self.timesteps, name="encoder")(inputs)
-        if self.encoder == "latency":
-            return inputs, encoders.LatencyEncoding(self.timesteps, name="encoder")(inputs)
-        if callable(self.encoder):
-            frames = self.encoder(timesteps=self.timesteps, name="encoder")(inputs)
-            return inputs, self._pixel_normalization()(frames)
-        return inputs, self._pixel_normalization()(inputs)
+        if self.encoder == "direct":
+            return inputs, self._pixel_normalization()(inputs)
+        named = isinstance(self.encoder, str)
+        factory = _SPIKE_ENCODERS[self.encoder] if named else self.encoder
+        encoder = self._make("encoder", factory, "encoder")
+        frames = encoder(inputs)
+        spikes = getattr(encoder, "emits_spikes", False)
+        return inputs, frames if spikes else self._pixel_normalization()(frames)
 
     def convolve(self, x, filters, size=3, strides=1, use_bias=True, kind=Conv2D):
         """Convolution padded by `size // 2` on every side, as in torch whatever the strides."""
@@ -144,14 +174,13 @@ class NetworkBuilder:
         return self.drop(x) if dropout else x
 
     def spike(self, x):
-        """LIF, behind the repetition where that has not happened yet; or ReLU."""
+        """Spikes of neurons and `after_spikes`, on every step; or ReLU."""
         if not self.spiking:
             return layers.ReLU(name=self.name("relu"))(x)
-        x = self.repeat(x)
-        x = self.neuron(timesteps=self.timesteps, name=self.name("lif"))(x)
+        x = self._make("neuron", self.neuron, self.name("lif"))(self.repeat(x))
         if self.after_spikes is None:
             return x
-        return self.after_spikes(timesteps=self.timesteps, name=self.name("after_spikes"))(x)
+        return self._make("after_spikes", self.after_spikes, self.name("after_spikes"))(x)
 
     def repeat(self, x):
         """What has been one step so far, at every step."""
@@ -161,6 +190,7 @@ class NetworkBuilder:
         return x
 
     def drop(self, x):
+        """Dropout with one mask for all steps, unless the rate is 0."""
         if not self.dropout:
             return x
         name = self.name("dropout")
@@ -175,17 +205,18 @@ class NetworkBuilder:
         return time_axis.UnfoldTime(self.timesteps, dtype="float32", name="logits")(x)
 
     def dense(self, x, units, **options):
+        """A dense layer; options are those of `keras.layers.Dense`."""
         return layers.Dense(units, **options, name=self.name("dense"))(x)
 
     def flatten(self, x):
+        """Maps as vectors."""
         return layers.Flatten(name=self.name("flatten"))(x)
 
     def normalise(self, x):
         """Batch normalisation of the kind chosen."""
         options = {"axis": self.axis, "momentum": 0.9, "epsilon": 1e-5, "name": self.name("norm")}
         if self.normalization == "tdbn":
-            threshold = getattr(self.neuron(timesteps=self.timesteps), "threshold", 1.0)
-            return ThresholdDependentBatchNormalization(threshold, **options)(x)
+            return ThresholdDependentBatchNormalization(self._threshold, **options)(x)
         if self.normalization == "stepwise":
             if self._steps == self.timesteps:
                 return StepwiseBatchNormalization(self.timesteps, **options)(x)
@@ -196,3 +227,35 @@ class NetworkBuilder:
         mean, std = np.asarray(self.mean, "float32"), np.asarray(self.std, "float32")
         axis = self.axis if mean.ndim or std.ndim else None
         return layers.Normalization(axis, mean, np.square(std), name="pixels")
+
+    def _make(self, argument, factory, name):
+        layer = factory(timesteps=self.timesteps, name=name)
+        if not isinstance(layer, keras.layers.Layer):
+            raise ValueError(
+                f"{argument} must make a keras.layers.Layer; received {layer!r} from "
+                f"{argument}(timesteps={self.timesteps}, name={name!r})."
+            )
+        return layer
+
+
+def _neuron_factory(neuron):
+    if _makes_layers(neuron):
+        return neuron
+    if neuron is not None and not isinstance(neuron, Mapping):
+        raise ValueError(
+            "neuron must be a dictionary of arguments of keras_dep.LIF, or a callable "
+            f"(timesteps=..., name=...) -> layer; received {neuron!r}."
+        )
+    constants = dict(neuron or {})
+    for name in ("timesteps", "name"):
+        if name in constants:
+            raise ValueError(
+                f"neuron must leave {name} to the network; received {name}={constants[name]!r}; "
+                "leave it out."
+            )
+    return functools.partial(LIF, **constants)
+
+
+def _makes_layers(value):
+    """Whether a value may be a callable that makes layers: a layer is callable, but makes none."""
+    return callable(value) and not isinstance(value, keras.layers.Layer)

@@ -42,8 +42,8 @@ def build(name, **options):
 
     Args:
         name: one of `names()`.
-        **options: `input_shape` and `num_classes`, and on request `timesteps`, `neuron`, `encoder`,
-            `normalization`, `dropout`, `spiking`, `mean` and `std`, as in
+        **options: `input_shape` and `num_classes`, and on request `timesteps`, `neuron`,
+            `after_spikes`, `encoder`, `normalization`, `dropout`, `spiking`, `mean`, `std`, as in
             `keras_dep.models.builder.NetworkBuilder`. `spiking=False` gives the network's twin of
             ReLUs, whose weights fit this one's and the other way round.
 

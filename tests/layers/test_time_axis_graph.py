@@ -17,11 +17,21 @@ from keras_dep import RateEncoding
 from keras_dep import UnfoldTime
 from keras_dep._backend import calls
 from keras_dep.layers import Folded
+from keras_dep.layers import SpikingLayer
 from keras_dep.layers import StepwiseBatchNormalization
 from keras_dep.layers import TimeSharedDropout
 from keras_dep.models import with_frames
 
+
+class Own(SpikingLayer):
+    """A neuron of a user's own, with a `call` of its own."""
+
+    def call(self, inputs):
+        return self.fire(inputs - self.threshold)
+
+
 COUNTING = [
+    Own,
     LIF,
     IF,
     PLIF,

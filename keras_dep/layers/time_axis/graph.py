@@ -97,6 +97,8 @@ def _keeps_rows(layer):
     """Whether each row of the outputs is known to come of the same row of the inputs."""
     if not isinstance(layer, keras.layers.Layer) or isinstance(layer, FOREIGN):
         return False
+    if isinstance(layer, Timed):
+        return True
     if isinstance(layer, keras.Model):
         return _is_graph(layer)
     return type(layer).call.__module__.partition(".")[0] in ("keras", "keras_dep")
