@@ -1,4 +1,11 @@
-"""One door to every network: `build("vgg11", input_shape=(32, 32, 3), num_classes=10)`."""
+"""Every network by its name: `build("vgg11", input_shape=(32, 32, 3), num_classes=10)`."""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import keras
 
 from keras_dep._internal import validation
 from keras_dep.models import nf_resnet
@@ -6,29 +13,48 @@ from keras_dep.models import resnet
 from keras_dep.models import sew_resnet
 from keras_dep.models import vgg
 from keras_dep.models import wide_resnet
+from keras_dep.models.builder import NetworkBuilder
 
-_BUILDERS = {
-    **{name: vgg.spiking_vgg for name in vgg.STAGES},
-    **{name: vgg.deep_headed_vgg for name in vgg.DEEP_HEADED_STAGES},
-    **{name: resnet.preactivation_resnet for name in resnet.BLOCKS},
-    **{name: nf_resnet.nf_resnet for name in nf_resnet.BLOCKS},
-    **{name: wide_resnet.wide_resnet for name in wide_resnet.SIZES},
-    **{name: sew_resnet.sew_resnet for name in sew_resnet.BLOCKS},
+# Names, the function (builder, name, input_shape, num_classes) -> model, and its normalisation.
+_FAMILIES = (
+    (vgg.STAGES, vgg.spiking_vgg, "stepwise"),
+    (vgg.DEEP_HEADED_STAGES, vgg.deep_headed_vgg, "merged"),
+    (resnet.BLOCKS, resnet.preactivation_resnet, "stepwise"),
+    (nf_resnet.BLOCKS, nf_resnet.nf_resnet, "stepwise"),
+    (wide_resnet.SIZES, wide_resnet.wide_resnet, "merged"),
+    (sew_resnet.BLOCKS, sew_resnet.sew_resnet, "stepwise"),
+)
+_NETWORKS = {
+    name: (network, normalization) for names, network, normalization in _FAMILIES for name in names
 }
 
 
-def names():
-    """Names that `build` knows.
+def names() -> tuple[str, ...]:
+    """The names that `build` accepts.
 
     Example:
 
     >>> "vgg5" in names()
     True
     """
-    return tuple(_BUILDERS)
+    return tuple(_NETWORKS)
 
 
-def build(name, **options):
+def build(
+    name: str,
+    input_shape: Sequence[int],
+    num_classes: int,
+    *,
+    timesteps: int = 4,
+    neuron: Mapping[str, Any] | Callable[..., keras.layers.Layer] | None = None,
+    after_spikes: Callable[..., keras.layers.Layer] | None = None,
+    encoder: str | Callable[..., keras.layers.Layer] = "direct",
+    normalization: str | None = None,
+    dropout: float = 0.0,
+    spiking: bool = True,
+    mean: float | Sequence[float] = 0.0,
+    std: float | Sequence[float] = 1.0,
+) -> keras.Model:
     """Builds a network by name.
 
     | name | network | made for |
@@ -40,20 +66,48 @@ def build(name, **options):
     | `wrn16_4` | SNN-RAT's "WRN-16" | 32 x 32 |
     | `sew_resnet18` | spike-element-wise | 224 x 224 |
 
+    Layers are named by kind and number (`conv1`, `norm1`, `lif1`), the same in every network of an
+    architecture and for every neuron. Pixel normalisation is a layer of the network, so that
+    attacks act on pixels.
+
+    `neuron`, `after_spikes` and `encoder` accept a callable `(timesteps=..., name=...) -> layer`: a
+    layer class, or `functools.partial(MyNeuron, tau=2.0)`. Save networks with such layers as usual;
+    register the classes by `keras.saving.register_keras_serializable`, so that they load.
+
     Args:
         name: one of `names()`.
-        **options: `input_shape` and `num_classes`, and on request `timesteps`, `neuron`,
-            `after_spikes`, `encoder`, `normalization`, `dropout`, `spiking`, `mean`, `std`, as in
-            `keras_dep.models.builder.NetworkBuilder`. `spiking=False` gives the network's twin of
-            ReLUs, whose weights fit this one's and the other way round.
+        input_shape: `(height, width, channels)` of one image, or `(channels, height, width)` where
+            Keras is configured to `channels_first`.
+        num_classes: number of classes, at least 2.
+        timesteps: number of steps `T`, at least 1.
+        neuron: keyword arguments of `keras_dep.LIF` as a dictionary, or a callable that makes the
+            layer from currents `(T * batch, ...)`, time-major, to spikes of that shape.
+        after_spikes: a callable that makes a layer on the spikes of every spiking layer, from
+            `(T * batch, ...)` to the same shape, for example a stochastic gate. Dropout follows it.
+        encoder: `"direct"` repeats the image after the first normalisation. `"rate"` and
+            `"latency"` turn pixels into spikes (`RateEncoding`, `LatencyEncoding`), which are not
+            normalised. `"events"` takes `timesteps` frames in place of an image. A callable makes a
+            layer from pixels in [0, 1], `(batch, height, width, channels)`, to frames
+            `(T * batch, height, width, channels)`, time-major. The frames are then normalised as
+            the image would be, except when the layer has `emits_spikes = True`.
+        normalization: batch statistics per time step (`"stepwise"`), over time and batch together
+            (`"merged"`), or those scaled to the threshold (`"tdbn"`). `None` is `"merged"` for
+            SNN-RAT's networks and `"stepwise"` for the others, as in the sources. Networks without
+            batch normalisation ignore it. `"tdbn"` reads the attribute `threshold` of the neuron;
+            without it, 1.
+        dropout: rate of the dropout layers, in [0, 1), with one mask for all steps.
+        spiking: `False` for the ANN counterpart: ReLU in place of neurons, the same weights in the
+            same order, no `after_spikes`. Under direct encoding it has one step, for any
+            `timesteps`.
+        mean: mean of the pixels, a number or one per channel.
+        std: standard deviation of the pixels, likewise, positive.
 
     Returns:
-        A `keras.Model` from images `(batch, height, width, channels)` in [0, 1], or with
-        `encoder="events"` from frames `(batch, timesteps, height, width, channels)`, to logits
-        `(batch, timesteps, num_classes)`; one step for images without spikes.
+        A `keras.Model` from images in [0, 1], `(batch, *input_shape)`, or with `encoder="events"`
+        from frames `(batch, timesteps, *input_shape)`, to logits `(batch, timesteps, num_classes)`.
 
     Raises:
-        ValueError: unknown name, or an option outside its limits.
+        ValueError: unknown name, an argument outside its limits, or a callable that makes no layer.
 
     Example:
 
@@ -61,4 +115,16 @@ def build(name, **options):
     >>> model.output_shape
     (None, 4, 10)
     """
-    return _BUILDERS[validation.one_of("model", name, names())](name, **options)
+    network, usual = _NETWORKS[validation.one_of("model", name, names())]
+    builder = NetworkBuilder(
+        timesteps,
+        neuron,
+        after_spikes=after_spikes,
+        encoder=encoder,
+        normalization=usual if normalization is None else normalization,
+        dropout=dropout,
+        spiking=spiking,
+        mean=mean,
+        std=std,
+    )
+    return network(builder, name, input_shape, num_classes)

@@ -1,8 +1,10 @@
 """Spiking VGG networks, as in the released code of the paper and of SNN-RAT."""
 
+from collections.abc import Sequence
+
 import keras
 
-from keras_dep._internal import validation
+from keras_dep._internal.types import Tensor
 from keras_dep.layers.pooling import AveragePooling2D
 from keras_dep.layers.pooling import PooledTo
 from keras_dep.models.builder import NetworkBuilder
@@ -20,24 +22,22 @@ HEAD_SIZE = 7
 DEEP_HEAD_WIDTH = 4096
 
 
-def spiking_vgg(name, input_shape, num_classes, **options):
+def spiking_vgg(
+    builder: NetworkBuilder, name: str, input_shape: Sequence[int], num_classes: int
+) -> keras.Model:
     """Spiking VGG: convolution, normalisation, LIF and dropout per layer, one dense layer on top.
 
-    Pixel normalisation is the first layer, so that attacks act on pixels. With direct encoding the
-    image is repeated after the first convolution and normalisation. The last maps are pooled to
-    7 x 7, whatever the input size (smaller ones are replicated), and a map of odd size drops its
-    last row and column at each halving; one of size 1 is no longer halved.
+    The last maps are pooled to 7 x 7 for any input size (smaller ones are replicated). A map of odd
+    size drops its last row and column at each halving; a map of size 1 is no longer halved.
 
     Args:
-        name: `"vgg5"`, `"vgg11"`, `"vgg13"` or `"vgg16"`; they count 3, 8, 10 and 13 convolutions.
-        input_shape: `(height, width, channels)`, or `(channels, height, width)` where Keras is
-            configured to `channels_first`.
+        builder: a new `NetworkBuilder`; it holds the other options.
+        name: `"vgg5"`, `"vgg11"`, `"vgg13"` or `"vgg16"`, with 3, 8, 10 and 13 convolutions.
+        input_shape: shape of one image; any size.
         num_classes: number of classes, at least 2.
-        **options: `timesteps`, `neuron`, `encoder`, `normalization`, `dropout`, `spiking`, `mean`
-            and `std`, as in `keras_dep.models.builder.NetworkBuilder`.
 
     Returns:
-        A `keras.Model` from pixels in [0, 1] to logits `(batch, timesteps, num_classes)`.
+        The network, as from `keras_dep.models.build`.
 
     Raises:
         ValueError: an argument outside its limits.
@@ -46,34 +46,31 @@ def spiking_vgg(name, input_shape, num_classes, **options):
 
     Example:
 
-    >>> spiking_vgg("vgg5", (32, 32, 3), num_classes=10).count_params()
+    >>> spiking_vgg(NetworkBuilder(), "vgg5", (32, 32, 3), num_classes=10).count_params()
     287242
     """
-    validation.one_of("name", name, STAGES)
-    cells = NetworkBuilder(**options)
-    inputs, x = cells.image(input_shape)
-    x = _maps(cells, x, STAGES[name])
-    x = cells.flatten(PooledTo(HEAD_SIZE, name=cells.name("pool"))(x))
-    return keras.Model(inputs, cells.logits(x, num_classes), name=name)
+    inputs, x = builder.image(input_shape)
+    x = _convolutions(builder, x, STAGES[name])
+    x = builder.flatten(PooledTo(HEAD_SIZE, name=builder.name("pool"))(x))
+    return keras.Model(inputs, builder.logits(x, num_classes), name=name)
 
 
-def deep_headed_vgg(name, input_shape, num_classes, normalization="merged", **options):
-    """The spiking "VGG-11" of SNN-RAT and its followers: three dense layers on maps as they are.
+def deep_headed_vgg(
+    builder: NetworkBuilder, name: str, input_shape: Sequence[int], num_classes: int
+) -> keras.Model:
+    """The spiking "VGG-11" of SNN-RAT and later papers: three dense layers on the unpooled maps.
 
-    Their network differs from the paper's of that name in where it halves the map, in the head and
-    in statistics merged over time, which is the default here. Their neurons are
-    `neuron={"decay": 1.0, "reset": "hard"}`, their steps 8.
+    It differs from the paper's VGG-11 in where it halves the map and in the head. SNN-RAT uses
+    statistics merged over time, neurons with `{"decay": 1.0, "reset": "hard"}` and 8 steps.
 
     Args:
+        builder: a new `NetworkBuilder`; it holds the other options.
         name: `"vgg11_rat"`.
-        input_shape: `(height, width, channels)`, or `(channels, height, width)` where Keras is
-            configured to `channels_first`; the head's size grows with it.
+        input_shape: shape of one image, made for 32 x 32; the head grows with it.
         num_classes: number of classes, at least 2.
-        normalization: as in `keras_dep.models.builder.NetworkBuilder`.
-        **options: the other options there.
 
     Returns:
-        A `keras.Model` from pixels in [0, 1] to logits `(batch, timesteps, num_classes)`.
+        The network, as from `keras_dep.models.build`.
 
     Raises:
         ValueError: an argument outside its limits.
@@ -82,22 +79,21 @@ def deep_headed_vgg(name, input_shape, num_classes, normalization="merged", **op
 
     Example:
 
-    >>> deep_headed_vgg("vgg11_rat", (8, 8, 3), num_classes=10).output_shape
+    >>> deep_headed_vgg(NetworkBuilder(), "vgg11_rat", (8, 8, 3), num_classes=10).output_shape
     (None, 4, 10)
     """
-    cells = NetworkBuilder(normalization=normalization, **options)
-    inputs, x = cells.image(input_shape)
-    x = cells.flatten(_maps(cells, x, DEEP_HEADED_STAGES[name]))
+    inputs, x = builder.image(input_shape)
+    x = builder.flatten(_convolutions(builder, x, DEEP_HEADED_STAGES[name]))
     for _ in range(2):
-        x = cells.drop(cells.spike(cells.dense(x, DEEP_HEAD_WIDTH)))
-    return keras.Model(inputs, cells.logits(x, num_classes), name=name)
+        x = builder.drop(builder.spike(builder.dense(x, DEEP_HEAD_WIDTH)))
+    return keras.Model(inputs, builder.logits(x, num_classes), name=name)
 
 
-def _maps(cells, x, stages):
-    sides = slice(2, 4) if cells.axis == 1 else slice(1, 3)
+def _convolutions(builder: NetworkBuilder, x: Tensor, stages: Sequence[int | str]) -> Tensor:
+    sides = slice(2, 4) if builder.axis == 1 else slice(1, 3)
     for stage in stages:
-        if stage != "M":
-            x = cells.fire(cells.convolve(x, stage))
+        if isinstance(stage, int):
+            x = builder.fire(builder.convolve(x, stage))
         elif min(x.shape[sides]) > 1:
-            x = AveragePooling2D(2, name=cells.name("pool"))(x)
+            x = AveragePooling2D(2, name=builder.name("pool"))(x)
     return x

@@ -1,4 +1,4 @@
-"""Every family through the one door: a trained step, saving, frames, the twin without spikes."""
+"""Every family through `models.build`: a trained step, saving, frames, the ANN counterpart."""
 
 import itertools
 import json
@@ -52,7 +52,7 @@ def assert_survives_saving(model, folder):
     model.save(folder / "model.keras")
     loaded = keras.saving.load_model(folder / "model.keras")
     np.testing.assert_array_equal(values(model(images(2))), values(loaded(images(2))))
-    # Weights behind neurons that are silent show in no logit.
+    # Weights after silent neurons do not affect the logits.
     for one, other in zip(model.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -60,7 +60,7 @@ def assert_survives_saving(model, folder):
 @pytest.mark.parametrize("name", ["vgg11_rat", "nf_resnet18", "wrn16_4", "sew_resnet18"])
 def test_trains_a_step_and_survives_saving(name, narrow, tmp_path):
     moved = moved_by_a_step(model := build(name))
-    # Blocks that start as their shortcut, and a head that starts at 0, first move these alone.
+    # Blocks that start as their shortcut and a head that starts at 0: only these move at first.
     assert moved.any() if name == "nf_resnet18" else moved.mean() > 0.9
     assert_survives_saving(model, tmp_path)
 
@@ -82,28 +82,30 @@ def test_deep_networks_train_a_step_and_survive_saving(name, monkeypatch, tmp_pa
         monkeypatch.setattr(module, "WIDTHS", (3, 3, 3, 3))
     model = build(name, timesteps=1)
     moved = moved_by_a_step(model, run_eagerly=True, jit_compile=False)
-    # So few channels may leave layers without a spike.
+    # With so few channels a layer may have no spike.
     assert moved.any() if name == "nf_resnet34" else moved.mean() > 0.5
     assert_survives_saving(model, tmp_path)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_twin_has_the_same_weights_and_no_spikes(name, narrow):
-    spiking, twin = build(name), build(name, spiking=False)
-    assert [w.shape for w in twin.get_weights()] == [w.shape for w in spiking.get_weights()]
-    assert [w.name for w in twin.weights] == [w.name for w in spiking.weights]
+def test_the_ann_counterpart_has_the_same_weights_and_no_spikes(name, narrow):
+    spiking, counterpart = build(name), build(name, spiking=False)
+    assert [w.shape for w in counterpart.get_weights()] == [w.shape for w in spiking.get_weights()]
+    assert [w.name for w in counterpart.weights] == [w.name for w in spiking.weights]
     spiking_layers = [layer for layer in spiking.layers if isinstance(layer, keras_dep.LIF)]
-    rectifiers = [layer for layer in twin.layers if isinstance(layer, keras.layers.ReLU)]
+    rectifiers = [layer for layer in counterpart.layers if isinstance(layer, keras.layers.ReLU)]
     assert len(rectifiers) == len(spiking_layers)
-    assert not any(isinstance(layer, keras_dep.LIF) for layer in twin.layers)
-    assert twin.output_shape == (None, 1, CLASSES)
+    assert not any(isinstance(layer, keras_dep.LIF) for layer in counterpart.layers)
+    assert counterpart.output_shape == (None, 1, CLASSES)
 
 
-def test_the_twin_is_the_network_of_rectifiers(narrow):
-    twin = build("vgg5", spiking=False)
+def test_the_ann_counterpart_is_the_network_of_rectifiers(narrow):
+    counterpart = build("vgg5", spiking=False)
     draw = np.random.default_rng(1)
-    weights = [draw.uniform(0.1, 1.0, w.shape) - 0.4 * (w.ndim > 1) for w in twin.get_weights()]
-    twin.set_weights(weights)
+    weights = [
+        draw.uniform(0.1, 1.0, w.shape) - 0.4 * (w.ndim > 1) for w in counterpart.get_weights()
+    ]
+    counterpart.set_weights(weights)
     x, place = images(3), 0
     for stage in (4, "M", 6, 6, "M"):
         if stage == "M":
@@ -115,7 +117,7 @@ def test_the_twin_is_the_network_of_rectifiers(narrow):
         x = np.maximum((x - mean) / np.sqrt(variance + 1e-5) * gamma + beta, 0).astype("float32")
     x = values(pooling.PooledTo(7)(x)).reshape(3, -1)
     expected = x @ weights[-2] + weights[-1]
-    np.testing.assert_allclose(values(twin(images(3)))[:, 0], expected, rtol=1e-4)
+    np.testing.assert_allclose(values(counterpart(images(3)))[:, 0], expected, rtol=1e-4)
 
 
 def test_channels_first_and_oblong_images(narrow):
@@ -151,11 +153,13 @@ def test_equal_frames_give_what_their_image_gives(narrow):
 
 
 def test_frames_keep_their_steps_without_spikes(narrow):
-    twin = build("vgg5", encoder="events", spiking=False)
+    counterpart = build("vgg5", encoder="events", spiking=False)
     frames = images(2, T)
-    logits = values(twin(frames))
+    logits = values(counterpart(frames))
     assert logits.shape == (2, T, CLASSES)
-    np.testing.assert_allclose(values(twin(frames[:, ::-1].copy())), logits[:, ::-1], atol=1e-6)
+    np.testing.assert_allclose(
+        values(counterpart(frames[:, ::-1].copy())), logits[:, ::-1], atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -190,7 +194,7 @@ def test_two_conventions_give_one_network(narrow):
 @pytest.mark.parametrize("name", ["vgg5", "nf_resnet18"])
 def test_layers_are_named_alike_in_every_network_of_an_architecture(name):
     options = {"input_shape": (8, 8, 1), "num_classes": 10}
-    first, second, twin = (
+    first, second, counterpart = (
         models.build(name, **options, spiking=spiking) for spiking in (True, True, False)
     )
     names = [layer.name for layer in first.layers]
@@ -198,7 +202,7 @@ def test_layers_are_named_alike_in_every_network_of_an_architecture(name):
     assert {"conv1", "conv2", "lif1", "lif2", "dense1", "logits"} <= set(names)
     paths = [weight.path for weight in first.weights]
     assert paths == [weight.path for weight in second.weights]
-    assert paths == [weight.path for weight in twin.weights]
+    assert paths == [weight.path for weight in counterpart.weights]
     assert len(set(paths)) == len(paths)
 
 

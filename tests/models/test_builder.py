@@ -1,4 +1,4 @@
-"""Neurons, layers on spikes and encoders of a user's own, through every family."""
+"""A user's neurons, layers on spikes and encoders in every family."""
 
 import functools
 
@@ -58,7 +58,7 @@ class Gate(time_axis.Timewise):
 
 @keras.saving.register_keras_serializable(package="tests.builder")
 class Fading(keras.layers.Layer):
-    """Frame `t` of an image is the image times `rate**t`; the class does not know of folded time."""
+    """Frame `t` of an image is the image times `rate**t`, in a layer that is not `Timed`."""
 
     def __init__(self, timesteps, rate=0.5, **options):
         super().__init__(**options)
@@ -124,7 +124,7 @@ def test_own_layers_stand_in_every_family(name, build):
     gates = [layer for layer in model.layers if isinstance(layer, Gate)]
     assert [layer.name for layer in neurons] == [f"lif{place + 1}" for place in range(count)]
     assert not any(isinstance(layer, keras_dep.LIF) for layer in model.layers)
-    # Each gate acts on the spikes of the neurons of its number, and nothing else reads these.
+    # Each gate reads the spikes of one neuron layer, and no other layer reads them.
     for neuron, gate in zip(neurons, gates, strict=True):
         assert gate.input is neuron.output
     for layer in model.layers:
@@ -183,7 +183,7 @@ def test_a_gate_of_one_changes_nothing_and_of_zero_leaves_the_bias(build):
     for share in (1.0, 0.0):
         gate = functools.partial(Gate, share=share)
         gated = build("vgg5", neuron={"threshold": 0.3}, after_spikes=gate)
-        weights = {weight.path: weight for weight in plain.weights}
+        weights = {w.path: ops.convert_to_numpy(w) for w in plain.weights}
         for weight in gated.weights:
             if weight.path in weights:
                 weight.assign(weights[weight.path])

@@ -1,4 +1,4 @@
-"""A training step, compiled and not."""
+"""A training step with and without compilation."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from tests.support import families
 
 
 def small():
-    """One layer of each kind that torch has kernels of its own for."""
+    """One layer of each kind that has its own kernels on torch."""
     return keras.Sequential(
         [
             keras.Input((8, 8, 2)),

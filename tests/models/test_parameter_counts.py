@@ -1,4 +1,4 @@
-"""The networks of other papers against their sources' sizes, and the wiring that sizes hide."""
+"""Parameter counts of networks of other papers against their sources, and their wiring."""
 
 import keras
 import numpy as np
@@ -72,6 +72,6 @@ def test_nf_resnets(name, blocks):
     variances = [1 / scale**2 for scale in scales[::4]]
     within_stage = [1 + 0.04 * block for count in blocks for block in range(count)]
     for stage in range(1, 4):
-        # The first block of a stage still sees the variance of the stage before.
+        # The first block of a stage gets the variance of the stage before.
         within_stage[sum(blocks[:stage])] = 1 + 0.04 * blocks[stage - 1]
     np.testing.assert_allclose(variances, within_stage)

@@ -1,4 +1,4 @@
-"""The spiking ResNets against the source's sizes, their wiring, one trained step and round trip."""
+"""Spiking ResNets: parameter counts of the source, wiring, a training step, saving."""
 
 import keras
 import numpy as np
@@ -76,7 +76,7 @@ def test_rate_encoding_and_merged_normalisation(monkeypatch):
     draw_weights(model)
     one, other = (model.predict_on_batch(images()) for _ in range(2))
     assert one.shape == (4, 2, 10) and np.isfinite(one).all()
-    # The image reaches the logits as spikes drawn anew.
+    # Spikes are drawn again at each call.
     assert np.abs(one - other).max() > 1e-3
 
 

@@ -1,4 +1,4 @@
-"""What one sample of a batch has to do with the others in inference: nothing."""
+"""In inference, the logits of a sample do not depend on the rest of the batch."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The spiking VGGs against the source's sizes, and one trained step and round trip."""
+"""Spiking VGGs: parameter counts of the source, a training step, saving."""
 
 import keras
 import numpy as np
@@ -41,7 +41,7 @@ def test_trains_and_survives_saving(monkeypatch, tmp_path):
     families.narrow(monkeypatch)
     model = small(neuron={"threshold": 0.2})
     loss = keras_dep.MeanLogitCrossentropy()
-    # What TensorFlow compiles without XLA is ready sooner; JAX knows no other compiler.
+    # TensorFlow compiles faster without XLA; JAX has only XLA.
     jit = keras.backend.backend() == "jax"
     model.compile(keras_dep.DEP(keras.optimizers.SGD(0.1)), loss=loss, jit_compile=jit)
     before = model.get_weights()
@@ -76,7 +76,7 @@ def test_repeating_after_the_first_normalisation_changes_nothing(normalization):
         reference = keras_dep.layers.StepwiseBatchNormalization(2, momentum=0.9, epsilon=1e-5)
     else:
         reference = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)
-    # The pixel normalisation of the model is the identity here.
+    # The pixel normalisation is the identity here.
     first = convolution(images())
     late = np.tile(
         ops.convert_to_numpy(ops.stop_gradient(normalise(first, training=True))), (2, 1, 1, 1)
@@ -108,4 +108,4 @@ def test_bad_input(options, message):
 
 def test_unknown_name():
     with pytest.raises(ValueError, match="model must be one of vgg5.*'vgg6'"):
-        models.build("vgg6")
+        models.build("vgg6", input_shape=(8, 8, 1), num_classes=10)
