@@ -1,6 +1,7 @@
-"""Losses and accuracy for networks that answer once per time step."""
+"""Losses and accuracy for networks with logits at every time step."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -8,20 +9,23 @@ from keras import ops
 from keras_dep import _backend
 from keras_dep._internal import validation
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Tensor
 
 
-def mean_logits(outputs):
+def mean_logits(outputs: Tensor) -> Tensor:
     """Averages per-step logits over time.
 
     Args:
-        outputs: logits `(batch, time, classes)`, or `(batch, classes)`, which pass through.
+        outputs: logits `(batch, time, classes)`, or `(batch, classes)`, which are returned as they
+            are.
 
     Returns:
         Tensor of shape `(batch, classes)`.
 
     Raises:
-        ValueError: any other rank, or a single class: one output may be a logit or a probability,
-            which have different thresholds. Give a binary network two logits.
+        ValueError: any other rank, or a single class. One output could be a logit or a probability,
+            which have different thresholds; give a binary network two logits.
 
     Example:
 
@@ -32,13 +36,13 @@ def mean_logits(outputs):
     return ops.mean(outputs, axis=1) if len(outputs.shape) == 3 else outputs
 
 
-def check_logits(shape):
+def check_logits(shape: Any) -> None:
     """Raises `ValueError` unless a shape is that of logits of two classes or more."""
     shape = tuple(shape)
     if len(shape) not in (2, 3):
         raise ValueError(
             "Logits must be (batch, classes) or (batch, time, classes); received shape="
-            f"{shape}; end the model in a readout of one of these."
+            f"{shape}; end the model in a layer with one of these shapes."
         )
     if shape[-1] is not None and shape[-1] < 2:
         raise ValueError(
@@ -48,8 +52,17 @@ def check_logits(shape):
         )
 
 
-def predicted_classes(outputs):
+def predicted_classes(outputs: Tensor) -> Tensor:
     """Index of the largest mean logit, int32 `(batch,)`; -1 where a mean logit is not finite.
+
+    Args:
+        outputs: as in `mean_logits`.
+
+    Returns:
+        Tensor of class indices.
+
+    Raises:
+        ValueError: as in `mean_logits`.
 
     Example:
 
@@ -61,8 +74,8 @@ def predicted_classes(outputs):
     return ops.where(ops.all(ops.isfinite(logits), axis=-1), largest, -ops.ones_like(largest))
 
 
-def class_indices(labels, classes):
-    """Labels as int32 tensor `(batch,)`, also within a compiled program.
+def class_indices(labels: Tensor, classes: int) -> Tensor:
+    """Labels as int32 tensor `(batch,)`, also within a compiled function.
 
     Args:
         labels: whole numbers `(batch,)` or `(batch, 1)`, or one-hot rows `(batch, classes)`, a
@@ -70,10 +83,10 @@ def class_indices(labels, classes):
         classes: number of classes, at least 2.
 
     Returns:
-        Tensor, with -1 where a label is no class and its value could not be read.
+        Tensor, with -1 for a label that is no class within a compiled function.
 
     Raises:
-        ValueError: another shape; where values can be read, also a label that is no class.
+        ValueError: another shape; outside a compiled function also a label that is no class.
 
     Example:
 
@@ -83,7 +96,7 @@ def class_indices(labels, classes):
     labels = ops.convert_to_tensor(labels)
     if _backend.readable(labels):
         return ops.convert_to_tensor(validation.class_labels(labels, classes))
-    # What a graph does not know, a rank or a size, is taken for that of a column.
+    # Assume a column where the graph does not know rank or size.
     columns = (None,) if getattr(labels.shape, "rank", 1) is None else tuple(labels.shape[1:])
     if columns == (classes,):
         largest = ops.cast(ops.argmax(labels, axis=-1), "int32")
@@ -103,20 +116,29 @@ def class_indices(labels, classes):
     return ops.where(known, whole, -ops.ones_like(whole))
 
 
-def cross_entropy(classes, logits):
-    """Cross-entropy of logits `(..., classes)` at class indices `(...)`; NaN at an index of -1."""
+def cross_entropy(classes: Tensor, logits: Tensor) -> Tensor:
+    """Cross-entropy of logits `(..., classes)` at class indices `(...)`; NaN for an index of -1."""
     known = classes >= 0
     entropy = ops.sparse_categorical_crossentropy(
         ops.where(known, classes, ops.zeros_like(classes)), logits, from_logits=True
     )
-    # A factor, so that the gradient is NaN too.
+    # Multiply, so that the gradient is NaN too.
     return entropy * ops.where(known, ops.ones_like(entropy), math.nan)
 
 
 class _SpikingLoss(keras.losses.Loss):
-    """`(1 - w) * cross-entropy + w * mean squared distance of all logits to a constant`."""
+    """`(1 - w) * cross-entropy + w * mean squared distance of all logits to a constant`.
 
-    def __init__(self, mse_weight=0.0, mse_target=1.0, name=None, **kwargs):
+    Subclasses define `_cross_entropy(classes, y_pred)`, of shape `(batch,)`.
+    """
+
+    def __init__(
+        self,
+        mse_weight: float = 0.0,
+        mse_target: float = 1.0,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         if not 0 <= mse_weight <= 1:
             raise ValueError(
                 f"mse_weight must lie in [0, 1]; received {mse_weight}; 0 leaves the term out."
@@ -125,7 +147,7 @@ class _SpikingLoss(keras.losses.Loss):
         self.mse_weight = mse_weight
         self.mse_target = mse_target
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         check_logits(y_pred.shape)
         loss = self._cross_entropy(class_indices(y_true, y_pred.shape[-1]), y_pred)
         if self.mse_weight:
@@ -134,7 +156,7 @@ class _SpikingLoss(keras.losses.Loss):
             loss = (1 - self.mse_weight) * loss + self.mse_weight * distance
         return loss
 
-    def get_config(self):
+    def get_config(self) -> Record:
         return {
             **super().get_config(),
             "mse_weight": self.mse_weight,
@@ -147,19 +169,18 @@ class MeanLogitCrossentropy(_SpikingLoss):
     """Cross-entropy of the time-averaged logits.
 
     Args:
-        mse_weight: share in [0, 1] of the squared-error term (0: none).
-        mse_target: constant that the term pulls every logit to.
+        mse_weight: weight in [0, 1] of the squared-error term (0: none).
+        mse_target: constant to which the term pulls every logit.
         name: optional name.
         **kwargs: `reduction` and `dtype`, as in `keras.losses.Loss`.
 
     Call arguments:
         y_true: labels `(batch,)` or `(batch, 1)`, whole numbers, or one-hot rows
-            `(batch, classes)`. The loss of a label that is no class is NaN where its value cannot
-            be read, within a compiled step.
+            `(batch, classes)`. Within a compiled step the loss of a label that is no class is NaN.
         y_pred: logits `(batch, time, classes)` or `(batch, classes)`.
 
     Raises:
-        ValueError: `mse_weight` outside [0, 1]; at the call, logits or labels of another shape, and
+        ValueError: `mse_weight` outside [0, 1]; at the call, logits or labels of another shape, or
             labels that are no class.
 
     Example:
@@ -169,7 +190,7 @@ class MeanLogitCrossentropy(_SpikingLoss):
     2.3026
     """
 
-    def _cross_entropy(self, classes, y_pred):
+    def _cross_entropy(self, classes: Tensor, y_pred: Tensor) -> Tensor:
         return cross_entropy(classes, mean_logits(y_pred))
 
 
@@ -178,22 +199,21 @@ class TemporalEfficientTraining(_SpikingLoss):
     """Mean over time of each step's cross-entropy, with an optional squared-error term.
 
     `(1 - w) (1/T) sum_t CE(z_t, y) + w mean((z - target)^2)`. The released code of the paper uses
-    `mse_weight=0.05` with every logit pulled to 1, a term that its text does not mention.
+    `mse_weight=0.05` and pulls every logit to 1; its text does not mention the term.
 
     Args:
-        mse_weight: share `w` in [0, 1] of the squared-error term (0: none).
-        mse_target: constant that the term pulls every logit to.
+        mse_weight: weight `w` in [0, 1] of the squared-error term (0: none).
+        mse_target: constant to which the term pulls every logit.
         name: optional name.
         **kwargs: `reduction` and `dtype`, as in `keras.losses.Loss`.
 
     Call arguments:
         y_true: labels `(batch,)` or `(batch, 1)`, whole numbers, or one-hot rows
-            `(batch, classes)`. The loss of a label that is no class is NaN where its value cannot
-            be read, within a compiled step.
+            `(batch, classes)`. Within a compiled step the loss of a label that is no class is NaN.
         y_pred: logits `(batch, time, classes)` or `(batch, classes)` (one step).
 
     Raises:
-        ValueError: `mse_weight` outside [0, 1]; at the call, logits or labels of another shape, and
+        ValueError: `mse_weight` outside [0, 1]; at the call, logits or labels of another shape, or
             labels that are no class.
 
     Source: Deng et al., ICLR 2022.
@@ -205,7 +225,7 @@ class TemporalEfficientTraining(_SpikingLoss):
     2.2375
     """
 
-    def _cross_entropy(self, classes, y_pred):
+    def _cross_entropy(self, classes: Tensor, y_pred: Tensor) -> Tensor:
         if len(y_pred.shape) == 2:
             return cross_entropy(classes, y_pred)
         classes = ops.repeat(ops.expand_dims(classes, 1), y_pred.shape[1], axis=1)
@@ -216,7 +236,8 @@ class TemporalEfficientTraining(_SpikingLoss):
 class MeanLogitAccuracy(keras.metrics.SparseCategoricalAccuracy):
     """Share of samples whose time-averaged logits are largest at the label.
 
-    An answer that is not finite is wrong. Labels are those of `MeanLogitCrossentropy`.
+    A sample whose mean logits are not finite counts as wrong. Labels are those of
+    `MeanLogitCrossentropy`.
 
     Args:
         name: defaults to `"accuracy"`.
@@ -230,16 +251,18 @@ class MeanLogitAccuracy(keras.metrics.SparseCategoricalAccuracy):
     1.0
     """
 
-    def __init__(self, name="accuracy", dtype=None):
+    def __init__(self, name: str = "accuracy", dtype: str | None = None) -> None:
         super().__init__(name=name, dtype=dtype)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> None:
         y_pred = ops.convert_to_tensor(y_pred)
         check_logits(y_pred.shape)
         classes = class_indices(y_true, y_pred.shape[-1])
         matches = ops.logical_and(ops.equal(predicted_classes(y_pred), classes), classes >= 0)
-        # Keras' own comparison takes NaN for class 0.
+        # Keras' own comparison predicts class 0 for NaN.
         keras.metrics.Mean.update_state(self, matches, sample_weight)
 
-    def get_config(self):
+    def get_config(self) -> Record:
         return {"name": self.name, "dtype": self.dtype}

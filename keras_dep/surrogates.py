@@ -2,11 +2,13 @@
 
 `spike(x) = step(x) + (g(x) - stop_gradient(g(x)))` for a bounded primitive `g`. The bracket is
 exactly zero, so the forward value is the step; the first and second derivatives are those of `g`,
-in forward and reverse mode, on every backend. A custom gradient gives wrong Hessian-vector products
-on two of the three.
+in forward and reverse mode, on every backend. A custom gradient would give wrong Hessian-vector
+products on two of the three backends.
 """
 
 import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 from keras import ops
 
@@ -14,8 +16,10 @@ from keras_dep import _backend
 from keras_dep._internal import validation
 from keras_dep._internal.types import Tensor
 
+Function: TypeAlias = Callable[[Tensor], Tensor]
 
-def spike(x, surrogate="triangle", width=1.0):
+
+def spike(x: Tensor, surrogate: str = "triangle", width: float | Tensor = 1.0) -> Tensor:
     """Heaviside step of `x` (1 where `x >= 0`) with a surrogate derivative.
 
     Every surrogate is one shape `G` stretched to a width: `g(x) = G(x / width)`, hence
@@ -35,11 +39,11 @@ def spike(x, surrogate="triangle", width=1.0):
     Args:
         x: float tensor, the membrane potential minus the threshold.
         surrogate: one of `names()`.
-        width: positive float, in the units of `x`, or a tensor of such, not checked. Libraries that
-            speak of a steepness `alpha` mean `1 / width`.
+        width: positive float in the units of `x`, or a tensor of positive floats, which is not
+            checked. A steepness `alpha` of other libraries is `1 / width`.
 
     Returns:
-        Tensor like `x`, of zeros and ones; NaN, as is the derivative, where `x` is not finite.
+        Tensor like `x` of zeros and ones. Where `x` is not finite, it and its derivative are NaN.
 
     Raises:
         ValueError: unknown name or a width that is not positive.
@@ -55,10 +59,21 @@ def spike(x, surrogate="triangle", width=1.0):
     return step(x, _PRIMITIVES[check(surrogate, width)](_stretched(x, width)))
 
 
-def step(x, smooth):
-    """Heaviside step of `x` with the derivatives of `smooth`, which must be finite where `x` is.
+def step(x: Tensor, smooth: Tensor) -> Tensor:
+    """Heaviside step of `x` with the derivatives of `smooth`.
 
-    Where `x` is not finite, neither are the step and its derivative.
+    Args:
+        x: float tensor.
+        smooth: a differentiable function of `x`, finite where `x` is finite.
+
+    Returns:
+        Tensor like `x` of zeros and ones. Where `x` is not finite, it and its derivative are NaN.
+
+    Example:
+
+    >>> x = ops.array([-0.5, 0.5])
+    >>> ops.convert_to_numpy(step(x, ops.sigmoid(x))).tolist()
+    [0.0, 1.0]
     """
     fired = ops.cast(x >= 0, x.dtype)
     return fired + (smooth - ops.stop_gradient(smooth)) + undefined(x)
@@ -98,10 +113,10 @@ def smooth_names() -> tuple[str, ...]:
     return tuple(_SMALLEST)
 
 
-def undefined(x):
-    """Zeros without derivative; NaN, as is the derivative, where `x` is not finite.
+def undefined(x: Tensor) -> Tensor:
+    """Zeros without derivative; where `x` is not finite, NaN with a derivative of NaN.
 
-    To be added to what would turn a NaN into a number, as a comparison does.
+    Add it to a result that hides a NaN, such as that of a comparison.
 
     Example:
 
@@ -111,11 +126,18 @@ def undefined(x):
     return _backend.marked(ops.zeros_like(x), ops.stop_gradient(x)) * x
 
 
-def derivative(surrogate, width=1.0):
-    """The derivative that `spike` has in first order, as a function of finite `x`.
+def derivative(surrogate: str, width: float | Tensor = 1.0) -> Function | None:
+    """The first derivative of `spike`, as a function of finite `x`.
+
+    Args:
+        surrogate: one of `names()`.
+        width: as in `spike`.
 
     Returns:
-        The function, or `None` where a surrogate was registered by its primitive alone.
+        The function, or `None` for a surrogate registered only by its primitive.
+
+    Raises:
+        ValueError: unknown name or a width that is not positive.
 
     Example:
 
@@ -128,17 +150,22 @@ def derivative(surrogate, width=1.0):
     return lambda x: _stretched(shape(_stretched(x, width)), width)
 
 
-def register(name, primitive=None, derivative=None, usual_width=1.0):
+def register(
+    name: str,
+    primitive: Function | None = None,
+    derivative: Function | None = None,
+    usual_width: float = 1.0,
+) -> None:
     """Adds a surrogate under a name, for every layer and flag that takes one.
 
-    A model saved with it is loaded by a process that has registered it too.
+    A process that loads a model saved with it must register it first.
 
     Args:
-        name: string, not taken yet.
-        primitive: `G`, a function of the stretched potential `z`, made of `keras.ops`; or
-        derivative: `G'` in its place, where the primitive has no closed form. The second derivative
-            is then the one that the framework finds for `G'`.
-        usual_width: width where none is given.
+        name: a string that is not taken.
+        primitive: `G`, a function of the stretched potential `z`, made of `keras.ops`.
+        derivative: `G'` instead, if the primitive has no closed form. The second derivative is then
+            the framework's derivative of `G'`.
+        usual_width: default width.
 
     Raises:
         ValueError: a name that is taken, not exactly one function, or a width that is not positive.
@@ -151,64 +178,89 @@ def register(name, primitive=None, derivative=None, usual_width=1.0):
     """
     if name in _PRIMITIVES or not isinstance(name, str):
         raise ValueError(f"name must be a string not taken yet; received {name!r}; choose another.")
-    if (primitive is None) == (derivative is None):
+    if primitive is not None and derivative is None:
+        function = primitive
+    elif derivative is not None and primitive is None:
+        function = _integral(derivative)
+    else:
         raise ValueError(
             f"one of primitive and derivative must be given; received primitive={primitive!r}, "
             f"derivative={derivative!r}."
         )
     _check_width(usual_width)
-    _PRIMITIVES[name] = _integral(derivative) if primitive is None else primitive
+    _PRIMITIVES[name] = function
     _DERIVATIVES[name] = derivative
     _USUAL_WIDTHS[name] = usual_width
 
 
-def names():
-    """Names of the surrogates, in the order of the table in `spike`."""
+def names() -> tuple[str, ...]:
+    """Names of the surrogates, in the order of the table in `spike`.
+
+    Example:
+
+    >>> names()[0]
+    'triangle'
+    """
     return tuple(_PRIMITIVES)
 
 
-def usual_width(surrogate):
-    """Width that the literature uses for a surrogate when it names none."""
+def usual_width(surrogate: str) -> float:
+    """The default width of a surrogate, the usual one of the literature.
+
+    Args:
+        surrogate: one of `names()`.
+
+    Returns:
+        The width, in units of the potential.
+
+    Raises:
+        ValueError: unknown name.
+
+    Example:
+
+    >>> usual_width("arctan")
+    0.5
+    """
     return _USUAL_WIDTHS[check(surrogate)]
 
 
-def check(surrogate, width=1.0):
-    """Returns `surrogate` when the pair is valid, raises `ValueError` otherwise."""
+def check(surrogate: str, width: float | Tensor = 1.0) -> str:
+    """Returns `surrogate` if name and width are valid, and raises `ValueError` otherwise."""
     mend = "keras_dep.surrogates.register adds one of your own"
     validation.one_of("surrogate", surrogate, names(), mend)
     _check_width(width)
     return surrogate
 
 
-def _check_width(width):
+def _check_width(width: float | Tensor) -> None:
     if not ops.is_tensor(width) and not 0 < width < math.inf:
         raise ValueError(
             f"width must be a positive finite number; received {width!r}; a usual one is 1.0."
         )
 
 
-def _stretched(x, width):
+def _stretched(x: Tensor, width: float | Tensor) -> Tensor:
     return x / (ops.cast(width, x.dtype) if ops.is_tensor(width) else width)
 
 
-def _triangle(z):
+def _triangle(z: Tensor) -> Tensor:
     z = ops.clip(z, -1.0, 1.0)
     return z - 0.5 * z * ops.abs(z)
 
 
-def _fast_sigmoid(z):
+def _fast_sigmoid(z: Tensor) -> Tensor:
     z = ops.clip(z, -FAR, FAR)
     return 0.5 * z / (1.0 + ops.abs(z))
 
 
-def _integral(derivative):
-    """A function that is 0, with this first derivative and with the right second one.
+def _integral(derivative: Function) -> Function:
+    """A function of value 0 with a given first derivative and the right second derivative.
 
-    The trapezoid from a constant copy of `z` to `z` itself. Piece by piece primitives would have
+    It is the trapezoid from a constant copy of `z` to `z`. Piecewise primitives would have
     derivatives that differ between frameworks where the pieces meet.
     """
 
-    def primitive(z):
+    def primitive(z: Tensor) -> Tensor:
         z = ops.clip(z, -FAR, FAR)
         here = ops.stop_gradient(z)
         return 0.5 * (z - here) * (derivative(z) + derivative(here))
@@ -216,9 +268,9 @@ def _integral(derivative):
     return primitive
 
 
-# Half precision has no numbers much larger; every derivative is nearly 0 out there.
+# Near the largest number of half precision; every derivative is nearly 0 beyond.
 FAR = 1e4
-_PRIMITIVES = {
+_PRIMITIVES: dict[str, Function] = {
     "triangle": _triangle,
     "rectangle": lambda z: ops.clip(z, -0.5, 0.5),
     "sigmoid": ops.sigmoid,
@@ -234,7 +286,7 @@ _SMALLEST = {
     "arctan": -0.5,
     "fast_sigmoid": -0.5,
 }
-_DERIVATIVES = {
+_DERIVATIVES: dict[str, Function | None] = {
     "triangle": lambda z: ops.relu(1.0 - ops.abs(z)),
     "rectangle": lambda z: ops.cast(ops.abs(z) <= 0.5, z.dtype),
     "sigmoid": lambda z: ops.sigmoid(z) * ops.sigmoid(-z),

@@ -251,7 +251,7 @@ def test_and_make_a_compiled_loss_nan():
             assert keras.backend.backend() == "torch" and "labels must be whole" in str(error)
         else:
             assert keras.backend.backend() != "torch" and np.isnan(loss)
-            # Nor does an answer that is not finite match a label that is no class.
+            # Logits that are not finite do not match a label that is no class.
             assert accuracy == model.train_on_batch(x, wrong(labels))[1] == 0
 
 

@@ -10,5 +10,7 @@ Tensor: TypeAlias = Any
 # What `keras.ops.convert_to_tensor` takes.
 ArrayLike: TypeAlias = npt.ArrayLike | Tensor
 Array: TypeAlias = npt.NDArray[Any]
+# Sizes of axes; None where unknown.
+Shape: TypeAlias = tuple[int | None, ...]
 # A dictionary that JSON keeps.
 Record: TypeAlias = dict[str, Any]

@@ -1,10 +1,16 @@
 """The base class of layers that spike."""
 
 import math
+from collections.abc import Callable
+from typing import Any
+from typing import ClassVar
 
 import keras
 
 from keras_dep import surrogates
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Shape
+from keras_dep._internal.types import Tensor
 from keras_dep.layers import time_axis
 
 
@@ -14,24 +20,25 @@ class SpikingLayer(time_axis.Timed, keras.layers.Layer):
     `keras_dep.with_surrogate`, the attacks' `surrogate=` and `estimator=`, `keras_dep.evaluate` and
     `keras_dep.profiling.ActivityProbe` find neurons by this class. Subclass it for a neuron of your
     own, or subclass `keras_dep.LIF` to change only how neurons charge or reset. A subclass must
-    override `distances`; the default `call` fires where they are not negative. Override `call` too
-    where it can be cheaper, and read `surrogate` and `width` there anew at each call: attacks
-    replace them for the length of a block.
+    override `distances`; the default `call` fires where they are not negative. A subclass may
+    override `call` with something cheaper. It must then read `surrogate` and `width` at each call,
+    because attacks replace them temporarily.
 
     Args:
         timesteps: number of steps `T` folded into the batch axis, at least 1.
         threshold: firing threshold, positive.
         surrogate: name of the surrogate derivative, one of `keras_dep.surrogates.names()`.
-        width: width of the surrogate in units of the potential; default: the usual one of its name.
+        width: width of the surrogate in units of the potential; default:
+            `keras_dep.surrogates.usual_width(surrogate)`.
         **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
 
     Attributes:
-        CONSTANTS: names of the attributes, beside `timesteps`, that evaluation results describe a
-            neuron by. Extend it with those of your own neuron.
-        takes_estimator: whether `call` fires by `estimator` where one is set. Then the layer must
-            also have the methods `steps` and `decay_and_threshold` of `keras_dep.LIF`.
+        CONSTANTS: names of the attributes, besides `timesteps`, that evaluation results record of a
+            neuron. Extend it with those of your own neuron.
+        takes_estimator: whether `call` uses `estimator` when it is set. Such a layer must also have
+            the methods `steps` and `decay_and_threshold` of `keras_dep.LIF`.
         estimator: a function `(layer, currents) -> spikes` with another derivative, which an attack
-            sets for the length of a block, or `None`.
+            sets temporarily, or `None`.
 
     Raises:
         ValueError: an argument outside its limits.
@@ -40,7 +47,7 @@ class SpikingLayer(time_axis.Timed, keras.layers.Layer):
 
     >>> from keras import ops
     >>> class Binary(SpikingLayer):
-    ...     def distances(self, inputs):
+    ...     def distances(self, inputs: Tensor) -> Tensor:
     ...         return inputs - self.threshold
     >>> layer = Binary(timesteps=1, threshold=0.5, surrogate="arctan")
     >>> ops.convert_to_numpy(layer(ops.array([[0.2, 0.5, 0.9]]))).tolist()
@@ -51,12 +58,19 @@ class SpikingLayer(time_axis.Timed, keras.layers.Layer):
     'arctan, width 0.5'
     """
 
-    CONSTANTS = ("threshold", "surrogate", "width")
+    CONSTANTS: ClassVar[tuple[str, ...]] = ("threshold", "surrogate", "width")
     emits_spikes = True
     takes_estimator = False
-    estimator = None
+    estimator: Callable[..., Tensor] | None = None
 
-    def __init__(self, timesteps, threshold=1.0, surrogate="triangle", width=None, **kwargs):
+    def __init__(
+        self,
+        timesteps: int,
+        threshold: float = 1.0,
+        surrogate: str = "triangle",
+        width: float | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         time_axis.check_timesteps(timesteps)
         if not 0 < threshold < math.inf:
@@ -67,10 +81,10 @@ class SpikingLayer(time_axis.Timed, keras.layers.Layer):
         self.surrogate = surrogates.check(surrogate, self.width)
         self.supports_masking = True
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return self.fire(self.distances(inputs))
 
-    def distances(self, inputs):
+    def distances(self, inputs: Tensor) -> Tensor:
         """Membrane potential minus threshold at every step, ahead of the reset.
 
         Args:
@@ -78,20 +92,23 @@ class SpikingLayer(time_axis.Timed, keras.layers.Layer):
 
         Returns:
             Tensor like `inputs`; a neuron fires where it is not negative.
+
+        Raises:
+            NotImplementedError: a subclass does not override it.
         """
         raise NotImplementedError(
             f"distances(inputs) must be overridden by a layer that spikes; {type(self).__name__} "
             "inherits it from keras_dep.layers.SpikingLayer."
         )
 
-    def fire(self, distances):
-        """Spikes at distances to the threshold, with the derivative of the layer's surrogate."""
+    def fire(self, distances: Tensor) -> Tensor:
+        """Spikes of distances to the threshold, with the derivative of the layer's surrogate."""
         return surrogates.spike(distances, self.surrogate, self.width)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> Record:
         return {
             **super().get_config(),
             "timesteps": self.timesteps,

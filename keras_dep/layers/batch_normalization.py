@@ -1,30 +1,38 @@
-"""Batch normalisation of a network whose time is folded into the batch."""
+"""Batch normalisation with time folded into the batch."""
+
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_dep import _backend
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Shape
+from keras_dep._internal.types import Tensor
 from keras_dep.layers import time_axis
 
 
 class _BatchNormalization(keras.layers.BatchNormalization):
-    """Keras' layer by the framework's own kernels, with `timesteps` normalised apart."""
+    """Keras' layer on the framework's kernels, with statistics of each of `timesteps`."""
 
     timesteps = 1
 
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         if mask is not None or self.synchronized or self.renorm:
             return super().call(inputs, training=training, mask=mask)
-        # Statistics of half-precision activations leave their range; a kernel may take those as is.
+        # Compute statistics in float32: those of half precision overflow.
         dtype = keras.backend.result_type(inputs.dtype, "float32")
         half = keras.backend.standardize_dtype(inputs.dtype) in ("float16", "bfloat16")
         x, axis = inputs if half else ops.cast(inputs, dtype), self.axis % len(inputs.shape)
         gamma = ops.cast(self.gamma, dtype) if self.scale else None
         beta = ops.cast(self.beta, dtype) if self.center else None
         if not training or not self.trainable:
-            statistics = (ops.cast(v, dtype) for v in (self.moving_mean, self.moving_variance))
-            outputs = _backend.normalize(x, *statistics, gamma, beta, axis, self.epsilon)
+            mean = ops.cast(self.moving_mean, dtype)
+            variance = ops.cast(self.moving_variance, dtype)
+            outputs = _backend.normalize(x, mean, variance, gamma, beta, axis, self.epsilon)
             return ops.cast(outputs, self.compute_dtype)
         steps = time_axis.unfold(x, self.timesteps)
         normalize = _backend.batch_normalizer(_normalized)
@@ -33,10 +41,10 @@ class _BatchNormalization(keras.layers.BatchNormalization):
         self._move(self.moving_variance, variance)
         return ops.cast(time_axis.fold(outputs), self.compute_dtype)
 
-    def _move(self, running, statistic):
+    def _move(self, running: keras.Variable, statistic: Tensor) -> None:
         """`timesteps` exponential updates in one."""
         statistic, share = ops.stop_gradient(statistic), 1.0 - self.momentum
-        # A product of one row would be four more operations of an eager framework.
+        # With one step a product would cost four more operations of an eager framework.
         if self.timesteps == 1:
             added = share * statistic[0]
         else:
@@ -45,12 +53,17 @@ class _BatchNormalization(keras.layers.BatchNormalization):
         moved = ops.cast(running, statistic.dtype) * self.momentum**self.timesteps
         running.assign(ops.cast(moved + added, running.dtype))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
 
-def _normalized(steps, gamma, beta, axis, epsilon):
-    """Each step by its own statistics, and those; `axis` is the channels', counted in a step."""
+def _normalized(
+    steps: Tensor, gamma: Tensor | None, beta: Tensor | None, axis: int, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Each step normalised by its statistics, means and variances `(T, channels)`.
+
+    `axis` is the channels' axis of one step.
+    """
     axes = [place for place in range(1, len(steps.shape)) if place != axis + 1]
     steps = ops.cast(steps, keras.backend.result_type(steps.dtype, "float32"))
     mean, variance = ops.moments(steps, axes=axes, keepdims=True)
@@ -62,17 +75,16 @@ def _normalized(steps, gamma, beta, axis, epsilon):
     outputs = (steps - mean) * scale
     if beta is not None:
         outputs = outputs + ops.reshape(beta, broadcast)
-    statistics = (ops.reshape(statistic, (-1, channels)) for statistic in (mean, variance))
-    return outputs, *statistics
+    return outputs, ops.reshape(mean, (-1, channels)), ops.reshape(variance, (-1, channels))
 
 
 @export
 class MergedBatchNormalization(_BatchNormalization):
     """Batch normalisation with statistics over time and batch together.
 
-    What `keras.layers.BatchNormalization` does with time folded into the batch, by the framework's
-    own kernel on torch. Arguments as there; note that its momentum 0.99 and epsilon 1e-3 differ
-    from torch's, which are 0.9 (in Keras' sense) and 1e-5.
+    The same as `keras.layers.BatchNormalization` with time folded into the batch; on torch it uses
+    the framework's kernel. Arguments are those of Keras. Its defaults, momentum 0.99 and epsilon
+    1e-3, differ from torch's, which are 0.9 (in Keras' sense) and 1e-5.
 
     Example:
 
@@ -86,9 +98,9 @@ class StepwiseBatchNormalization(time_axis.Timed, _BatchNormalization):
     """Batch normalisation with statistics of its own at every time step.
 
     A network that calls its layers once per step normalises each step by that step's batch, and
-    moves the running statistics `timesteps` times per batch; folding time into an ordinary
-    `BatchNormalization` normalises all steps together and moves them once. Published models
-    differ by this. The result is that of the loop, computed at once.
+    updates the running statistics `timesteps` times per batch. An ordinary `BatchNormalization`
+    with time folded into the batch normalises all steps together and updates them once. Published
+    models differ in this. This layer gives the result of the loop over steps.
 
     Args:
         timesteps: number of steps `T` folded into the batch axis, at least 1.
@@ -103,26 +115,26 @@ class StepwiseBatchNormalization(time_axis.Timed, _BatchNormalization):
     (32, 8, 8, 16)
     """
 
-    def __init__(self, timesteps, **kwargs):
+    def __init__(self, timesteps: int, **kwargs: Any) -> None:
         time_axis.check_timesteps(timesteps)
         super().__init__(**kwargs)
         self.timesteps = timesteps
 
-    def get_config(self):
+    def get_config(self) -> Record:
         return {**super().get_config(), "timesteps": self.timesteps}
 
 
 @export
 class ThresholdDependentBatchNormalization(_BatchNormalization):
-    """Batch normalisation over time and batch, to a standard deviation of the threshold's size.
+    """Batch normalisation over time and batch, scaled to the threshold.
 
-    Ordinary batch normalisation of the folded `(T * batch, ...)` whose scale starts at
-    `alpha * threshold`, in place of a constant factor in front of a scale that starts at 1.
+    Batch normalisation of the folded `(T * batch, ...)` whose scale starts at `alpha * threshold`.
+    The source has a constant factor `alpha * threshold` and a scale that starts at 1.
 
     Args:
         threshold: firing threshold of the neurons that follow, positive.
         alpha: 1, or `1 / sqrt(n)` where `n` branches are added.
-        **kwargs: as in `keras.layers.BatchNormalization`, but `gamma_initializer`.
+        **kwargs: as in `keras.layers.BatchNormalization`, except `gamma_initializer`.
 
     Raises:
         ValueError: a threshold that is not positive.
@@ -137,7 +149,7 @@ class ThresholdDependentBatchNormalization(_BatchNormalization):
     0.5
     """
 
-    def __init__(self, threshold=1.0, alpha=1.0, **kwargs):
+    def __init__(self, threshold: float = 1.0, alpha: float = 1.0, **kwargs: Any) -> None:
         if not threshold > 0:
             raise ValueError(f"threshold must be positive; received {threshold}.")
         start = keras.initializers.Constant(alpha * threshold)
@@ -145,7 +157,7 @@ class ThresholdDependentBatchNormalization(_BatchNormalization):
         self.threshold = threshold
         self.alpha = alpha
 
-    def get_config(self):
+    def get_config(self) -> Record:
         config = super().get_config()
         del config["gamma_initializer"]
         return {**config, "threshold": self.threshold, "alpha": self.alpha}

@@ -1,18 +1,17 @@
-"""Convolution without what Keras' own loses: copies on torch, the fast paths of a CPU."""
+"""Convolution without Keras' copies on torch, and with the fast paths of a CPU."""
 
 import keras
 
 from keras_dep import _backend
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Tensor
 
 
 @export
 class Conv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D`, its bias added where the framework convolves.
+    """`keras.layers.Conv2D` whose bias is added by the framework's convolution.
 
-    Args:
-        *args: as in `keras.layers.Conv2D`.
-        **kwargs: as in `keras.layers.Conv2D`.
+    Arguments are those of `keras.layers.Conv2D`.
 
     Example:
 
@@ -20,7 +19,7 @@ class Conv2D(keras.layers.Conv2D):
     (1, 6, 6, 4)
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         outputs = _backend.convolve(
             inputs,
             self.effective_kernel(),
@@ -32,6 +31,6 @@ class Conv2D(keras.layers.Conv2D):
         )
         return outputs if self.activation is None else self.activation(outputs)
 
-    def effective_kernel(self):
-        """The kernel that convolves."""
+    def effective_kernel(self) -> Tensor:
+        """The kernel of the convolution; subclasses may compute it from the weights."""
         return self.kernel

@@ -1,4 +1,7 @@
-"""Encoders: how an image becomes `timesteps` inputs."""
+"""Encoders from an image to `timesteps` inputs."""
+
+from contextlib import AbstractContextManager
+from typing import Any
 
 import keras
 from keras import ops
@@ -6,10 +9,13 @@ from keras import ops
 from keras_dep import surrogates
 from keras_dep._internal import keras_internals
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Shape
+from keras_dep._internal.types import Tensor
 from keras_dep.layers import overrides
 from keras_dep.layers import time_axis
 
-# More come at a mean of 1 with a probability of 8e-10, below the spacing of draws in float32.
+# At a mean of 1 more spikes have probability 8e-10, below the spacing of float32 draws.
 MOST_SPIKES = 11
 
 
@@ -17,8 +23,8 @@ MOST_SPIKES = 11
 class DirectEncoding(time_axis.Timewise):
     """Repeats its input at every step: `(batch, ...)` to `(T * batch, ...)`, time-major.
 
-    Placed after the first convolution and normalisation it gives the same network as placed before
-    them, at `1/T` of their cost.
+    After the first convolution and normalisation it gives the same network as before them, at `1/T`
+    of their cost.
 
     Args:
         timesteps: number of steps `T`.
@@ -34,15 +40,15 @@ class DirectEncoding(time_axis.Timewise):
     """
 
     folds = True
-    # Not while inputs are those of every step already, as in `keras_dep.models.with_frames`.
+    # False while the inputs already hold every step, as in `keras_dep.models.with_frames`.
     repeats = True
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         if not self.repeats:
             return inputs
         return ops.tile(inputs, (self.timesteps,) + (1,) * (len(inputs.shape) - 1))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch = None if input_shape[0] is None else input_shape[0] * self.timesteps
         return (batch, *input_shape[1:])
 
@@ -52,19 +58,17 @@ class RateEncoding(time_axis.Timewise):
     """Random spikes at the rate of the pixel: `(batch, ...)` to `(T * batch, ...)`.
 
     Random in training and in inference. The gradient of a spike with respect to its pixel is 1
-    (straight-through), so that white-box attacks are not blinded by the sampling.
+    (straight-through), so that the sampling does not hide the gradient from white-box attacks.
 
     Args:
         timesteps: number of steps `T`.
-        law: `"bernoulli"`: a spike or none per step, with the pixel as probability, which many
-            libraries call Poisson; `"poisson"`: a number of spikes per step with the pixel as mean,
-            the arrivals of a Poisson process.
         seed: seed of the draws, or `None` for Keras' global one.
+        law: `"bernoulli"`: 0 or 1 spike per step, with the pixel as probability; many libraries
+            call this Poisson. `"poisson"`: a number of spikes per step with the pixel as mean.
         **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
 
     Call arguments:
-        inputs: values in [0, 1]; finite ones outside act as the nearer bound;
-            what is not finite gives NaN.
+        inputs: pixels in [0, 1]; finite values outside act as the nearer bound, others give NaN.
 
     Raises:
         ValueError: `timesteps` is not an integer of at least 1; an unknown law.
@@ -79,7 +83,9 @@ class RateEncoding(time_axis.Timewise):
     folds = True
     emits_spikes = True
 
-    def __init__(self, timesteps, seed=None, law="bernoulli", **kwargs):
+    def __init__(
+        self, timesteps: int, seed: int | None = None, law: str = "bernoulli", **kwargs: Any
+    ) -> None:
         super().__init__(timesteps, **kwargs)
         if law not in LAWS:
             raise ValueError(f"law must be one of {', '.join(LAWS)}; received {law!r}.")
@@ -87,7 +93,7 @@ class RateEncoding(time_axis.Timewise):
         self.law = law
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         rates = ops.cast(inputs, self.compute_dtype)
         rates = ops.tile(rates, (self.timesteps,) + (1,) * (len(inputs.shape) - 1))
         draws = keras.random.uniform(ops.shape(rates), dtype="float32", seed=self.seed_generator)
@@ -95,19 +101,19 @@ class RateEncoding(time_axis.Timewise):
         spikes = ops.cast(spikes, rates.dtype)
         return spikes + (rates - ops.stop_gradient(rates)) + surrogates.undefined(rates)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch = None if input_shape[0] is None else input_shape[0] * self.timesteps
         return (batch, *input_shape[1:])
 
-    def get_config(self):
+    def get_config(self) -> Record:
         return {**super().get_config(), "seed": self.seed, "law": self.law}
 
 
-def _bernoulli(draws, rates):
+def _bernoulli(draws: Tensor, rates: Tensor) -> Tensor:
     return draws < rates
 
 
-def _poisson(draws, rates):
+def _poisson(draws: Tensor, rates: Tensor) -> Tensor:
     """The inverse of the distribution function at uniform draws."""
     rates = ops.clip(rates, 0.0, 1.0)
     term = reached = ops.exp(-rates)
@@ -126,17 +132,16 @@ LAWS = {"bernoulli": _bernoulli, "poisson": _poisson}
 class LatencyEncoding(time_axis.Timewise):
     """One spike per pixel, the brighter the earlier: `(batch, ...)` to `(T * batch, ...)`.
 
-    A pixel `x` spikes at step `round((T - 1) (1 - x))`, counted from 0: white at once, black last.
+    A pixel `x` spikes at step `round((T - 1) (1 - x))`, counted from 0: white first, black last.
     The derivative is that of a spike shared linearly by the two steps around the unrounded one, so
-    that white-box attacks are not blinded by the rounding.
+    that the rounding does not hide the gradient from white-box attacks.
 
     Args:
         timesteps: number of steps `T`.
         **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
 
     Call arguments:
-        inputs: values in [0, 1]; finite ones outside act as the nearer bound;
-            what is not finite gives NaN.
+        inputs: pixels in [0, 1]; finite values outside act as the nearer bound, others give NaN.
 
     Raises:
         ValueError: `timesteps` is not an integer of at least 1.
@@ -150,7 +155,7 @@ class LatencyEncoding(time_axis.Timewise):
     folds = True
     emits_spikes = True
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         inputs = ops.cast(inputs, self.compute_dtype)
         steps = ops.arange(self.timesteps, dtype=inputs.dtype)
         steps = ops.reshape(steps, (-1,) + (1,) * len(inputs.shape))
@@ -163,17 +168,17 @@ class LatencyEncoding(time_axis.Timewise):
         spikes = spikes + surrogates.undefined(inputs)
         return time_axis.fold(spikes)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch = None if input_shape[0] is None else input_shape[0] * self.timesteps
         return (batch, *input_shape[1:])
 
 
-def direct_encodings(model):
-    """The layers of a model, at any depth, that repeat their input at every step."""
+def direct_encodings(model: keras.Model) -> list[DirectEncoding]:
+    """The `DirectEncoding` layers of a model, at any depth."""
     layers = keras_internals.all_layers(model)
     return [layer for layer in layers if isinstance(layer, DirectEncoding)]
 
 
-def frames_in_place(model):
-    """Within the block a model's direct encodings are fed every step's input, time-major."""
+def frames_in_place(model: keras.Model) -> AbstractContextManager[None]:
+    """Within the block, direct encodings take inputs of all steps, `(T * batch, ...)`."""
     return overrides.attributes(direct_encodings(model), repeats=False)

@@ -1,9 +1,14 @@
-"""The readout that never fires."""
+"""A leaky integrator as a readout."""
+
+from typing import Any
 
 from keras import ops
 
 from keras_dep import _backend
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Shape
+from keras_dep._internal.types import Tensor
 from keras_dep.layers import time_axis
 from keras_dep.layers.lif import check_tau
 
@@ -12,13 +17,13 @@ from keras_dep.layers.lif import check_tau
 class Integrator(time_axis.Timewise):
     """Membrane potentials of leaky neurons without threshold, as a readout.
 
-    `v_t = (1 - 1/tau) v_{t-1} + x_t` with `v_0 = 0`; the potential of every step is returned. With
+    `v_t = (1 - 1/tau) v_{t-1} + x_t` with `v_0 = 0`; it returns the potential of every step. With
     `tau=math.inf` the last one is the sum of all inputs. The membrane is kept in float32 under half
     precision.
 
     Args:
         timesteps: number of steps `T` folded into the batch axis, at least 1.
-        tau: membrane time constant in steps, at least 1; infinity never forgets.
+        tau: membrane time constant in steps, at least 1; infinite without leak.
         **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
 
     Call arguments:
@@ -39,12 +44,12 @@ class Integrator(time_axis.Timewise):
     [1.0, 2.0, 3.0]
     """
 
-    def __init__(self, timesteps, tau=float("inf"), **kwargs):
+    def __init__(self, timesteps: int, tau: float = float("inf"), **kwargs: Any) -> None:
         super().__init__(timesteps, **kwargs)
         check_tau(tau)
         self.tau = tau
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
         currents = time_axis.unfold(ops.cast(inputs, dtype), self.timesteps)
 
@@ -55,8 +60,8 @@ class Integrator(time_axis.Timewise):
         potentials = _backend.over_steps(step, ops.zeros_like(currents[0]), currents)
         return ops.cast(time_axis.fold(potentials), self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> Record:
         return {**super().get_config(), "tau": self.tau}

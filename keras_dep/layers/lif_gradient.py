@@ -1,23 +1,46 @@
-"""Spikes of leaky integrate-and-fire neurons, and their first derivative written out.
+"""Spikes of leaky integrate-and-fire neurons, and their first derivative by hand.
 
-Where nothing fuses the operations of the unrolled program, its automatic derivative costs a dozen
-passes over every step's potentials. This one costs half as many, and keeps the potentials alone.
-Currents and spikes may be of half precision; what lies between is not.
+Without operator fusion the automatic derivative of the unrolled program costs a dozen passes over
+the potentials of every step. This one costs half as many, and keeps only the potentials. Currents
+and spikes may have half precision; membranes have float32 or float64.
 """
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
 
 from keras import ops
 
 from keras_dep import _backend
+from keras_dep._internal.types import Tensor
 
 
-def forward(currents, decay, threshold, soft, dtype="float32", kept=None):
-    """Spikes of currents `(T, ...)`, and of each step the potentials ahead of the reset.
+def forward(
+    currents: Tensor,
+    decay: Any,
+    threshold: Any,
+    soft: bool,
+    dtype: str = "float32",
+    kept: list[Tensor] | None = None,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Spikes, and the potentials of each step before the reset.
 
-    Spikes are of the currents' type, potentials of `dtype`. A potential that is not finite gives a
-    spike of NaN, at its step and at all later ones. `kept` is a list that receives the membranes
-    behind the reset that later steps begin with, or `None`.
+    Args:
+        currents: tensor `(T, ...)`.
+        decay: share of the membrane that a step keeps, a number or a tensor that broadcasts.
+        threshold: firing threshold, likewise.
+        soft: whether the reset subtracts the threshold; otherwise it sets the membrane to 0.
+        dtype: dtype of the potentials.
+        kept: a list to which the membrane after each reset but the last is appended, or `None`.
+
+    Returns:
+        Spikes `(T, ...)` in the dtype of the currents, and `T` potentials. If a potential is not
+        finite, its spike and all later ones are NaN.
     """
-    spikes, potentials, fired = [], [], None
+    spikes: list[Tensor] = []
+    potentials: list[Tensor] = []
+    fired = None
     for current in ops.unstack(currents):
         potential = ops.cast(current, dtype)
         if potentials:
@@ -31,33 +54,40 @@ def forward(currents, decay, threshold, soft, dtype="float32", kept=None):
     return ops.stack(spikes), tuple(potentials)
 
 
-def _reset(potential, fired, threshold, soft):
+def _reset(potential: Tensor, fired: Tensor, threshold: Any, soft: bool) -> Tensor:
     if not soft:
         return potential - fired * potential
-    # A number that is 1, as thresholds mostly are, saves a product.
+    # Skip the product for the usual threshold of 1.
     one = isinstance(threshold, (int, float)) and threshold == 1
     return potential - (fired if one else threshold * fired)
 
 
 def backward(
-    gradient, potentials, decay, threshold, soft, derivative, attached, carried=True, terms=None
-):
-    """Yields the gradient in each step's currents for one in the spikes, the last step's first.
+    gradient: Tensor,
+    potentials: Sequence[Tensor],
+    decay: Any,
+    threshold: Any,
+    soft: bool,
+    derivative: Callable[[Tensor], Tensor],
+    attached: bool,
+    carried: bool = True,
+    terms: list[Tensor] | None = None,
+) -> Iterator[Tensor]:
+    """Gradients with respect to the currents, from the last step to the first.
 
     Args:
-        gradient: tensor `(T, ...)`, of any type.
-        potentials: of each step, ahead of the reset, as from `forward`.
-        decay: share of the membrane that a step keeps, a number or a tensor that fits.
-        threshold: firing threshold, likewise.
-        soft: whether the reset subtracts the threshold, and does not clear the membrane.
-        derivative: the surrogate's, a function of the potential minus the threshold.
-        attached: whether the reset's own spike is derived too.
-        carried: whether the gradient passes from a step to the one before.
-        terms: a list that receives what each step takes from the gradient in the threshold, or
-            `None`.
+        gradient: gradient with respect to the spikes, `(T, ...)`, of any dtype.
+        potentials: potentials of each step before the reset, as from `forward`.
+        decay: as in `forward`.
+        threshold: as in `forward`.
+        soft: as in `forward`.
+        derivative: the surrogate derivative, a function of the potential minus the threshold.
+        attached: whether the gradient flows through the spike in the reset.
+        carried: whether the gradient flows from a step to the one before.
+        terms: a list to which the terms of minus the threshold's gradient are appended, or `None`.
 
     Yields:
-        `T` tensors of the potentials' type.
+        `T` tensors of the potentials' dtype.
     """
     later = None
     for direct, potential in zip(reversed(ops.unstack(gradient)), reversed(potentials)):
@@ -65,7 +95,7 @@ def backward(
         if later is not None and attached:
             direct = direct - later * (threshold if soft else potential)
         fired = direct * derivative(potential - threshold)
-        # Most derivatives are 0 far from the threshold, and so at an infinite potential.
+        # Keep an infinite potential visible: most derivatives are 0 there.
         result = fired = _backend.marked(fired, potential)
         if later is not None:
             passed = later if soft else ops.where(potential >= threshold, 0.0, later)

@@ -1,27 +1,33 @@
-"""Attributes of layers replaced for the length of a block: a network under another surrogate."""
+"""Temporary overrides of layer attributes, such as the surrogate derivative."""
 
 import contextlib
+from collections.abc import Callable
+from collections.abc import Generator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from keras_dep import surrogates
 from keras_dep._internal import keras_internals
+from keras_dep._internal.types import Tensor
 from keras_dep.layers.base import SpikingLayer
 
 
-def with_surrogate(model, name, width=None):
-    """The same network whose spikes have another surrogate derivative.
+def with_surrogate(model: keras.Model, name: str, width: float | None = None) -> keras.Model:
+    """The same network under another surrogate derivative.
 
-    Spikes, logits and weights are those of `model`, now and after each step of its training; only
-    derivatives differ. For measuring and attacking: save and train the model itself.
+    It shares the weights of `model`, also while `model` trains. Spikes and logits are equal; only
+    derivatives differ. Use it to measure and attack; save and train `model` itself.
 
     Args:
         model: a built `keras.Model` with layers derived from `keras_dep.layers.SpikingLayer`.
         name: one of `keras_dep.surrogates.names()`.
-        width: width of the surrogate; default: the usual one of its name.
+        width: width of the surrogate; default: `keras_dep.surrogates.usual_width(name)`.
 
     Returns:
-        A `keras.Model` with the variables of `model`.
+        A `keras.Model` that shares the variables of `model`.
 
     Raises:
         ValueError: an unknown surrogate, or a model without spiking layers.
@@ -39,14 +45,17 @@ def with_surrogate(model, name, width=None):
 
 
 @contextlib.contextmanager
-def attributes(layers, **values):
-    """Within the block, attributes of layers have other values; afterwards those from before.
+def attributes(layers: Sequence[keras.layers.Layer], **values: Any) -> Generator[None]:
+    """Within the block, attributes of layers have other values; afterwards they are restored.
 
-    A function compiled within the block keeps the values.
+    A function compiled within the block keeps the values of the block.
 
     Args:
-        layers: list of layers that have the attributes.
+        layers: layers that have the attributes.
         **values: the value of each attribute by name, the same for all layers.
+
+    Yields:
+        `None`.
 
     Example:
 
@@ -68,15 +77,26 @@ def attributes(layers, **values):
             _set(layer, kept)
 
 
-def _set(layer, values):
+def _set(layer: keras.layers.Layer, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         setattr(layer, name, value)
 
 
-def surrogate_in_place(model, name, width=None):
-    """Within the block every spiking layer of a model differentiates by another surrogate.
+def surrogate_in_place(
+    model: keras.Model, name: str | None, width: float | None = None
+) -> contextlib.AbstractContextManager[None]:
+    """Within the block, all spiking layers of a model use another surrogate.
 
-    Arguments and errors are those of `with_surrogate`, but a `name` of `None` changes nothing.
+    Args:
+        model: as in `with_surrogate`.
+        name: as in `with_surrogate`; `None` changes nothing.
+        width: as in `with_surrogate`.
+
+    Returns:
+        The context manager of the block.
+
+    Raises:
+        ValueError: as in `with_surrogate`.
     """
     if name is None:
         return attributes([])
@@ -91,8 +111,17 @@ def surrogate_in_place(model, name, width=None):
     return attributes(layers, surrogate=name, width=width)
 
 
-def estimator_in_place(model, estimator):
-    """Within the block every spiking layer of a model fires as `estimator(layer, currents)`.
+def estimator_in_place(
+    model: keras.Model, estimator: Callable[..., Tensor]
+) -> contextlib.AbstractContextManager[None]:
+    """Within the block, all spiking layers of a model compute `estimator(layer, currents)`.
+
+    Args:
+        model: a model whose spiking layers all take an estimator.
+        estimator: a function from a layer and its currents `(T, batch, ...)` to spikes like them.
+
+    Returns:
+        The context manager of the block.
 
     Raises:
         ValueError: a model without spiking layers, or with one that takes no estimator.
@@ -100,16 +129,22 @@ def estimator_in_place(model, estimator):
     return attributes(layers_with_estimator(model), estimator=estimator)
 
 
-def spiking_layers(model):
+def spiking_layers(model: keras.Model) -> list[SpikingLayer]:
     """The layers of a model, at any depth, that derive from `keras_dep.layers.SpikingLayer`.
 
-    A layer that only has attributes `surrogate` and `width` is not among them.
+    A layer that only has attributes `surrogate` and `width` is not included.
     """
     return [layer for layer in keras_internals.all_layers(model) if isinstance(layer, SpikingLayer)]
 
 
-def layers_with_estimator(model):
-    """The spiking layers of a model, all of which take an estimator.
+def layers_with_estimator(model: keras.Model) -> list[SpikingLayer]:
+    """The spiking layers of a model, if all take an estimator.
+
+    Args:
+        model: a model with spiking layers.
+
+    Returns:
+        The layers, in the model's order.
 
     Raises:
         ValueError: a model without spiking layers, or with one that takes no estimator.
@@ -120,12 +155,12 @@ def layers_with_estimator(model):
         what = f"{', '.join(sorted(strange))}, which takes none" if strange else "none"
         raise ValueError(
             f"an estimator needs spiking layers derived from keras_dep.LIF; received {what} in "
-            f"{model.name!r}; name a surrogate, or neither."
+            f"{model.name!r}; use surrogate= instead, or neither."
         )
     return layers
 
 
-def surrogate_of(model):
+def surrogate_of(model: keras.Model) -> str:
     """The surrogate derivative of a model's spikes, in words; `"none"` where nothing spikes.
 
     Example:
@@ -142,17 +177,18 @@ def surrogate_of(model):
 
 
 class _Substituted(keras.Model):
-    def __init__(self, model, surrogate, width):
+    def __init__(self, model: keras.Model, surrogate: str, width: float | None) -> None:
         super().__init__(name=f"{model.name}_{surrogate}")
         self.network = model
         self._surrogate = surrogate, width
         self.built = True
 
-    def surrogate_in_words(self):
+    def surrogate_in_words(self) -> str:
+        """As `surrogate_of`."""
         with surrogate_in_place(self.network, *self._surrogate):
             return surrogate_of(self.network)
 
-    def call(self, inputs, training=None):
-        # For the length of this call, or of its tracing: no second graph is built.
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        # Override during the call or its tracing, instead of building a second graph.
         with surrogate_in_place(self.network, *self._surrogate):
             return self.network(inputs, training=training)

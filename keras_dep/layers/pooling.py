@@ -1,20 +1,24 @@
-"""Average pooling, also to a set size for maps of any size."""
+"""Average pooling, also to a fixed size for maps of any size."""
+
+from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 from keras_dep import _backend
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Shape
+from keras_dep._internal.types import Tensor
 
 
 @export
 class AveragePooling2D(keras.layers.AveragePooling2D):
     """`keras.layers.AveragePooling2D` without the copies that Keras makes on torch.
 
-    Args:
-        *args: as in `keras.layers.AveragePooling2D`.
-        **kwargs: as in `keras.layers.AveragePooling2D`.
+    Arguments are those of `keras.layers.AveragePooling2D`.
 
     Example:
 
@@ -22,7 +26,7 @@ class AveragePooling2D(keras.layers.AveragePooling2D):
     (1, 4, 4, 3)
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return _backend.average_pool(
             inputs, self.pool_size, self.strides, self.padding, self.data_format
         )
@@ -33,8 +37,8 @@ class PooledTo(keras.layers.Layer):
     """Means over a grid of `size` x `size` windows; small maps are replicated.
 
     Window `i` of a side of `n` covers `floor(i n / size)` up to `ceil((i + 1) n / size)`, as in
-    torch's adaptive pooling. Keras' own layer of that kind fails in TensorFlow's graphs on maps of
-    one pixel and gives NaN on JAX where its rounding puts a window outside (3, 6 or 7 to 7).
+    torch's adaptive pooling. Keras' own adaptive pooling fails in TensorFlow graphs on maps of one
+    pixel, and gives NaN on JAX for sizes whose window it rounds outside the map (3, 6 or 7 to 7).
 
     Args:
         size: rows and columns of the result, at least 1.
@@ -50,35 +54,35 @@ class PooledTo(keras.layers.Layer):
     (1, 2, 2, 8)
     """
 
-    def __init__(self, size, data_format=None, **kwargs):
+    def __init__(self, size: int, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if size < 1:
-            raise ValueError(f"size must be at least 1; received {size}.")
+            raise ValueError(f"size must be at least 1; received {size}; 7 is the usual one.")
         self.size = size
         self.data_format = data_format or keras.config.image_data_format()
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         rows, columns = (1, 2) if self.data_format == "channels_last" else (2, 3)
         x = self._pool(inputs, rows)
         return self._pool(x, columns)
 
-    def _pool(self, x, axis):
+    def _pool(self, x: Tensor, axis: int) -> Tensor:
         weights = ops.convert_to_tensor(window_means(x.shape[axis], self.size), dtype=x.dtype)
         x = ops.matmul(ops.moveaxis(x, axis, -1), weights)
         return ops.moveaxis(x, -1, axis)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, *rest = input_shape
         if self.data_format == "channels_last":
             return batch, self.size, self.size, rest[-1]
         return batch, rest[0], self.size, self.size
 
-    def get_config(self):
+    def get_config(self) -> Record:
         return {**super().get_config(), "size": self.size, "data_format": self.data_format}
 
 
-def window_means(side, size):
+def window_means(side: int, size: int) -> npt.NDArray[np.float64]:
     """Matrix `(side, size)` whose columns average the windows."""
     first = np.arange(size) * side // size
     last = -(-np.arange(1, size + 1) * side // size)

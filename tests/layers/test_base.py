@@ -1,4 +1,4 @@
-"""A neuron of a user's own, derived from `SpikingLayer`, is found wherever one is looked for."""
+"""Attacks, evaluation and profiling find a user's neuron that derives from `SpikingLayer`."""
 
 import keras
 import numpy as np

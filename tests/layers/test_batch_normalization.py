@@ -1,4 +1,4 @@
-"""Stepwise statistics equal a loop over steps; those scaled to the threshold their formula."""
+"""Stepwise normalisation against a loop over steps, tdBN against its formula."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Convolution and pooling as Keras' own, in value and both derivatives."""
+"""Convolution and pooling against Keras' own, in value and both derivatives."""
 
 import keras
 import numpy as np
@@ -29,7 +29,7 @@ def images(*shape):
 
 
 def assert_same(ours, theirs, x, shape):
-    """Outputs, and gradients of a random weighting of them in the inputs."""
+    """Outputs, and the gradient of a random weighting of them with respect to the inputs."""
     found = []
     for layer in (ours, theirs):
         model = keras.Sequential([keras.Input(shape), layer])
@@ -126,7 +126,7 @@ def test_the_derivative_in_the_kernel_is_a_product_on_a_cpu(device, data_format,
         assert forth == (0 if device == "cpu" and side == 2 else 1)
         both = convolutions(lambda kernel, layer=layer: gradient(kernel, layer), kernel)
         assert both == (forth if device == "cpu" else 2)
-        # Forward, back, forward over back as the Hessian takes it, and back twice.
+        # Forward, reverse, forward over reverse as in the Hessian, and reverse twice.
         for derivative in (
             lambda kernel, layer: jax.jvp(lambda k: total(k, layer), (kernel,), (kernel,))[1],
             gradient,
@@ -156,7 +156,7 @@ def test_channels_first_and_groups():
 
 
 def test_curvature_is_that_of_keras_layers():
-    """Through convolution, normalisation by running statistics, pooling and a smooth end."""
+    """A loss of convolution, normalisation by running statistics, pooling and a smooth function."""
     from keras_dep.layers import MergedBatchNormalization
 
     products = []

@@ -1,4 +1,4 @@
-"""Encoders: exact repetition, Bernoulli spikes of the pixel value, straight gradients."""
+"""Encoders: exact repetition, spikes at the rate of the pixel, straight-through gradients."""
 
 import keras
 import numpy as np
@@ -112,7 +112,7 @@ def test_latency_spikes_once_and_the_brighter_the_earlier():
 
 
 def test_latency_gradient_moves_the_spike_to_the_neighbouring_step():
-    """The derivative of weights linearly interpolated between steps, in the spike's time."""
+    """The derivative, in the spike's time, of weights interpolated linearly between steps."""
     x = np.array([[0.0, 0.2, 0.5, 0.9, 1.0]], "float32")
     model = keras.Sequential([keras.Input((5,)), LatencyEncoding(T)])
     weights = np.random.default_rng(1).standard_normal((T, 5)).astype("float32")

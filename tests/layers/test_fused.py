@@ -1,4 +1,4 @@
-"""Neurons as one program over all steps, which torch's compiler makes of them on a GPU."""
+"""Neurons compiled by torch to one program over all steps, as on a GPU."""
 
 import functools
 
@@ -20,7 +20,7 @@ from keras_dep._backend import torch as framework
 
 @pytest.fixture
 def programs(monkeypatch):
-    """Fuses on this device too, on a CPU the traced program as it is; yields what was traced."""
+    """Enables fusion on this device, on a CPU without compiling; yields the traced programs."""
     traced = []
 
     def runs(graph, _):
@@ -49,7 +49,7 @@ NEURONS = {
 
 
 def answers(layer, shape):
-    """Spikes and the gradients of a weighted sum of them in currents and constants, as arrays."""
+    """Spikes, and the gradients of a weighted sum of them in currents and constants, as arrays."""
     draw = np.random.default_rng(0)
     x = ops.convert_to_tensor(draw.normal(0.6, 0.5, shape).astype("float32")).requires_grad_()
     spikes = layer(x)
@@ -67,7 +67,7 @@ def test_equals_the_operations_one_by_one(kind, programs, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(framework, "_fuses", lambda tensor: False)
         alone = answers(layer, shape)
-    # Half precision may round either way what differs in its last place.
+    # Values that differ in the last place may round differently in half precision.
     rounding = 2**-7 if layer.compute_dtype == "bfloat16" else 1e-5
     for one, other in zip(fused, alone, strict=True):
         np.testing.assert_allclose(one, other, rtol=rounding, atol=1e-6)
@@ -76,7 +76,7 @@ def test_equals_the_operations_one_by_one(kind, programs, monkeypatch):
 def test_one_program_serves_layers_of_all_sizes(programs):
     if torch.cuda.is_available():
         pytest.skip("counts programs where this test's own compiler makes them")
-    # Equal sizes are one variable to the compiler.
+    # The compiler treats equal sizes as one variable.
     for shape in ((9, 3, 3, 3), (6, 4, 5, 8), (12, 4, 5, 8), (6, 2, 3, 16), (12, 8, 8, 4), (6, 4)):
         answers(LIF(3, tau=2.0), shape)
     assert len(programs) == 2

@@ -1,4 +1,4 @@
-"""The readout against a loop, and what it is without leak."""
+"""The readout against a loop, and against a sum without leak."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""LIF against the hand-computed vector, a NumPy loop, and the calculus of its surrogate program."""
+"""LIF against hand-computed spikes, a NumPy loop, and the derivatives of its surrogate."""
 
 import keras
 import numpy as np
@@ -143,7 +143,7 @@ def test_dtype_policies(policy):
     assert keras.backend.standardize_dtype(spikes.dtype) == layer.compute_dtype
     found = ops.convert_to_numpy(ops.cast(spikes, "float32"))
     assert set(np.unique(found)) == {0.0, 1.0}
-    # Rounding may move a spike.
+    # Rounding may change a spike.
     expected, _ = loop(currents(), layer.tau, 1.0, "soft", False, False)
     assert (found.reshape(expected.shape) == expected).mean() > 0.9
 

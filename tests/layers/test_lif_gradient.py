@@ -1,4 +1,4 @@
-"""The derivative written out against the one that frameworks find, in first and second order."""
+"""The derivative by hand against automatic differentiation, in first and second order."""
 
 import weakref
 
@@ -56,7 +56,7 @@ def test_no_gradient_outlives_the_step_behind_it():
 
 @pytest.fixture
 def plain(monkeypatch):
-    """The arctan surrogate under a name for which no derivative is written out."""
+    """The arctan surrogate, registered without a derivative."""
     for table in ("_PRIMITIVES", "_DERIVATIVES", "_USUAL_WIDTHS"):
         monkeypatch.setattr(surrogates, table, dict(getattr(surrogates, table)))
     surrogates.register("plain", primitive=lambda z: ops.arctan(0.5 * np.pi * z) / np.pi)

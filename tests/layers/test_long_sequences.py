@@ -1,4 +1,4 @@
-"""A thousand steps, and the loop that runs them, against the recurrence in double precision."""
+"""A thousand steps in a loop, against the recurrence in double precision."""
 
 import keras
 import numpy as np
@@ -88,7 +88,7 @@ def test_readout(tau):
 
 @pytest.mark.parametrize("name", ["LIF, hard", "PLIF"])
 def test_second_derivatives_of_the_loop_are_those_of_its_steps(name, monkeypatch):
-    # Longer than the longest chain that a backend runs step by step.
+    # Longer than the longest sequence that a backend unrolls.
     steps, products = 10, []
     for chained in (False, True):
         if chained:
@@ -108,7 +108,7 @@ def test_second_derivatives_of_the_loop_are_those_of_its_steps(name, monkeypatch
 
 @pytest.mark.parametrize("jit", native.JIT)
 def test_a_step_of_training(jit):
-    """Weights after a step through the loop, compiled and not, are those of the recurrence."""
+    """Weights after a training step, compiled and not, against the recurrence."""
     steps = 12
     x, weights = currents(steps), np.random.default_rng(1).standard_normal((steps, UNITS))
     scale = ops.convert_to_tensor(weights.astype("float32"))
@@ -118,7 +118,7 @@ def test_a_step_of_training(jit):
     model.compile(
         keras.optimizers.SGD(1.0), lambda y, s: ops.sum(s * scale, axis=-1), jit_compile=jit
     )
-    # The mean over the rows, which the identity makes those of the kernel.
+    # The inputs are the identity, so rows of the currents are rows of the kernel.
     model.train_on_batch(np.eye(steps, dtype="float32"), np.zeros((steps, 1), "float32"))
     wanted = x - recurrence(x, weights, 0.5, soft=True)[1] / steps
     np.testing.assert_allclose(model.get_weights()[0], wanted, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Neurons under half precision, whose membranes and slopes stay in single precision."""
+"""Neurons under half precision keep membranes and derivatives in single precision."""
 
 import functools
 
@@ -26,13 +26,13 @@ KINDS = {
 
 
 def representable(values):
-    """Rounded to what both types hold, so that the cast to either changes nothing."""
+    """Rounded to values that both types represent exactly."""
     return (np.round(np.asarray(values) * 32) / 32).astype("float32")
 
 
 @functools.cache
 def outputs_and_gradient(name, policy):
-    """Of the layer under a policy, both as NumPy in single precision, and the outputs' type."""
+    """Outputs, gradient and the outputs' dtype of a layer under a policy, in single precision."""
     draw = np.random.default_rng(0)
     x = representable(draw.normal(0.6, 0.5, (T * BATCH, UNITS)))
     scale = ops.convert_to_tensor(representable(draw.normal(0, 1, (T * BATCH, UNITS))))
@@ -60,7 +60,7 @@ def test_outputs_and_gradient_are_those_of_single_precision(name, policy):
         np.testing.assert_allclose(outputs, expected, rtol=rounding, atol=0)
     else:
         np.testing.assert_array_equal(outputs, expected)
-    # Rounded once, where it leaves the layer.
+    # Rounded once, at the output.
     np.testing.assert_allclose(gradient, wanted, rtol=1.01 * rounding, atol=1e-6)
 
 
@@ -82,7 +82,7 @@ def test_learnt_constants_move_as_in_single_precision(policy):
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_membrane_does_not_stop_where_its_type_would(policy):
-    """A hundred inputs of a thousandth add up; half precision near 1 could not hold them."""
+    """A hundred inputs of 0.001 add up; half precision near 1 would lose them."""
     layer = LIF(100, tau=np.inf, dtype=policy)
     x = np.full((100, 1), 0.0005, "float32")
     x[0] = 0.96
@@ -95,7 +95,7 @@ def test_a_membrane_does_not_stop_where_its_type_would(policy):
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_counts_are_not_rounded_to_the_type_of_the_outputs(policy):
-    """Either type rounds 2051 and 2052 to one number, on either side of the threshold."""
+    """2051 and 2052, on different sides of the threshold, are one number in half precision."""
     layer = LIF(1, threshold=2051.5, dtype=policy)
     spikes = layer(ops.convert_to_tensor([[2051], [2052]], dtype="int32"))
     assert keras.backend.standardize_dtype(spikes.dtype) == layer.compute_dtype
@@ -121,7 +121,7 @@ def test_currents_wait_for_the_gradient_in_half_precision(kind, recompute):
     with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
         layer(x)
     assert sizes[torch.bfloat16] == x.numel()
-    # Potentials but the first; the membranes behind all but the last for the learnt constant.
+    # Potentials except the first; for learnt constants also the membranes except the last.
     steps = 0 if recompute else T - 1 if kind is LIF else 2 * (T - 1)
     learnt = sizes[torch.float32] - steps * BATCH * UNITS
     assert learnt == 0 if kind is LIF else 0 < learnt <= 2

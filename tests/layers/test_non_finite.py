@@ -1,4 +1,4 @@
-"""What is not finite comes out not finite, for its own sample alone, in outputs and gradients."""
+"""A value that is not finite makes outputs and gradients of its own sample not finite."""
 
 import keras
 import numpy as np
@@ -58,7 +58,7 @@ def neurons(steps):
 
 
 class SideBySide:
-    """One program of all layers: layer `i` gets entry `i` of the inputs' second axis."""
+    """All layers in one program; layer `i` gets entry `i` of the inputs' second axis."""
 
     def __init__(self, layers, shape, weigh):
         inputs = keras.Input((len(layers), *shape))
@@ -71,7 +71,7 @@ class SideBySide:
         self.gradient = native.input_gradient(self.network, objective)
 
     def __call__(self, x):
-        """By name, the outputs and the gradient of the sum of what `weigh` makes of them."""
+        """By name, the outputs and the gradient of the sum of `weigh(outputs)`."""
         outputs = [np.asarray(o, "float32") for o in self.network.predict_on_batch(x)]
         gradient = self.gradient(ops.convert_to_tensor(x), ops.zeros(1))
         slopes = np.moveaxis(ops.convert_to_numpy(gradient), 1, 0)
@@ -80,7 +80,7 @@ class SideBySide:
 
 @pytest.fixture(scope="module", params=[4, 12])
 def spiking(request):
-    """Networks short enough to be unrolled, and long enough for a loop."""
+    """A network short enough to be unrolled, and one long enough for a loop."""
     with pytest.MonkeyPatch.context() as patch:
         for table in ("_PRIMITIVES", "_DERIVATIVES", "_USUAL_WIDTHS"):
             patch.setattr(surrogates, table, dict(getattr(surrogates, table)))
@@ -108,7 +108,7 @@ def test_neurons(value, spiking):
             if what == "spikes":
                 np.testing.assert_array_equal(one[:STEP, 1, 0], other[:STEP, 1, 0], message)
             elif name in ("soft", "learnt", "recomputed", "integrate and fire"):
-                # Nothing stops a gradient through time.
+                # The gradient flows through time.
                 assert not np.isfinite(one[:STEP, 1, 0]).any(), message
 
 
@@ -168,7 +168,7 @@ def plain():
 @VALUES
 def test_every_other_layer(value, plain):
     network, x, clean = plain
-    # Sample 1 at its last step, where time is folded.
+    # Sample 1 at its last step, with time folded into the batch.
     row, others = 3 * BATCH + 1, np.arange(len(x)) % BATCH != 1
     spoilt = x.copy()
     spoilt[row, :, 2, 2] = value
@@ -176,7 +176,7 @@ def test_every_other_layer(value, plain):
         before, slopes_before = clean[name]
         assert np.isfinite(before).all() and np.isfinite(slopes_before).all(), name
         assert not np.isfinite(slopes[row, 2, 2]).any(), name
-        # Of the encoders, each step by itself.
+        # Encoders: each step separately.
         outputs, before = (a.reshape(-1, *x.shape[:1], *a.shape[1:]) for a in (outputs, before))
         assert all(not np.isfinite(step[row]).all() for step in outputs), name
         assert np.isfinite(np.delete(outputs, row, axis=1)).all(), name

@@ -1,4 +1,4 @@
-"""A network under another surrogate against one built so from the start."""
+"""A network under another surrogate against one built with that surrogate."""
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ from tests.support import native
 
 
 def network(surrogate, width=None):
-    """Nested, and with a neuron that has a weight of its own."""
+    """A nested network with a neuron that has weights."""
     keras.utils.set_random_seed(3)
     inner = keras.Sequential(
         [keras.Input((4,)), keras.layers.Dense(6), LIF(2, surrogate=surrogate, width=width)]

@@ -1,4 +1,4 @@
-"""PLIF: with its weights fixed it is LIF; its weights learn as their definition says."""
+"""PLIF with fixed weights against LIF, and the gradients of its weights against NumPy."""
 
 import keras
 import numpy as np
@@ -24,7 +24,7 @@ def network(**options):
 
 
 def gradients(model, x, weighting):
-    """Of the mean of weighted spikes, from one step of plain gradient descent."""
+    """Gradients of the mean of weighted spikes, from one step of gradient descent."""
     before = model.get_weights()
     model.compile(keras.optimizers.SGD(1.0), lambda y, s: ops.mean(y * s))
     model.fit(x, weighting, batch_size=len(x), shuffle=False, verbose=0)
@@ -63,7 +63,7 @@ def test_each_weight_is_that_of_its_neurons(shared_by):
 
 
 def test_gradients_equal_forward_differentiation():
-    """Of a NumPy loop that carries the derivatives of the membrane along."""
+    """The same gradients by a NumPy loop with forward derivatives of the membrane."""
     tau, threshold = 2.5, 0.8
     model = network(tau=tau, threshold=threshold, learn_threshold=True)
     weighting = np.random.default_rng(2).standard_normal((T * BATCH, HEIGHT, CHANNELS))

@@ -1,4 +1,4 @@
-"""Pooling to a set size against the definition, where Keras' own layer fails too."""
+"""Pooling to a fixed size against its definition, also on sizes where Keras' layer fails."""
 
 import keras
 import numpy as np

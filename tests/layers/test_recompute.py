@@ -1,4 +1,4 @@
-"""Recomputation changes memory and nothing else."""
+"""Recomputation changes memory only."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ T = 4
 
 
 def trained(kind, recompute):
-    """Weights after one step of a network with two layers of a kind of neurons."""
+    """Weights after one training step of a network with two spiking layers."""
     layers = [keras.layers.Dense(5), kind(T, tau=2.0, recompute=recompute)]
     layers += [keras.layers.Dense(3), kind(T, tau=2.0, recompute=recompute)]
     model = keras.Sequential([keras.Input((6,)), Folded(T), *layers])
@@ -57,8 +57,7 @@ def test_less_is_kept(kind):
 
     # Learnt constants are kept besides the currents.
     assert 100 * T <= kept(recompute=True) <= 100 * T + 2
-    # Potentials but the first, which are the first currents; PLIF's membranes behind all but the
-    # last step.
+    # Potentials except the first, which are the first currents; PLIF's membranes except the last.
     steps = 2 * T - 1 if kind is LIF else 3 * T - 2
     assert 100 * steps <= kept(recompute=False) <= 100 * steps + 2
 

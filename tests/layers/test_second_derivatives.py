@@ -36,13 +36,13 @@ class Dual:
         return Dual(x * y, a * y + x * p, b * y + x * q, c * y + a * q + b * p + x * r)
 
     def through(self, value, first, second):
-        """A function of this number, by its value and two derivatives here."""
+        """A function of this number, given its value and two derivatives."""
         _, a, b, c = self.parts
         return Dual(value, first * a, first * b, first * c + second * a * b)
 
 
 def spike(distance):
-    """The step, with the derivatives of arctan of half the usual steepness."""
+    """The step, with the derivatives of arctan at half the usual steepness."""
     z = np.pi / 2 * distance.parts[0] / WIDTH
     first = 0.5 / (1 + z**2) / WIDTH
     second = -z / (1 + z**2) ** 2 * np.pi / 2 / WIDTH**2
@@ -79,18 +79,18 @@ PRECISIONS = {"float32": 2e-4, "float64": 1e-12, "mixed_float16": 2e-3, "mixed_b
 @pytest.mark.parametrize("kind, options", CASES, ids=str)
 def test_products_are_exact(kind, options, precision):
     double = precision == "float64"
-    # Under half precision currents and spikes are rounded on their way, the membrane is not.
+    # Half precision rounds currents and spikes, not the membrane.
     policy = "float32" if double else precision
     constants = {"tau": 2.0, "threshold": 0.8, "surrogate": "arctan", "width": WIDTH}
     neurons = kind(T, dtype=policy, **constants, **options)
-    # Rows of the identity turn the kernel into the currents.
+    # Inputs are rows of the identity, so the kernel is the currents.
     dense = keras.layers.Dense(UNITS, use_bias=False)
     model = keras.Sequential([keras.Input((T,)), Folded(T), dense, neurons])
     draw = np.random.default_rng(0)
     kernel = np.round(draw.normal(0.6, 0.5, (T, UNITS)) * 32) / 32
     weights = [kernel, [-0.2], [np.log(0.9)]][: len(model.weights)]
     model.set_weights([np.asarray(weight) for weight in weights])
-    # What the weights hold in single precision.
+    # The weights in single precision.
     weights = [np.asarray(weight, "float32").astype("float64") for weight in weights]
     flat = np.concatenate([np.ravel(weight) for weight in weights])
     vector = draw.standard_normal(len(flat))

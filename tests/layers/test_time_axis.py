@@ -1,4 +1,4 @@
-"""The two layouts of time, against NumPy, and dropout whose mask is shared by all steps."""
+"""The two layouts of time against NumPy, and dropout with one mask for all steps."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Time that was not folded, or into another number of steps, is refused wherever it shows."""
+"""Time that is not folded, or folded into another number of steps, is refused."""
 
 import keras
 import numpy as np
@@ -24,7 +24,7 @@ from keras_dep.models import with_frames
 
 
 class Own(SpikingLayer):
-    """A neuron of a user's own, with a `call` of its own."""
+    """A user's neuron that overrides `call`."""
 
     def call(self, inputs):
         return self.fire(inputs - self.threshold)
@@ -132,7 +132,7 @@ def test_what_a_graph_does_not_show_is_left_alone():
             return self.block(ops.tile(inputs, (4, 1)))
 
     assert Own()(X).shape == (32, 3)
-    # A layer by itself has no graph.
+    # A layer alone has no graph.
     assert LIF(4)(X).shape == (8, 3)
 
 
@@ -142,7 +142,7 @@ def test_inputs_that_are_said_to_hold_the_steps(tmp_path):
     network.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict_on_batch(X), network.predict_on_batch(X))
-    # Inside another network too, where they do.
+    # Inside another network they do hold steps.
     outer = sequential(DirectEncoding(4), network, UnfoldTime(4))
     assert outer.predict_on_batch(X).shape == (8, 4, 2)
     with pytest.raises(ValueError, match="received timesteps=4 for 2 steps"):

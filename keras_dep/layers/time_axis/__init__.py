@@ -1,7 +1,7 @@
-"""Time folded into the batch: the two layouts, and layers that know of both.
+"""Time folded into the batch: the two layouts, and layers between them.
 
 Inside a network activations are `(T * batch, ...)`, time-major, so that convolution, pooling and
-normalisation see one large batch. At its border they are `(batch, T, ...)`.
+normalisation see one large batch. Inputs and outputs of a network are `(batch, T, ...)`.
 """
 
 from keras_dep.layers.time_axis.graph import Timed

@@ -1,54 +1,70 @@
-"""Whether time has been folded into the batch, once, wherever a graph of layers shows it.
+"""Checks, on a graph of layers, that time is folded into the batch exactly once.
 
-A layer cannot see from a tensor whether its rows are samples or steps of samples: it would take one
-for the other without a word.
+A tensor does not show whether its first axis counts samples or steps of samples. Without the check
+a layer would silently take one for the other.
 """
 
 import weakref
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+from typing import TypeAlias
 
 import keras
 
 from keras_dep import _backend
 from keras_dep._internal import keras_internals
+from keras_dep._internal.types import Tensor
 from keras_dep.layers.time_axis import layout
+
+# Steps per sample in the batch axis, and the layer that put them there.
+Steps: TypeAlias = tuple[int, Any]
 
 
 class Timed:
-    """Mixin of layers that hold time folded into the batch.
+    """Mixin of layers with time folded into the batch.
 
-    At each call the layer checks what stands behind its inputs, as far as a graph shows it.
+    At each call the layer checks the number of steps in its inputs, if the graph shows it. The
+    default is a layer that maps `T` steps to `T` steps.
 
     Attributes:
         timesteps: number of steps `T`.
-        folds: whether its outputs hold `T` steps, whatever its inputs.
-        unfolds: whether its outputs hold one.
-        declares: whether it says of a model's inputs that they hold `T` steps.
+        folds: whether it maps one step to `T`.
+        unfolds: whether it maps `T` steps to one.
+        declares: whether it declares that a model's inputs hold `T` steps.
         emits_spikes: whether its outputs are spikes.
     """
 
+    timesteps: int
     folds = unfolds = declares = emits_spikes = False
 
-    def __call__(self, inputs, *args, **kwargs):
+    def __call__(self, inputs: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Checks the steps of the inputs, then calls the layer."""
         if keras_internals.is_symbolic(inputs):
             _check(self, steps_in(inputs))
         else:
             _check_outermost(self)
         if not self.folds and getattr(inputs, "shape", None):
             layout.check_batch(inputs.shape[0], self.timesteps)
-        return super().__call__(inputs, *args, **kwargs)
+        return super().__call__(inputs, *args, **kwargs)  # type: ignore[misc]  # A mixin of Layer.
 
 
-def steps_in(tensor, given=None, check=False):
-    """How many steps of each sample a Keras tensor holds in its batch, and who put them there.
+def steps_in(
+    tensor: Tensor, given: Mapping[int, Steps | None] | None = None, check: bool = False
+) -> Steps | None:
+    """The number of steps per sample in the batch axis of a Keras tensor.
 
     Args:
         tensor: a symbolic tensor.
-        given: results for tensors that are not looked behind, by `id`.
-        check: whether every layer on the way is checked too; otherwise the nearest one that counts
-            on time is taken at its word.
+        given: known results, by `id` of a tensor.
+        check: whether to check every layer on the way; otherwise the nearest `Timed` layer decides.
 
     Returns:
-        `(steps, layer)`, or `None` where the graph does not show it.
+        `(steps, layer)` with the layer that put them there, or `None` if the graph does not show
+        it.
+
+    Raises:
+        ValueError: with `check`, a layer that gets another number of steps than it needs.
     """
     known = dict(given or {})
     stack = [tensor]
@@ -59,7 +75,7 @@ def steps_in(tensor, given=None, check=False):
             continue
         layer, inputs, output = keras_internals.origin(here) or (None, [], 0)
         timed = isinstance(layer, Timed) and not check
-        sources = [] if timed or not _keeps_rows(layer) else inputs
+        sources: list[Tensor] = [] if timed or not _keeps_rows(layer) else inputs
         missing = [source for source in sources if id(source) not in known]
         if missing:
             stack += missing
@@ -70,8 +86,8 @@ def steps_in(tensor, given=None, check=False):
     return known[id(tensor)]
 
 
-def _behind(layer, output, sources, check):
-    """What `steps_in` says of one of a layer's outputs, given that of its inputs."""
+def _behind(layer: Any, output: int, sources: Sequence[Steps | None], check: bool) -> Steps | None:
+    """`steps_in` of one output of a layer, given that of its inputs."""
     if isinstance(layer, Timed):
         if check:
             _check(layer, sources[0])
@@ -85,7 +101,7 @@ def _behind(layer, output, sources, check):
     return next(iter(found.values())) if len(found) == 1 else None
 
 
-# What calls a function or a module of somebody's own.
+# Layers that call a user's function or a module of a framework.
 FOREIGN = tuple(
     getattr(keras.layers, name)
     for name in ("Lambda", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer")
@@ -93,8 +109,8 @@ FOREIGN = tuple(
 )
 
 
-def _keeps_rows(layer):
-    """Whether each row of the outputs is known to come of the same row of the inputs."""
+def _keeps_rows(layer: Any) -> bool:
+    """Whether each output along the first axis is known to depend on the same input alone."""
     if not isinstance(layer, keras.layers.Layer) or isinstance(layer, FOREIGN):
         return False
     if isinstance(layer, Timed):
@@ -104,12 +120,12 @@ def _keeps_rows(layer):
     return type(layer).call.__module__.partition(".")[0] in ("keras", "keras_dep")
 
 
-def _is_graph(layer):
+def _is_graph(layer: Any) -> bool:
     own = isinstance(layer, keras.Model) and type(layer).call.__module__.startswith("keras.")
     return own and bool(getattr(layer, "inputs", None))
 
 
-def _check(layer, found):
+def _check(layer: Any, found: Steps | None) -> None:
     if found is None:
         return
     steps, source = found
@@ -128,8 +144,7 @@ def _check(layer, found):
         raise ValueError(
             f"{name} must get timesteps={wanted} steps folded into the batch; received one row per "
             f"sample {behind}; put keras_dep.DirectEncoding({wanted}) or another encoder "
-            f"in between, or keras_dep.layers.Folded({wanted}) where the batch holds the steps "
-            "already."
+            f"in between, or keras_dep.layers.Folded({wanted}) if the batch holds the steps."
         )
     raise ValueError(
         f"{name} must count as many steps as its inputs hold; received timesteps={wanted} for "
@@ -137,13 +152,13 @@ def _check(layer, found):
     )
 
 
-_checked = weakref.WeakKeyDictionary()
+_checked: weakref.WeakKeyDictionary[keras.Model, list[int]] = weakref.WeakKeyDictionary()
 
 
-def _check_outermost(layer):
-    """Checks the whole graph of the model that was called, once, if it is one.
+def _check_outermost(layer: Any) -> None:
+    """Checks the whole graph of the outermost model called, once.
 
-    Only there inputs are known to hold a row per sample: those of a model inside may hold steps.
+    Only its inputs are known to be one per sample: those of a model inside may hold steps.
     """
     model = _backend.outermost_call()
     if model is layer or not _is_graph(model):

@@ -1,23 +1,36 @@
-"""Layers that know of time, and have no weights."""
+"""Weightless layers that fold, unfold or share time."""
+
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Shape
+from keras_dep._internal.types import Tensor
 from keras_dep.layers.time_axis import graph
 from keras_dep.layers.time_axis import layout
 
 
 class Timewise(graph.Timed, keras.layers.Layer):
-    """A weightless layer that knows the number of steps."""
+    """Base class of weightless layers with time folded into the batch.
 
-    def __init__(self, timesteps, **kwargs):
+    Args:
+        timesteps: number of steps `T`.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+
+    Raises:
+        ValueError: `timesteps` is not an integer of at least 1.
+    """
+
+    def __init__(self, timesteps: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         layout.check_timesteps(timesteps)
         self.timesteps = timesteps
         self.built = True
 
-    def get_config(self):
+    def get_config(self) -> Record:
         return {**super().get_config(), "timesteps": self.timesteps}
 
 
@@ -30,8 +43,8 @@ class UnfoldTime(Timewise):
         **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
 
     Raises:
-        ValueError: `timesteps` is not an integer of at least 1, or not how many steps the batch
-            holds.
+        ValueError: `timesteps` is not an integer of at least 1, or not the number of steps in the
+            batch.
 
     Example:
 
@@ -41,10 +54,10 @@ class UnfoldTime(Timewise):
 
     unfolds = True
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return ops.swapaxes(layout.unfold(inputs, self.timesteps), 0, 1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch = None if input_shape[0] is None else input_shape[0] // self.timesteps
         return (batch, self.timesteps, *input_shape[1:])
 
@@ -58,7 +71,7 @@ class FoldTime(Timewise):
         **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
 
     Raises:
-        ValueError: `timesteps` is not an integer of at least 1, or not how many frames there are.
+        ValueError: `timesteps` is not an integer of at least 1, or not the number of frames.
 
     Example:
 
@@ -68,18 +81,18 @@ class FoldTime(Timewise):
 
     folds = True
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         self._check_frames(inputs.shape)
         return layout.fold(ops.swapaxes(inputs, 0, 1))
 
-    def _check_frames(self, shape):
+    def _check_frames(self, shape: Shape) -> None:
         if len(shape) < 2 or shape[1] not in (None, self.timesteps):
             raise ValueError(
                 f"inputs must be (batch, timesteps={self.timesteps}, ...); received shape "
                 f"{tuple(shape)}; an image without time goes through keras_dep.DirectEncoding."
             )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         self._check_frames(input_shape)
         batch = None if input_shape[0] is None else input_shape[0] * self.timesteps
         return (batch, *input_shape[2:])
@@ -87,10 +100,10 @@ class FoldTime(Timewise):
 
 @export
 class Folded(Timewise):
-    """Says that the inputs of a network hold the steps already, and leaves them as they are.
+    """Declares that the inputs of a network already hold the steps; returns them unchanged.
 
-    A network whose inputs are `(T * batch, ...)`, time-major, looks like one that lacks its
-    encoder, which is refused. Layers called by themselves, and models inside of others, need none.
+    Without it a network whose inputs are `(T * batch, ...)`, time-major, is refused, because it
+    looks like one without an encoder. Layers called alone and models inside others do not need it.
 
     Args:
         timesteps: number of steps `T` folded into the batch axis.
@@ -107,10 +120,10 @@ class Folded(Timewise):
 
     declares = True
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return inputs
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
 
@@ -119,7 +132,7 @@ class TimeSharedDropout(Timewise):
     """Dropout with one mask per sample, the same at every step.
 
     Args:
-        rate: share of units dropped, in [0, 1).
+        rate: fraction of units dropped, in [0, 1).
         timesteps: number of steps `T` folded into the batch axis.
         seed: seed of the masks, or `None` for Keras' global one.
         **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
@@ -133,7 +146,7 @@ class TimeSharedDropout(Timewise):
     (32, 10)
     """
 
-    def __init__(self, rate, timesteps, seed=None, **kwargs):
+    def __init__(self, rate: float, timesteps: int, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(timesteps, **kwargs)
         if not 0 <= rate < 1:
             raise ValueError(f"rate must lie in [0, 1); received {rate}; 0 drops nothing.")
@@ -141,11 +154,11 @@ class TimeSharedDropout(Timewise):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool | None = False) -> Tensor:
         if not training or not self.rate:
             return inputs
         steps = layout.unfold(inputs, self.timesteps)
-        # Without a noise shape torch draws from its global generator, which no state file holds.
+        # Without a noise shape torch draws from its global generator, which is not saved.
         mask = keras.random.dropout(
             ops.ones_like(steps[0]),
             rate=self.rate,
@@ -154,8 +167,8 @@ class TimeSharedDropout(Timewise):
         )
         return layout.fold(steps * mask)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> Record:
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
