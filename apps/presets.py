@@ -41,7 +41,7 @@ _COMMON = {
 # The methods that a preset compares, where it names some.
 METHODS = {
     "rivals": "sgd,dep,sam,random_rank_one,second_component,dep_every,clip,noise,stog,dlif,hosnn,"
-    "feel,hire,snn_rat,sr,tgo,mpd_sgr,tg_reg"
+    "feel,snn_rat,sr,tgo,mpd_sgr,tg_reg"
 }
 
 PRESETS = {

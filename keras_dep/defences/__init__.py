@@ -10,10 +10,13 @@ from keras_dep.defences import hosnn as _hosnn  # noqa: F401
 from keras_dep.defences import mpd_sgr as _mpd_sgr  # noqa: F401
 from keras_dep.defences import noise as _noise  # noqa: F401
 from keras_dep.defences import random_rank_one as _random_rank_one  # noqa: F401
+from keras_dep.defences import sam as _sam  # noqa: F401
 from keras_dep.defences import second_component as _second_component  # noqa: F401
 from keras_dep.defences import sgd as _sgd  # noqa: F401
 from keras_dep.defences import snn_rat as _snn_rat  # noqa: F401
+from keras_dep.defences import sr as _sr  # noqa: F401
 from keras_dep.defences import stog as _stog  # noqa: F401
+from keras_dep.defences import tg_reg as _tg_reg  # noqa: F401
 from keras_dep.defences import tgo as _tgo  # noqa: F401
 from keras_dep.defences.defence import Defence
 from keras_dep.defences.defence import TrainingPlan

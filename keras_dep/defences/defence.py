@@ -12,6 +12,8 @@ import keras
 
 from keras_dep._internal.types import Array
 from keras_dep.attacks.gradient_attack import GradientAttack
+from keras_dep.training.loss_terms import LossTerm
+from keras_dep.training.sharpness import SharpnessAware
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,8 +102,8 @@ class Defence:
     neuron: Callable[..., keras.layers.Layer] | None = None
     after_spikes: Callable[..., keras.layers.Layer] | None = None
     encoder: Callable[..., keras.layers.Layer] | None = None
-    loss_terms: Sequence[Any] = ()
-    sharpness: Any = None
+    loss_terms: Sequence[LossTerm] = ()
+    sharpness: SharpnessAware | None = None
     constraint: keras.constraints.Constraint | None = None
     training_attack: GradientAttack | None = None
     optimizer: (

@@ -18,6 +18,7 @@ from keras_dep.experiments.settings import Settings
 from keras_dep.layers.lif import CONSTANTS
 from keras_dep.optimizers import CoupledWeightDecay
 from keras_dep.training import adversarial
+from keras_dep.training import defended
 
 JIT = {"auto": "auto", "on": True, "off": False}
 
@@ -92,7 +93,15 @@ def assemble(
         training_data = adversarial.MarkedBatches(
             batches, settings.base, attack, replaced=settings.poison if replaces else None
         )
-        model = adversarial.PerturbedTraining(network, attack, name="training")
+    parts = method.loss_terms or method.sharpness is not None
+    if parts or training_data is not batches:
+        model = defended.DefendedTraining(
+            network,
+            attack if training_data is not batches else None,
+            method.loss_terms,
+            method.sharpness,
+            name="training",
+        )
     model.compile(
         optimizer=build_optimizer(settings, method, plan),
         loss=build_loss(settings),

@@ -1,24 +1,27 @@
 """LIF neurons with a learnt gain of the input at each step."""
 
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+
 from keras import ops
 
 from keras_dep._internal.export import export
 from keras_dep._internal.types import Tensor
-from keras_dep.layers import time_axis
-from keras_dep.layers.lif import LIF
+from keras_dep.layers.stepwise_lif import StepwiseLIF
 
 
 @export
-class DLIF(LIF):
+class DLIF(StepwiseLIF):
     """`LIF` whose input current is scaled by a learnt number at each step, `p_t x_t`.
 
     The gains, one per step and shared by all neurons of the layer, start at 1. With them the
-    penalty on perturbed membranes, `keras_dep.training.MembranePerturbation`, leaves the network
-    trainable.
+    penalty on perturbed membranes, `keras_dep.training.MembranePerturbation`, which measures the
+    currents ahead of the gain, leaves the network trainable.
 
     Args:
         timesteps: number of steps `T` folded into the batch axis, at least 1.
-        tau: as in `LIF`; published with `decay=0.99`, which is the default here; or
+        tau: as in `LIF`; published as `decay=0.99`, which is the default here; or
         threshold: as in `LIF`.
         reset: as in `LIF`; published as `"hard"`, the default here.
         decay: the share that the membrane keeps.
@@ -44,8 +47,8 @@ class DLIF(LIF):
         threshold: float = 1.0,
         reset: str = "hard",
         decay: float | None = None,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         if tau is None and decay is None:
             decay = 0.99
         super().__init__(timesteps, tau, threshold, reset, decay=decay, **kwargs)
@@ -53,14 +56,12 @@ class DLIF(LIF):
             shape=(timesteps,), initializer="ones", name="gain", autocast=False
         )
 
-    def call(self, inputs: Tensor) -> Tensor:
-        return super().call(self._scaled(inputs))
-
-    def distances(self, inputs: Tensor) -> Tensor:
-        """As in `LIF`."""
-        return super().distances(self._scaled(inputs))
-
-    def _scaled(self, inputs):
-        currents = time_axis.unfold(inputs, self.timesteps)
+    def steps(
+        self,
+        currents: Tensor,
+        fire: Callable[[Tensor], Tensor] | None = None,
+        constants: tuple | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """As in `LIF`, with scaled currents."""
         gain = ops.reshape(self.gain, (-1,) + (1,) * (len(currents.shape) - 1))
-        return time_axis.fold(currents * ops.cast(gain, currents.dtype))
+        return super().steps(currents * ops.cast(gain, currents.dtype), fire, constants)
