@@ -15,6 +15,7 @@ demo: $(VENV)/installed-$(DEMO_BACKEND)
 test: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	for backend in $(BACKENDS); do \
 		echo "== $$backend"; \
 		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 --dist=worksteal $(TESTS) || exit 1; \
@@ -46,4 +47,4 @@ $(VENV)/installed-test: $(VENV)/created pyproject.toml constraints.txt requireme
 	touch $@ $(foreach part,$(BACKENDS) docs,$(VENV)/installed-$(part))
 
 clean:
-	rm -rf $(VENV) runs site .pytest_cache .hypothesis .ruff_cache .jax_cache
+	rm -rf $(VENV) runs site .pytest_cache .hypothesis .ruff_cache .mypy_cache .jax_cache

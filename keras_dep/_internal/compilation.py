@@ -15,8 +15,8 @@ from keras import ops
 
 from keras_dep._internal import keras_internals
 
-_COMPILED = weakref.WeakKeyDictionary()
-_PREDICTS = weakref.WeakKeyDictionary()
+_COMPILED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_PREDICTS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def constants(model):
