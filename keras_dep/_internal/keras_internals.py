@@ -100,6 +100,16 @@ def variable_key(optimizer, variable):
     return optimizer._var_key(variable)
 
 
+def variable_index(optimizer, variable):
+    """The index of a variable, or its copy on a replica, among those that an optimizer trains."""
+    return optimizer._get_variable_index(variable)
+
+
+def track_variable(optimizer, variable):
+    """Adds a variable to those of an optimizer itself."""
+    optimizer._track_variable(variable)
+
+
 def trained_variables(optimizer):
     """The variables that an optimizer was built on."""
     return optimizer._trainable_variables
@@ -110,11 +120,6 @@ def own_variables(optimizer):
     return optimizer._variables
 
 
-def track_variable(optimizer, variable):
-    """Makes a variable one of an optimizer's own, which it saves and restores."""
-    optimizer._track_variable(variable)
-
-
 def call_count(optimizer):
     """The variable in which an optimizer counts its calls, accumulating ones included."""
     return optimizer._iterations
@@ -122,7 +127,7 @@ def call_count(optimizer):
 
 def accumulated_gradient(optimizer, variable):
     """The variable in which an optimizer adds up the gradient of one that it trains."""
-    return optimizer._accumulated_gradients[optimizer._get_variable_index(variable)]
+    return optimizer._accumulated_gradients[variable_index(optimizer, variable)]
 
 
 def decays(optimizer, variable):

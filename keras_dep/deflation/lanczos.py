@@ -1,37 +1,41 @@
-"""Leading singular components of several matrices, found side by side.
+"""Leading singular components of several matrices, computed together.
 
-A full singular value decomposition computes far more than that. Here a Lanczos process on `G^T G`
-runs until a bound on its own error is met, most often after 8 to 16 products with `G` and as many
-with its transpose. Everything is matrix products: it runs eagerly, compiled and under XLA.
+A full singular value decomposition computes far more. Here a Lanczos process on `G^T G` runs until
+a bound on its error is met, most often after 8 to 16 products with `G` and as many with its
+transpose. It consists of matrix products, so it runs eagerly, compiled and under XLA.
 
-In the hot loop stand operators rather than `keras.ops`, whose look at every argument costs more on
-torch than the small products themselves.
+The hot loop uses operators: argument checks of `keras.ops` cost more on torch than small products.
 """
 
 import math
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keras_dep import _backend
 from keras_dep._backend import product
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import Tensor
 
 # Largest residual accepted, ||G^T G v - s_1^2 v|| / (s_1 ||G||): the error of P(G) over ||G|| is
 # at most this over 1 - (s_2 / s_1)^2.
 TOLERANCE = 2e-7
-# The part of it accepted where a second singular value is close to the first.
+# Factor of the tolerance if the second singular value is within the share CLOSENESS of the first.
 CLOSER = 0.1
 CLOSENESS = 0.03
-# Lanczos steps before a first look at the bound, as hardly any gradient is settled sooner, and
-# between looks; steps between restarts; restarts at most.
+# Lanczos steps before the first check of the bound, since hardly any gradient converges sooner, and
+# between checks; steps between restarts; largest number of restarts.
 FIRST = 8
 EVERY = 2
 BASIS = 32
 RESTARTS = 12
-# Steps where a look would wait for the device.
+# Steps if a check would wait for the device.
 BLIND = 24
-# Sums over rows are taken in parts, so that rounding errors do not pile up; XLA then also keeps to
-# its fast products. Sums over more columns than LONG_SUM become sums over rows.
+# Sums over rows are taken in parts of PART, which limits rounding errors; XLA then also uses its
+# fast products. Sums over more columns than LONG_SUM become sums over rows.
 PART = 256
 LONG_SUM = 8192
 SMALL = 2**16
@@ -39,11 +43,11 @@ TINY = 1e-30
 
 
 @_backend.compiled
-def leading_components(*matrices):
-    """Leading singular component of each of several matrices, found side by side.
+def leading_components(*matrices: Tensor) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Computes the leading singular component of each of several matrices.
 
-    Each takes its own products; all else is done for all of them at once, on vectors filled up with
-    zeros. None changes what another comes to.
+    Products are taken with each matrix; all other operations run on all of them at once, on vectors
+    padded with zeros. The result for a matrix does not depend on the others.
 
     Args:
         *matrices: float32 tensors of any shapes `(m, n)`, or float64 ones.
@@ -51,8 +55,13 @@ def leading_components(*matrices):
     Returns:
         List of `(left, right, share, value)` of shapes `(m, 1)`, `(1, n)`, `()` and `()`:
         `left * right` is the component `s_1 u_1 v_1^T`, `share` is `s_1^2` over the squared
-        Frobenius norm and `value` is `s_1`, both float32. A zero matrix, or one that is not finite,
-        gives zeros.
+        Frobenius norm and `value` is `s_1`, both float32. A zero or non-finite matrix gives zeros.
+
+    Example:
+
+    >>> ((left, right, share, value),) = leading_components(ops.diag(ops.array([3.0, 1.0])))
+    >>> left.shape, right.shape, round(float(share), 3), round(float(value), 3)
+    ((2, 1), (1, 2), 0.9, 3.0)
     """
     dtype = matrices[0].dtype
     widths = [min(matrix.shape) for matrix in matrices]
@@ -60,7 +69,7 @@ def leading_components(*matrices):
     starts = [ops.convert_to_tensor(_start(width), dtype=dtype) for width in widths]
     gaps = [ops.zeros((1, max(widths) - width), dtype) for width in widths]
 
-    def side_by_side(rows):
+    def stacked(rows: Sequence[Tensor]) -> Tensor:
         if len(rows) == 1:
             return rows[0][None]
         return ops.stack(
@@ -70,10 +79,10 @@ def leading_components(*matrices):
             ]
         )
 
-    # A start meets every entry, so its image tells whether all are finite, and their scale.
+    # The start vector has no zeros: its image is finite if all entries are, and has their scale.
     images = [times(start) for times, start in zip(forth, starts)]
     peaks = ops.stack([ops.max(ops.abs(image)) for image in images])
-    # Not of the peak: XLA may pass over a NaN there.
+    # The peak does not show it: XLA's maximum may ignore a NaN.
     finite = ops.stack([ops.all(ops.isfinite(image)) for image in images])
     sound = ops.logical_and(finite, peaks > 0)
     # Unit scale first: squares of 1e-30 or 1e30 leave float32.
@@ -81,15 +90,15 @@ def leading_components(*matrices):
     energies = _energies(matrices, scales)
     each = [(place, width, scales[place]) for place, width in enumerate(widths)]
 
-    def gram(vectors):
-        return side_by_side(
+    def gram(vectors: Tensor) -> Tensor:
+        return stacked(
             [
                 back[place](forth[place](vectors[place][:, :width]) / scale) / scale
                 for place, width, scale in each
             ]
         )
 
-    vectors = _lanczos(gram, side_by_side(starts), energies, sound)
+    vectors = _lanczos(gram, stacked(starts), energies, sound)
     vectors = [vectors[place][:, :width] for place, width, _ in each]
     images = [forth[place](vectors[place]) / scale for place, _, scale in each]
     removed = ops.stack([_sum_of_squares(image) for image in images])
@@ -106,61 +115,61 @@ def leading_components(*matrices):
         )
         tall = matrix.shape[0] >= matrix.shape[1]
         left, right = (image, vector) if tall else (vector, image)
-        # Parts may have been filled up.
+        # Remove the padding of the parts.
         left = ops.reshape(left, (-1, 1))[: matrix.shape[0]]
         right = ops.reshape(right, (1, -1))[:, : matrix.shape[1]]
         components.append((left, right, shares[place], values[place]))
     return components
 
 
-def _start(width):
-    """Fixed and dense: no structured gradient is orthogonal to it, and runs agree bit for bit."""
+def _start(width: int) -> Array:
+    """A fixed, dense unit vector: no structured gradient is orthogonal to it, and runs repeat."""
     start = np.random.default_rng(0).standard_normal((1, width))
     return start / np.linalg.norm(start)
 
 
-def _products(matrix):
-    """Products with a matrix: of a row as long as its short side, and of what comes out, back.
+def _products(matrix: Tensor) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """Products with a matrix and its transpose, on rows as long as the short side.
 
-    A large matrix is not transposed: with `m >= n` they are `v -> G v^T` and `u -> u^T G`.
+    With `m >= n` they are `v -> G v^T` and `u -> u^T G`. Large matrices are not transposed.
     """
     rows, columns = matrix.shape
-    # A small one is copied in less time than the shapes of its rows are changed.
+    # Copying a small matrix takes less time than reshaping its rows.
     if columns > rows and (columns > LONG_SUM or rows * columns <= SMALL):
         return _products(ops.swapaxes(matrix, 0, 1))
     parts = _in_parts(matrix)
     number, part, _ = parts.shape
     ones = ops.ones((1, number), matrix.dtype)
 
-    def times(row):
+    def times(row: Tensor) -> Tensor:
         return product(parts, row, transpose_other=True)
 
-    def across(column_parts):
+    def across(column_parts: Tensor) -> Tensor:
         sums = product(column_parts, parts, transpose_one=True)
         return product(ones, sums[:, 0]) if number > 1 else sums[0]
 
-    def row_across(row):
+    def row_across(row: Tensor) -> Tensor:
         return across(_in_parts(ops.reshape(row, (rows, 1))))
 
-    def times_to_row(row):
+    def times_to_row(row: Tensor) -> Tensor:
         return ops.reshape(times(row), (1, number * part))[:, :rows]
 
     return (times, across) if rows >= columns else (row_across, times_to_row)
 
 
-def _energies(matrices, scales):
+def _energies(matrices: Sequence[Tensor], scales: Tensor) -> Tensor:
     """Squared Frobenius norms of all `matrices / scales`, of shape `(k,)`."""
 
-    def norms(matrix):
-        # Short sums first.
+    def norms(matrix: Tensor) -> Tensor:
+        # Sum over the short side first.
         lengths = ops.norm(matrix, axis=int(matrix.shape[0] >= matrix.shape[1]))
         return _in_parts(ops.reshape(lengths, (-1, 1)))
 
-    def at_once():
+    def at_once() -> Tensor:
         lengths = [norms(matrix) / scales[place] for place, matrix in enumerate(matrices)]
         return ops.stack([_sum_of_squares(length) for length in lengths])
 
-    def divided():
+    def divided() -> Tensor:
         lengths = [norms(matrix / scales[place]) for place, matrix in enumerate(matrices)]
         return ops.stack([_sum_of_squares(length) for length in lengths])
 
@@ -170,18 +179,23 @@ def _energies(matrices, scales):
     return ops.cond(ordinary, at_once, divided)
 
 
-def _lanczos(gram, start, energies, sound):
+def _lanczos(
+    gram: Callable[[Tensor], Tensor], start: Tensor, energies: Tensor, sound: Tensor
+) -> Tensor:
     """Leading eigenvectors of several symmetric positive semi-definite operators.
 
-    Full reorthogonalisation; the bound is looked at after each `EVERY` steps, and a full basis
-    starts anew from its best vector. Where the space is exhausted the bound is met exactly. An
-    operator keeps the vector that met its bound, however long the others take.
+    Full reorthogonalisation. The bound is checked after each `EVERY` steps, and a full basis
+    restarts from its best vector. In an exhausted space the bound is met exactly. An operator keeps
+    the vector that met its bound while others continue.
 
     Args:
         gram: the operators, `(k, 1, n) -> (k, 1, n)`.
         start: unit vectors `(k, 1, n)`.
         energies: trace of each operator, `(k,)`.
-        sound: whether an operator is worth waiting for, `(k,)`.
+        sound: whether an operator is finite and not zero, `(k,)`; the others are not waited for.
+
+    Returns:
+        Unit vectors `(k, 1, n)`.
     """
     count, _, size = start.shape
     every = min(EVERY, size)
@@ -192,7 +206,7 @@ def _lanczos(gram, start, energies, sound):
         lambda matrices: _leading_eigenvectors(matrices, places), CLOSENESS
     )
 
-    def step(index, state):
+    def step(index: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         basis, projected, direction, _ = state
         basis = basis + columns[index] * direction
         image = gram(direction)
@@ -202,17 +216,25 @@ def _lanczos(gram, start, energies, sound):
         rest = rest - product(again, basis, transpose_one=True)
         length2 = product(rest, rest, transpose_other=True)
         within2 = product(inner, inner, transpose_one=True)
-        # What rounding left of an exhausted space is no direction.
+        # In an exhausted space the rest is rounding error.
         divisor2 = ops.where(length2 > 1e-12 * within2, length2, float("inf"))
         return basis, projected + inner * places[index], rest / divisor2**0.5, length2
 
-    def advance(index, stride, steps, state, best, close, wanted):
+    def advance(
+        index: Tensor,
+        stride: int,
+        steps: Tensor,
+        state: tuple[Tensor, ...],
+        best: Tensor,
+        close: Tensor,
+        wanted: Tensor,
+    ) -> tuple[Any, ...]:
         end = index + stride
         basis, projected, direction, length2 = ops.fori_loop(index, end, step, state)
-        # Only the upper half is filled.
+        # Only the upper triangle is filled.
         symmetric = projected + ops.swapaxes(projected, 1, 2) - projected * places
         weights, found_close = eigenvectors(symmetric)
-        # A basis that starts anew does not show the second value again.
+        # A restarted basis does not contain the second value.
         close = close | found_close
         found = product(weights, basis, transpose_one=True)
         found = found / product(found, found, transpose_other=True) ** 0.5
@@ -231,7 +253,15 @@ def _lanczos(gram, start, energies, sound):
         )
         return ops.where(full, 0, end), every, steps + stride, state, best, close, wanted
 
-    def unsettled(index, stride, steps, state, best, close, wanted):
+    def unsettled(
+        index: Tensor,
+        stride: int,
+        steps: Tensor,
+        state: tuple[Tensor, ...],
+        best: Tensor,
+        close: Tensor,
+        wanted: Tensor,
+    ) -> Tensor:
         return (steps < RESTARTS * BASIS) & ops.any(wanted)
 
     state = (
@@ -240,6 +270,7 @@ def _lanczos(gram, start, energies, sound):
         start,
         ops.zeros((count, 1, 1), start.dtype),
     )
+    variables: tuple[Any, ...]
     variables = (0, min(FIRST, width), 0, state, start, energies < 0, sound)
     if _backend.branches_freely(start):
         return ops.while_loop(unsettled, advance, variables)[4]
@@ -249,7 +280,7 @@ def _lanczos(gram, start, energies, sound):
     return variables[4]
 
 
-def _leading_eigenvectors(matrices, places):
+def _leading_eigenvectors(matrices: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     """Unit leading eigenvectors of small positive semi-definite matrices, by repeated squaring.
 
     Returns:
@@ -257,33 +288,33 @@ def _leading_eigenvectors(matrices, places):
         the first, `(k,)`.
     """
 
-    def sharpened(power):
+    def sharpened(power: Tensor) -> Tensor:
         power = power / (ops.max(power, axis=(1, 2), keepdims=True) + TINY)
-        # Four squarings of a matrix of this size stay far inside float32.
+        # Four squarings of a matrix of this size cannot overflow float32.
         for _ in range(4):
             power = product(power, power)
         return power
 
     power = sharpened(sharpened(matrices))
     power = power / (ops.max(power, axis=(1, 2), keepdims=True) + TINY)
-    # A matrix of rank one has the square of its trace; of two values it lacks their product twice.
+    # The sum of squared eigenvalues is the squared trace minus twice the products of two of them.
     whole2 = ops.sum(ops.diagonal(power, axis1=1, axis2=2), axis=1) ** 2
     second = (1 - CLOSENESS) ** 256
     is_close = ops.sum(power * power, axis=(1, 2)) < (1 - 2 * second) * whole2
     power = sharpened(power)
-    # No sign is lost: the largest entry of a positive semi-definite matrix is on its diagonal.
+    # The largest entry of a positive semi-definite matrix is on its diagonal.
     heaviest = ops.argmax(ops.diagonal(power, axis1=1, axis2=2), axis=1)
     vectors = product(power, ops.take(places, heaviest, axis=0)[:, :, None])
     length2 = product(vectors, vectors, transpose_one=True)
     return vectors / (length2**0.5 + TINY), is_close
 
 
-def _sum_of_squares(parts):
+def _sum_of_squares(parts: Tensor) -> Tensor:
     return ops.sum(ops.sum(parts * parts, axis=-2))
 
 
-def _in_parts(matrix):
-    """`(m, n)`, filled up with zeros where it must be, as `(parts, at most PART, n)`."""
+def _in_parts(matrix: Tensor) -> Tensor:
+    """A matrix `(m, n)`, padded with zeros if necessary, as `(parts, at most PART, n)`."""
     rows, columns = matrix.shape
     least = math.ceil(rows / PART)
     number = next((n for n in range(least, 4 * least) if rows % n == 0), least)

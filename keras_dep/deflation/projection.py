@@ -5,36 +5,42 @@ and replaces it by `P(G) = G - s_1 u_1 v_1^T`.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_dep import _backend
+from keras_dep._internal.types import Tensor
 from keras_dep.deflation.lanczos import BASIS
 from keras_dep.deflation.lanczos import leading_components
 
-# Numbers that the bases of a group may always take.
+# The number of trailing axes that count outputs, or these axes.
+OutputAxes = int | Sequence[int]
+
+# Entries that the bases of a group may have in any case.
 ROOM = 2**18
-# Entries of a group, over those of the largest matrix, at most.
+# Largest ratio of the entries of a group to those of the largest matrix.
 PACK = 1.25
 
 
-def matricise(gradient, output_axes=1):
+def matricise(gradient: Tensor, output_axes: OutputAxes = 1) -> Tensor:
     """Folds a gradient into a matrix with the output axes as columns.
 
     Args:
         gradient: tensor of rank >= 2, for example a dense kernel `(in, out)` or that of a
             convolution `(kh, kw, in, out)`.
-        output_axes: how many trailing axes count outputs: 1 for most kernels of Keras, 2 for
-            depthwise ones `(kh, kw, channels, multiplier)`. Or the axes themselves: `(-2,)` for
+        output_axes: number of trailing axes that count outputs: 1 for most kernels of Keras, 2 for
+            depthwise kernels `(kh, kw, channels, multiplier)`. Or the axes themselves: `(-2,)` for
             transposed convolutions `(kh, kw, out, in)`, `(0,)` for torch's `(out, in, kh, kw)`.
 
     Returns:
         Tensor of shape `(product of the input axes, product of the output axes)`.
 
     Raises:
-        ValueError: the rank of `gradient` does not exceed the number `output_axes`, or axes that it
-            does not have.
+        ValueError: the number `output_axes` is not less than the rank of `gradient`, or names axes
+            that it does not have.
 
     Example:
 
@@ -47,12 +53,12 @@ def matricise(gradient, output_axes=1):
     return _folded(gradient, inputs, outputs)
 
 
-def unmatricise(matrix, shape, output_axes=1):
-    """Unfolds what `matricise` folds.
+def unmatricise(matrix: Tensor, shape: Sequence[int], output_axes: OutputAxes = 1) -> Tensor:
+    """Unfolds a matrix into a tensor: the inverse of `matricise`.
 
     Args:
-        matrix: tensor of the shape that `matrix_shape(shape, output_axes)` gives.
-        shape: the gradient's shape.
+        matrix: tensor of the shape `matrix_shape(shape, output_axes)`.
+        shape: shape of the gradient.
         output_axes: see `matricise`.
 
     Returns:
@@ -69,22 +75,40 @@ def unmatricise(matrix, shape, output_axes=1):
     return _unfolded(matrix, shape, *_sides(shape, output_axes))
 
 
-def matrix_shape(shape, output_axes=1):
-    """Shape that `matricise` gives to a gradient of the static shape `shape`."""
-    return tuple(math.prod(shape[axis] for axis in side) for side in _sides(shape, output_axes))
+def matrix_shape(shape: Sequence[int], output_axes: OutputAxes = 1) -> tuple[int, int]:
+    """Computes the shape that `matricise` gives to a gradient.
+
+    Args:
+        shape: static shape of the gradient.
+        output_axes: see `matricise`.
+
+    Returns:
+        `(product of the input axes, product of the output axes)`.
+
+    Raises:
+        ValueError: see `matricise`.
+
+    Example:
+
+    >>> matrix_shape((3, 3, 16, 32))
+    (144, 32)
+    """
+    inputs, outputs = _sides(shape, output_axes)
+    return math.prod(shape[axis] for axis in inputs), math.prod(shape[axis] for axis in outputs)
 
 
-def deflate(gradient, output_axes=1):
+def deflate(gradient: Tensor, output_axes: OutputAxes = 1) -> tuple[Tensor, Tensor]:
     """Subtracts the leading singular component of a gradient.
 
     The map is positively homogeneous, odd, and invariant under transposition. With `P` for the map
     and `s_1` for the largest singular value, `<G, P(G)> = ||P(G)||^2 = ||G||^2 - s_1^2`: the result
-    is still a descent direction. It is neither linear nor idempotent, and a matrix of rank one
-    becomes zero. Where the two largest singular values coincide the component is not unique; then
-    the energy removed is still `s_1^2`. In float32 the error of the result, relative to the norm of
-    the gradient, stays below 1e-5 while they are at least 1 % apart, and grows as their distance
-    shrinks; that of the energy does not. On a GPU, torch would wait for each look at the bound:
-    there it takes 24 steps unseen, enough for a network's gradients, not for a flat spectrum.
+    is still a descent direction. The map is neither linear nor idempotent, and a matrix of rank one
+    becomes zero. If the two largest singular values are equal, the component is not unique, but
+    the removed energy is still `s_1^2`. In float32 the error of the result, relative to the norm of
+    the gradient, is below 1e-5 if the two differ by at least 1 %, and grows as their difference
+    shrinks; the error of the energy does not. On a GPU, torch would wait for the device at each
+    check of the error bound. There it takes 24 steps without a check, which is enough for gradients
+    of networks, but not for a flat spectrum.
 
     Args:
         gradient: float tensor of rank >= 2; half precision is computed in float32.
@@ -93,7 +117,7 @@ def deflate(gradient, output_axes=1):
     Returns:
         `(deflated, removed)`: a tensor like `gradient`, and the scalar share of the squared
         Frobenius norm that was removed, in [0, 1]. A zero gradient gives zeros and share 0. A
-        gradient with any non-finite entry comes back untouched, with share 0, so that loss scaling
+        gradient with a non-finite entry is returned unchanged, with share 0, so that loss scaling
         and `TerminateOnNaN` still see it.
 
     Raises:
@@ -111,18 +135,29 @@ def deflate(gradient, output_axes=1):
     return deflated, removed
 
 
-def deflate_all(gradients, output_axes):
-    """`deflate` for each of a list of gradients.
+def deflate_all(
+    gradients: Sequence[Tensor], output_axes: Sequence[OutputAxes]
+) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Applies `deflate` to each of several gradients.
 
-    Small matrices take their steps together, so that the algebra of a step, cheap but of many
-    operations, is done once for all of them.
+    Small matrices share the operations of a Lanczos step, which are cheap but many.
 
     Args:
-        gradients: list of tensors.
-        output_axes: list of as many numbers or tuples of axes, see `matricise`.
+        gradients: tensors.
+        output_axes: output axes of each, see `matricise`.
 
     Returns:
-        List of triples `(deflated, removed, value)`: see `deflate`; `value` is `s_1`.
+        List of triples `(deflated, removed, value)`: see `deflate`; `value` is `s_1`, a float32
+        scalar.
+
+    Raises:
+        ValueError: see `matricise`, or lists of different lengths.
+
+    Example:
+
+    >>> gradients = [ops.diag(ops.array([3.0, 1.0])), ops.ones((2, 5))]
+    >>> [round(float(value), 3) for _, _, value in deflate_all(gradients, [1, 1])]
+    [3.0, 3.162]
     """
     sides = [
         _contiguous(*_sides(gradient.shape, axes))
@@ -132,7 +167,7 @@ def deflate_all(gradients, output_axes):
         ops.cast(_folded(gradient, rows, columns), _working_dtype(gradient))
         for gradient, (rows, columns) in zip(gradients, sides)
     ]
-    results = [None] * len(gradients)
+    results: list[tuple[Tensor, Tensor, Tensor]] = [(None, None, None)] * len(gradients)
     for group in _groups([(*matrix.shape, matrix.dtype) for matrix in matrices]):
         components = leading_components(*(matrices[index] for index in group))
         for index, (left, right, share, value) in zip(group, components):
@@ -142,32 +177,36 @@ def deflate_all(gradients, output_axes):
     return results
 
 
-def _sides(shape, output_axes):
+def _sides(
+    shape: Sequence[int], output_axes: OutputAxes
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The axes of inputs and those of outputs, each in ascending order."""
     rank = len(shape)
     if isinstance(output_axes, int):
         if not 0 <= output_axes < rank:
             raise ValueError(
-                f"A gradient needs more than output_axes={output_axes} axes to become a matrix, "
-                f"received shape={tuple(shape)}; leave such tensors as they are."
+                f"A gradient needs more than output_axes={output_axes} axes to become a matrix; "
+                f"received shape={tuple(shape)}; do not deflate such tensors."
             )
         output_axes = range(rank - output_axes, rank)
     axes = tuple(axis + rank if axis < 0 else axis for axis in output_axes)
     if not set(axes) <= set(range(rank)) or len(set(axes)) < len(axes):
         raise ValueError(
             f"output_axes must be different axes of the gradient; received {tuple(output_axes)} "
-            f"for shape={tuple(shape)}; for outputs first write output_axes=(0,)."
+            f"for shape={tuple(shape)}; if outputs come first, pass output_axes=(0,)."
         )
     return tuple(axis for axis in range(rank) if axis not in axes), tuple(sorted(axes))
 
 
-def _contiguous(inputs, outputs):
-    """Rows and columns; outputs are the rows where they lead, as then nothing has to be moved."""
+def _contiguous(
+    inputs: tuple[int, ...], outputs: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Axes of rows and columns; leading output axes are the rows, which needs no transposition."""
     leading = outputs == tuple(range(len(outputs)))
     return (outputs, inputs) if leading else (inputs, outputs)
 
 
-def _folded(gradient, rows, columns):
+def _folded(gradient: Tensor, rows: tuple[int, ...], columns: tuple[int, ...]) -> Tensor:
     shape = tuple(math.prod(gradient.shape[axis] for axis in side) for side in (rows, columns))
     order = rows + columns
     if order != tuple(range(len(order))):
@@ -175,7 +214,9 @@ def _folded(gradient, rows, columns):
     return ops.reshape(gradient, shape)
 
 
-def _unfolded(matrix, shape, rows, columns):
+def _unfolded(
+    matrix: Tensor, shape: Sequence[int], rows: tuple[int, ...], columns: tuple[int, ...]
+) -> Tensor:
     order = rows + columns
     tensor = ops.reshape(matrix, [shape[axis] for axis in order])
     if order != tuple(range(len(order))):
@@ -183,12 +224,13 @@ def _unfolded(matrix, shape, rows, columns):
     return tensor
 
 
-def _groups(shapes):
+def _groups(shapes: Sequence[tuple[int, int, Any]]) -> list[list[int]]:
     """Indices in groups of one dtype: small matrices together, large ones alone."""
-    # What goes together should stay in a cache, and its bases take less room than a gradient.
+    # A group should fit into a cache, and its bases should take less memory than a gradient.
     sizes = [rows * columns for rows, columns, _ in shapes]
     largest = max(sizes, default=0)
-    groups, gathered = [], {}
+    groups: list[list[int]] = []
+    gathered: dict[Any, tuple[list[int], float, int]] = {}
     for index in sorted(range(len(shapes)), key=lambda index: -sizes[index]):
         rows, columns, dtype = shapes[index]
         group, entries, longest = gathered.get(dtype, ([], math.inf, 0))
@@ -203,5 +245,5 @@ def _groups(shapes):
     return groups
 
 
-def _working_dtype(tensor):
+def _working_dtype(tensor: Tensor) -> str:
     return "float64" if keras.backend.standardize_dtype(tensor.dtype) == "float64" else "float32"

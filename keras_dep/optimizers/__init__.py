@@ -8,6 +8,7 @@ from keras_dep.optimizers.controls import RemovedEnergyNoise
 from keras_dep.optimizers.controls import SecondComponentRemoval
 from keras_dep.optimizers.coupled_weight_decay import CoupledWeightDecay
 from keras_dep.optimizers.dep import DEP
+from keras_dep.optimizers.matrix_transform import MatrixTransform
 from keras_dep.optimizers.orthogonal_retraction import OrthogonalRetraction
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "DEP",
     "GlobalNormClipping",
     "GradientTransform",
+    "MatrixTransform",
     "OrthogonalRetraction",
     "PeriodicDEP",
     "RandomRankOneRemoval",

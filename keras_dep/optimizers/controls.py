@@ -1,30 +1,33 @@
 """Controls for `DEP`: wrappers that differ from it in one respect, on the same weights.
 
-They tell whether the *leading* component matters: by removing another one of equal energy, the
-second one, or the leading one less often, by noise of that energy, and by a bound on the norm.
+They show whether the *leading* component matters: they remove a random component of equal energy,
+the second component, or the leading one less often, add noise of that energy, or bound the norm.
 """
 
 import math
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 import keras
 from keras import ops
 
 from keras_dep import deflation
-from keras_dep._internal import keras_internals
 from keras_dep._internal import validation
 from keras_dep._internal.export import export
 from keras_dep._internal.types import Record
 from keras_dep._internal.types import Tensor
+from keras_dep.deflation.projection import OutputAxes
 from keras_dep.optimizers.base import GradientTransform
 from keras_dep.optimizers.dep import DEP
+from keras_dep.optimizers.matrix_transform import Exclude
 
-Removed = list[tuple[Tensor, Tensor, Tensor]]
+# For each gradient the rest, the share of the energy removed, and the singular value.
+Removed = list[tuple[Tensor, ...]]
 
 
 @export
 class SecondComponentRemoval(DEP):
-    """Removes the second singular component of each gradient, `G - s_2 u_2 v_2^T`, not the first.
+    """Removes the second singular component of each gradient, `G - s_2 u_2 v_2^T`.
 
     Arguments, weights and variables are those of `DEP`; `removed_energy` is the share of the second
     component, `leading_value` is `s_2`.
@@ -38,7 +41,9 @@ class SecondComponentRemoval(DEP):
     [3.0, 0.0, 1.0]
     """
 
-    def remove(self, gradients: Sequence[Tensor], output_axes: Sequence) -> Removed:
+    def transform_matrices(
+        self, gradients: Sequence[Tensor], output_axes: Sequence[OutputAxes]
+    ) -> Removed:
         without_first = [rest for rest, _, _ in deflation.deflate_all(gradients, output_axes)]
         second = deflation.deflate_all(without_first, output_axes)
         found = []
@@ -52,19 +57,19 @@ class SecondComponentRemoval(DEP):
 class RandomRankOneRemoval(DEP):
     """Subtracts a random component of the leading one's energy, `G - s_1 sign(<G, u v^T>) u v^T`.
 
-    `u` and `v` are random unit vectors, drawn anew for each weight at each step, `s_1` the leading
-    singular value of `G`. The sign makes it a removal: the component that is subtracted has a
-    positive share in the gradient. `removed_energy` is `s_1^2 / ||G||^2`, that of `DEP`; the norm
-    of the gradient itself may grow, as a random direction holds little of it.
+    `u` and `v` are random unit vectors, drawn for each weight at each step; `s_1` is the leading
+    singular value of `G`. Because of the sign, the subtracted component has a positive inner
+    product with the gradient. `removed_energy` is `s_1^2 / ||G||^2`, as for `DEP`; the norm of the
+    gradient may still grow, because a random direction contains little of it.
 
     Args:
         inner_optimizer: the optimizer to wrap, an instance or a string.
-        seed: seed of the draws; default: drawn by Keras.
+        seed: seed of the draws; by default drawn from Keras.
         rank_one: as in `DEP`.
         exclude: as in `DEP`.
         output_axes: as in `DEP`.
         gradient_accumulation_steps: as in `DEP`.
-        name: optional name.
+        name: name of the optimizer.
 
     Example:
 
@@ -80,23 +85,23 @@ class RandomRankOneRemoval(DEP):
         inner_optimizer: keras.optimizers.Optimizer | str,
         seed: int | None = None,
         rank_one: str = "keep",
-        exclude: object = (),
-        output_axes: dict | None = None,
+        exclude: Exclude = (),
+        output_axes: Mapping[str, OutputAxes] | None = None,
         gradient_accumulation_steps: int | None = None,
         name: str | None = None,
-    ):
+    ) -> None:
         super().__init__(
             inner_optimizer, rank_one, exclude, output_axes, gradient_accumulation_steps, name
         )
         self.seed = seed
 
-    def build(self, variables):
-        if not self.built:
-            self._generator = keras.random.SeedGenerator(self.seed)
-            keras_internals.track_variable(self, self._generator.state)
-        super().build(variables)
+    def build_state(self, variables: Sequence[keras.Variable]) -> None:
+        self._generator = self.add_seed_generator(self.seed)
+        super().build_state(variables)
 
-    def remove(self, gradients: Sequence[Tensor], output_axes: Sequence) -> Removed:
+    def transform_matrices(
+        self, gradients: Sequence[Tensor], output_axes: Sequence[OutputAxes]
+    ) -> Removed:
         leading = deflation.deflate_all(gradients, output_axes)
         return [
             (self._other(gradient, axes, value), share, value)
@@ -106,8 +111,8 @@ class RandomRankOneRemoval(DEP):
     def get_config(self) -> Record:
         return {**super().get_config(), "seed": self.seed}
 
-    def _other(self, gradient, output_axes, value):
-        """The gradient with its change of the Frobenius norm `value`."""
+    def _other(self, gradient: Tensor, output_axes: OutputAxes, value: Tensor) -> Tensor:
+        """The gradient after a change of the Frobenius norm `value`."""
         matrix = deflation.matricise(gradient, output_axes)
         rows, columns = matrix.shape
         component = self._unit((rows, 1)) * self._unit((1, columns))
@@ -116,7 +121,7 @@ class RandomRankOneRemoval(DEP):
         change = deflation.unmatricise(component, gradient.shape, output_axes)
         return _less(gradient, value * sign * change)
 
-    def _unit(self, shape):
+    def _unit(self, shape: Sequence[int]) -> Tensor:
         draw = keras.random.normal(shape, dtype="float32", seed=self._generator)
         return draw / ops.sqrt(ops.sum(ops.square(draw)))
 
@@ -125,8 +130,8 @@ class RandomRankOneRemoval(DEP):
 class RemovedEnergyNoise(RandomRankOneRemoval):
     """Adds Gaussian noise of the energy that `DEP` would remove, `G + s_1 N / ||N||`.
 
-    Arguments are those of `RandomRankOneRemoval`; `N` is drawn anew for each weight at each step.
-    `removed_energy` is the noise's, as a share of that of the gradient.
+    Arguments are those of `RandomRankOneRemoval`; `N` is drawn for each weight at each step.
+    `removed_energy` is the energy of the noise over that of the gradient.
 
     Example:
 
@@ -138,15 +143,15 @@ class RemovedEnergyNoise(RandomRankOneRemoval):
     1.0
     """
 
-    def _other(self, gradient, output_axes, value):
+    def _other(self, gradient: Tensor, output_axes: OutputAxes, value: Tensor) -> Tensor:
         return _less(gradient, value * self._unit(gradient.shape))
 
 
 @export
 class PeriodicDEP(DEP):
-    """`DEP` at every k-th update; the updates between receive the gradient as it is.
+    """`DEP` at every k-th update; other updates get the gradient unchanged.
 
-    The first update projects. `removed_energy` and `leading_value` are 0 after updates that do not.
+    The first update projects. `removed_energy` and `leading_value` are 0 after other updates.
 
     Args:
         inner_optimizer: the optimizer to wrap, an instance or a string.
@@ -155,7 +160,7 @@ class PeriodicDEP(DEP):
         exclude: as in `DEP`.
         output_axes: as in `DEP`.
         gradient_accumulation_steps: as in `DEP`.
-        name: optional name.
+        name: name of the optimizer.
 
     Raises:
         ValueError: as `DEP`, or `every` below 1.
@@ -175,17 +180,19 @@ class PeriodicDEP(DEP):
         inner_optimizer: keras.optimizers.Optimizer | str,
         every: int = 2,
         rank_one: str = "keep",
-        exclude: object = (),
-        output_axes: dict | None = None,
+        exclude: Exclude = (),
+        output_axes: Mapping[str, OutputAxes] | None = None,
         gradient_accumulation_steps: int | None = None,
         name: str | None = None,
-    ):
+    ) -> None:
         super().__init__(
             inner_optimizer, rank_one, exclude, output_axes, gradient_accumulation_steps, name
         )
         self.every = validation.whole_number("every", every)
 
-    def remove(self, gradients: Sequence[Tensor], output_axes: Sequence) -> Removed:
+    def transform_matrices(
+        self, gradients: Sequence[Tensor], output_axes: Sequence[OutputAxes]
+    ) -> Removed:
         leading = deflation.deflate_all(gradients, output_axes)
         now = ops.equal(self.iterations % self.every, 0)
         return [
@@ -208,7 +215,7 @@ class GlobalNormClipping(GradientTransform):
         inner_optimizer: the optimizer to wrap, an instance or a string.
         max_norm: the largest norm, positive.
         gradient_accumulation_steps: as in `DEP`.
-        name: optional name.
+        name: name of the optimizer.
 
     Raises:
         ValueError: `max_norm` is not positive, or no Keras optimizer.
@@ -230,7 +237,7 @@ class GlobalNormClipping(GradientTransform):
         max_norm: float = 1.0,
         gradient_accumulation_steps: int | None = None,
         name: str | None = None,
-    ):
+    ) -> None:
         if not 0 < max_norm <= math.inf:
             raise ValueError(
                 f"max_norm must be positive; received {max_norm}; math.inf clips nothing."
@@ -238,14 +245,16 @@ class GlobalNormClipping(GradientTransform):
         super().__init__(inner_optimizer, gradient_accumulation_steps, name=name)
         self.max_norm = max_norm
 
-    def transform(self, gradients, variables):
+    def transform(
+        self, gradients: Sequence[Tensor | None], variables: Sequence[keras.Variable]
+    ) -> Sequence[Tensor | None]:
         if self.max_norm == math.inf:
             return gradients
         present = [ops.cast(each, "float32") for each in gradients if each is not None]
         norm = ops.sqrt(sum(ops.sum(ops.square(each)) for each in present))
         # The inner optimizer divides by its loss scale later.
         largest = self.max_norm * (self.loss_scale_factor or 1.0)
-        # A norm that is not finite stays visible: the gradient becomes NaN.
+        # A non-finite norm makes the gradient NaN.
         scale = ops.where(norm > largest, largest / norm, ops.where(norm == norm, 1.0, norm))
         return [None if each is None else each * ops.cast(scale, each.dtype) for each in gradients]
 
@@ -253,16 +262,16 @@ class GlobalNormClipping(GradientTransform):
         return {**super().get_config(), "max_norm": self.max_norm}
 
 
-def _is_finite(gradient):
+def _is_finite(gradient: Tensor) -> Tensor:
     return ops.all(ops.isfinite(gradient))
 
 
-def _share(value, gradient):
+def _share(value: Tensor, gradient: Tensor) -> Tensor:
     energy = ops.sum(ops.square(ops.cast(gradient, "float32")))
     return ops.where(energy > 0, ops.square(value) / ops.maximum(energy, 1e-38), 0.0)
 
 
-def _less(gradient, change):
-    """The gradient less a change; as it is where it is not finite."""
+def _less(gradient: Tensor, change: Tensor) -> Tensor:
+    """Subtracts a change from a gradient; a non-finite gradient is returned unchanged."""
     change = ops.where(_is_finite(gradient), change, 0.0)
     return gradient - ops.cast(change, gradient.dtype)

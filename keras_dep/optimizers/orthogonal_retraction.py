@@ -1,4 +1,6 @@
-"""The weight regularisation of SNN-RAT, a step towards orthogonal outputs after every update."""
+"""The weight regularisation of SNN-RAT: a step towards orthogonal outputs after every update."""
+
+from collections.abc import Sequence
 
 import keras
 from keras import ops
@@ -11,7 +13,7 @@ from keras_dep._internal.types import Tensor
 from keras_dep.optimizers import plan
 from keras_dep.optimizers.base import GradientTransform
 
-# Dense kernels with at least so many outputs retract a random share of them.
+# Dense kernels with at least WIDE outputs retract a random share of them.
 WIDE, DRAWN_SHARE = 200, 0.3
 
 
@@ -23,22 +25,22 @@ class OrthogonalRetraction(GradientTransform):
 
         K <- (1 + beta) K - beta K (K^T K)
 
-    which leaves orthonormal columns as they are. Of a dense kernel with 200 outputs or more, each
-    step retracts a random 30 % of the columns, drawn anew, with one another. Kernels are the
-    weights that `DEP(rank_one="remove")` projects, the classifier's among them.
+    which does not change orthonormal columns. For a dense kernel with 200 outputs or more, each
+    step draws a random 30 % of the columns and retracts these with one another. Kernels are the
+    weights that `DEP(rank_one="remove")` projects, including that of the classifier.
 
-    The released code forms the product of all rows of the output, which are the columns here.
-    Weight decay pulls against it: the source sets it to 0 in this mode. Its projection of the
-    weights of residual branches has no counterpart, as the residual networks here have none.
+    The released code multiplies all rows of the output, which are the columns here. Weight decay
+    works against the retraction: the source sets it to 0 in this mode. The source also projects the
+    weights of residual branches; the residual networks here have no such weights.
 
     Args:
         inner_optimizer: the optimizer to wrap, an instance or a string.
-        beta: length of the step, from 0, which changes nothing, to 1. The released code has 5e-4 as
-            default of its command and 2e-3 as that of its function; others used 1e-3 and 4e-3; the
+        beta: length of the step, from 0, which changes nothing, to 1. The released code has the
+            default 5e-4 in its command and 2e-3 in its function; others used 1e-3 and 4e-3; the
             published value is not known.
-        seed: seed of the draws; default: drawn by Keras.
+        seed: seed of the draws; by default drawn from Keras.
         gradient_accumulation_steps: see `GradientTransform`.
-        name: optional name.
+        name: name of the optimizer.
 
     Raises:
         ValueError: `beta` outside [0, 1], or no Keras optimizer.
@@ -61,41 +63,40 @@ class OrthogonalRetraction(GradientTransform):
         seed: int | None = None,
         gradient_accumulation_steps: int | None = None,
         name: str | None = None,
-    ):
+    ) -> None:
         if not 0 <= beta <= 1:
             raise ValueError(f"beta must be in [0, 1]; received {beta}; 0 changes nothing.")
         super().__init__(inner_optimizer, gradient_accumulation_steps, name=name)
         self.beta = beta
         self.seed = seed
 
-    def build(self, variables):
-        if self.built:
-            return
+    def build_state(self, variables: Sequence[keras.Variable]) -> None:
         entries = plan.plan(variables, "remove", (), {})
         self._kernels = {
             keras_internals.variable_key(self, variable): entry
             for variable, entry in zip(variables, entries)
             if entry.projected
         }
-        self._generator = keras.random.SeedGenerator(self.seed)
-        keras_internals.track_variable(self, self._generator.state)
-        super().build(variables)
+        self._generator = self.add_seed_generator(self.seed)
 
-    def transform(self, gradients, variables):
+    def transform(
+        self, gradients: Sequence[Tensor | None], variables: Sequence[keras.Variable]
+    ) -> Sequence[Tensor | None]:
         return gradients
 
-    def _update(self, gradients, variables):
+    def _update(self, gradients: list[Tensor | None], variables: Sequence[keras.Variable]) -> None:
         super()._update(gradients, variables)
         for variable, gradient in zip(variables, gradients):
             entry = self._kernels.get(keras_internals.variable_key(self, variable))
             if self.beta and entry is not None and gradient is not None:
                 variable.assign(self._retracted(variable, entry))
 
-    def _retracted(self, variable, entry):
+    def _retracted(self, variable: keras.Variable, entry: plan.Entry) -> Tensor:
         kernel = ops.reshape(ops.convert_to_tensor(variable), entry.layout)
-        matrix = deflation.matricise(kernel, entry.role.outputs)
+        outputs = entry.role.outputs or ()
+        matrix = deflation.matricise(kernel, outputs)
         matrix = self._step(matrix, drawn=len(entry.shape) == 2 and matrix.shape[1] >= WIDE)
-        found = deflation.unmatricise(matrix, entry.layout, entry.role.outputs)
+        found = deflation.unmatricise(matrix, entry.layout, outputs)
         return ops.cast(ops.reshape(found, entry.shape), variable.dtype)
 
     def _step(self, matrix: Tensor, drawn: bool) -> Tensor:

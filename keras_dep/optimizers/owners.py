@@ -1,29 +1,30 @@
-"""Which layer holds a variable: an optimizer is built on variables, and they do not tell."""
+"""Finds the layer that holds a variable; an optimizer is built on variables alone."""
 
 import gc
+from collections.abc import Sequence
 
 import keras
 
 from keras_dep._internal import keras_internals
 
 
-def owners(variables):
-    """The live layers that list each variable among their own weights.
+def owners(variables: Sequence[keras.Variable]) -> list[list[keras.layers.Layer]]:
+    """Finds the live layers that hold each variable as a weight of their own.
 
-    Keras has no public way from a variable to its layer, so the objects that Python's garbage
-    collector tracks are searched once, in a fraction of a second. Sublayers count for themselves:
-    the query kernel of an attention layer belongs to its dense sublayer.
+    Keras has no public way from a variable to its layer. Therefore this searches the objects that
+    Python's garbage collector tracks, which takes a fraction of a second. Sublayers are searched
+    too: the query kernel of an attention layer belongs to its dense sublayer.
 
     Args:
-        variables: list of `keras.Variable`s.
+        variables: the variables.
 
     Returns:
-        List of lists of `keras.layers.Layer`s, in the order of `variables`; empty where there is
-        none, as for a bare variable or after `gc.freeze()`, and several where layers share it.
+        For each variable the list of its layers: several where layers share it, none for a variable
+        without a layer or after `gc.freeze()`.
     """
-    found = {id(variable): [] for variable in variables}
+    found: dict[int, list[keras.layers.Layer]] = {id(variable): [] for variable in variables}
     objects = gc.get_objects()
-    # Asking each object itself would run code of proxies and mocks.
+    # `isinstance` on every object would run code of proxies and mocks.
     kinds = {kind for kind in set(map(type, objects)) if keras.layers.Layer in kind.__mro__}
     for layer in objects:
         if type(layer) in kinds:

@@ -1,9 +1,15 @@
-"""Which weights are projected, as which matrices, and why."""
+"""The weights that are projected, their matrices, and the reasons."""
 
 import dataclasses
 import re
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+import keras
 
 from keras_dep import deflation
+from keras_dep.deflation.projection import OutputAxes
 from keras_dep.optimizers.roles import Role
 from keras_dep.optimizers.roles import roles
 
@@ -12,45 +18,70 @@ HEADINGS = ("weight", "shape", "projected", "matrix", "why")
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One weight.
+    """The decision for one weight.
 
     Attributes:
-        path: that of the variable.
-        shape: its shape.
-        role: its `Role`.
+        path: path of the variable.
+        shape: shape of the variable.
+        role: role of the variable in its layer.
         projected: whether its gradient is projected.
-        why: what decides it.
-        is_kept: whether it is a kernel left alone because its gradient may have rank one.
+        why: the reason, in words.
+        is_kept: whether it is a kernel that is not projected because its gradient may have rank
+            one.
     """
 
     path: str
-    shape: tuple
+    shape: tuple[int, ...]
     role: Role
     projected: bool
     why: str
     is_kept: bool = False
 
     @property
-    def layout(self):
-        """The shape whose axes the role means."""
+    def layout(self) -> tuple[int, ...]:
+        """The shape to which `role.outputs` refers."""
         return self.role.layout or self.shape
 
     @property
-    def matrix(self):
-        """Inputs and outputs of the folded weight; `None` where it is no kernel."""
+    def matrix(self) -> tuple[int, int] | None:
+        """Numbers of inputs and outputs of the folded weight; `None` for other weights."""
         outputs = self.role.outputs
         return None if outputs is None else deflation.matrix_shape(self.layout, outputs)
 
 
-def plan(variables, rank_one, exclude, output_axes):
-    """An `Entry` for each variable, in order; the arguments are those of `keras_dep.DEP`."""
+def plan(
+    variables: Sequence[keras.Variable],
+    rank_one: str,
+    exclude: Sequence[str],
+    output_axes: Mapping[str, OutputAxes],
+) -> list[Entry]:
+    """Decides for each variable whether, and as which matrix, its gradient is projected.
+
+    Args:
+        variables: the trained variables.
+        rank_one: `"keep"` or `"remove"`; see `keras_dep.DEP`.
+        exclude: regular expressions of paths that are not projected.
+        output_axes: output axes by regular expression of the path.
+
+    Returns:
+        An `Entry` for each variable, in order.
+
+    Raises:
+        ValueError: `output_axes` that a weight does not have.
+    """
     return [
         _entry(variable, role, rank_one, exclude, output_axes)
         for variable, role in zip(variables, roles(variables))
     ]
 
 
-def _entry(variable, role, rank_one, exclude, output_axes):
+def _entry(
+    variable: keras.Variable,
+    role: Role,
+    rank_one: str,
+    exclude: Sequence[str],
+    output_axes: Mapping[str, OutputAxes],
+) -> Entry:
     path, shape = variable.path, tuple(variable.shape)
     for pattern, axes in output_axes.items():
         if re.search(pattern, path) and not getattr(variable, "overwrite_with_gradient", False):
@@ -59,33 +90,36 @@ def _entry(variable, role, rank_one, exclude, output_axes):
     for pattern in exclude:
         if re.search(pattern, path):
             return dataclasses.replace(entry, projected=False, why=f"excluded by {pattern!r}")
-    if entry.projected and rank_one == "keep" and min(entry.matrix) <= 2:
+    if entry.matrix is not None and rank_one == "keep" and min(entry.matrix) <= 2:
         why = f"{role.what}, with a side of 1 or 2"
         return dataclasses.replace(entry, projected=False, why=why, is_kept=True)
     return entry
 
 
-def _checked(axes, shape, path):
+def _checked(axes: OutputAxes, shape: tuple[int, ...], path: str) -> OutputAxes:
     try:
         deflation.matrix_shape(shape, axes)
     except ValueError:
         raise ValueError(
-            f"output_axes must name axes that the weight has; received {axes} for {path} of "
-            f"shape {shape}; narrow the pattern, or count from 0 to {len(shape) - 1}."
+            f"output_axes must be axes of the weight; received {axes} for {path} of shape {shape}; "
+            f"narrow the pattern, or use axes from 0 to {len(shape) - 1}."
         ) from None
     return axes
 
 
-def table(entries):
-    """The entries as text, one line each, in columns."""
-    rows = [HEADINGS, *map(_row, entries)]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)) for row in rows]
+def table(entries: Iterable[Entry]) -> str:
+    """Formats entries as a text table, one line each."""
+    lines_of_cells = [HEADINGS, *map(_cells, entries)]
+    widths = [max(map(len, column)) for column in zip(*lines_of_cells)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths))
+        for cells in lines_of_cells
+    ]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _row(entry):
-    matrix = " x ".join(map(str, entry.matrix)) if entry.projected else "-"
+def _cells(entry: Entry) -> tuple[str, ...]:
+    matrix = " x ".join(map(str, entry.matrix)) if entry.projected and entry.matrix else "-"
     shape = " x ".join(map(str, entry.shape)) or "scalar"
     return entry.path, shape, "yes" if entry.projected else "no", matrix, entry.why

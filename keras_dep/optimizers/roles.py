@@ -1,43 +1,49 @@
-"""What each weight is to its layer, by the layer's type: it decides how a gradient is folded."""
+"""Roles of weights, by the type of their layer; they decide how a gradient is folded."""
 
 import dataclasses
 import re
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import TypeAlias
 
+import keras
 from keras import layers
 
 from keras_dep import _backend
+from keras_dep.deflation.projection import OutputAxes
 from keras_dep.optimizers.owners import owners
 
 
 @dataclasses.dataclass(frozen=True)
 class Role:
-    """What a weight is to its layer.
+    """The role of a weight in its layer.
 
     Attributes:
-        what: in words, with the type of the layer.
-        outputs: the axes that count outputs; `None` where the weight maps no inputs to outputs, as
-            biases and gains do.
-        layout: the shape whose axes are meant, where it is not that of the weight.
+        what: description with the type of the layer, such as "kernel of Dense".
+        outputs: the axes that count outputs; `None` for weights such as biases and gains, which map
+            no inputs to outputs.
+        layout: shape to which `outputs` refers, if it is not the shape of the weight.
     """
 
     what: str
-    outputs: tuple | None = None
-    layout: tuple | None = None
+    outputs: OutputAxes | None = None
+    layout: tuple[int, ...] | None = None
 
 
-def roles(variables):
-    """The role of each variable.
+def roles(variables: Sequence[keras.Variable]) -> list[Role]:
+    """Finds the role of each variable.
 
-    It follows from the type of the layer that holds the variable and from the attribute under which
-    it does, never from a name that a user chose. A subclass takes after its base. Of a layer of
-    another type, or a variable that no layer holds, only the shape is known: vectors and scalars
-    are left alone, and the last axis counts outputs.
+    It depends on the type of the layer that holds the variable and on the attribute that holds it,
+    never on a name that a user chose. A subclass has the roles of its base class. For layers of
+    other types, and variables without a layer, only the shape is known: vectors and scalars have no
+    outputs, and of other shapes the last axis counts outputs.
 
     Args:
-        variables: list of `keras.Variable`s.
+        variables: the variables.
 
     Returns:
-        List of `Role`s.
+        A `Role` for each variable, in order.
     """
     return [
         _overwritten(variable) or _by_owner(variable, holders) or _by_shape(variable, holders)
@@ -45,25 +51,25 @@ def roles(variables):
     ]
 
 
-def _overwritten(variable):
+def _overwritten(variable: keras.Variable) -> Role | None:
     if getattr(variable, "overwrite_with_gradient", False):
         return Role("constant of quantisation, overwritten by its gradient")
     return None
 
 
-def _by_owner(variable, holders):
-    # Of several the layer that made it comes first, as its path is part of the variable's.
-    def distance(layer):
+def _by_owner(variable: keras.Variable, holders: Sequence[layers.Layer]) -> Role | None:
+    # The layer that created the variable comes first: its path is part of the variable's.
+    def distance(layer: layers.Layer) -> tuple[bool, str]:
         return not variable.path.startswith(f"{layer.path}/"), layer.path
 
     found = (_in_layer(variable, layer) for layer in sorted(holders, key=distance))
     return next(filter(None, found), None)
 
 
-def _in_layer(variable, layer):
+def _in_layer(variable: keras.Variable, layer: layers.Layer) -> Role | None:
     if isinstance(layer, layers.TorchModuleWrapper):
         return Role(*_backend.module_role(layer.module, variable))
-    # What holds the value of a property has a leading underscore.
+    # The attribute behind a property has a leading underscore.
     names = {name.lstrip("_") for name, value in vars(layer).items() if value is variable}
     for kind in type(layer).__mro__:
         for name in sorted(names & _ROLES.get(kind, {}).keys()):
@@ -74,7 +80,7 @@ def _in_layer(variable, layer):
     return None
 
 
-def _by_shape(variable, holders):
+def _by_shape(variable: keras.Variable, holders: Sequence[layers.Layer]) -> Role:
     known = f"weight of {type(holders[0]).__name__}" if holders else "weight of no layer"
     rank = len(variable.shape)
     if rank < 2:
@@ -82,13 +88,17 @@ def _by_shape(variable, holders):
     return Role(f"{known}: by its shape", (rank - 1,))
 
 
-def _summed_over_inputs(layer):
-    """The axes of an einsum's kernel that its result has; the rest is summed over."""
+def _einsum_outputs(layer: layers.EinsumDense) -> tuple[int, ...] | None:
+    """The axes of an einsum's kernel that are axes of its result; it sums over the others."""
     _, kernel, result = re.split(",|->", layer.equation.replace(" ", ""))
     outputs = tuple(axis for axis, label in enumerate(kernel) if label in result)
-    # A kernel that nothing is summed over scales its input.
+    # A kernel without summed axes is a gain.
     return outputs if len(outputs) < len(kernel) else None
 
+
+# Axes, or a function of the layer that finds them; `None` without outputs.
+_Outputs: TypeAlias = tuple[int, ...] | Callable[[layers.Layer], tuple[int, ...] | None] | None
+_ByAttribute: TypeAlias = Mapping[str, tuple[str, _Outputs]]
 
 _LAST = (-1,)
 _KERNEL = ("kernel", _LAST)
@@ -97,15 +107,15 @@ _BIAS = ("bias", None)
 _GAIN = ("gain", None)
 _FACTOR = ("low-rank factor", None)
 _ADAPTED = {"lora_kernel_a": _FACTOR, "lora_kernel_b": _FACTOR}
-_MAP = {"kernel": _KERNEL, "bias": _BIAS, **_ADAPTED}
-_RECURRENT = {"kernel": _KERNEL, "recurrent_kernel": _KERNEL, "bias": _BIAS}
-_NORMALIZATION = {"gamma": _GAIN, "beta": _BIAS, "scale": _GAIN}
-_ATTENTION = {"scale": _GAIN, "concat_score_weight": _GAIN}
+_MAP: _ByAttribute = {"kernel": _KERNEL, "bias": _BIAS, **_ADAPTED}
+_RECURRENT: _ByAttribute = {"kernel": _KERNEL, "recurrent_kernel": _KERNEL, "bias": _BIAS}
+_NORMALIZATION: _ByAttribute = {"gamma": _GAIN, "beta": _BIAS, "scale": _GAIN}
+_ATTENTION: _ByAttribute = {"scale": _GAIN, "concat_score_weight": _GAIN}
 
-# By type and attribute. Attention layers hold einsums, recurrent layers cells, and wrappers layers.
-_ROLES = {
+# By type and attribute. Attention layers hold einsum layers, and recurrent layers hold cells.
+_ROLES: dict[type, _ByAttribute] = {
     layers.Dense: _MAP,
-    layers.EinsumDense: {**_MAP, "kernel": ("kernel", _summed_over_inputs)},
+    layers.EinsumDense: {**_MAP, "kernel": ("kernel", _einsum_outputs)},
     **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), _MAP),
     **dict.fromkeys(
         (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose),

@@ -109,16 +109,18 @@ def test_variables_of_optimizers():
     with door("Optimizer._variables"):
         found = map(id, keras_internals.own_variables(optimizer))
         assert list(found) == list(map(id, optimizer.variables))
-    with door("Optimizer._track_variable"):
-        keras_internals.track_variable(optimizer, other)
-        assert keras_internals.own_variables(optimizer)[-1] is other
+    with door("Optimizer._get_variable_index"):
+        assert [keras_internals.variable_index(optimizer, v) for v in (one, other)] == [0, 1]
     optimizer.apply([ops.ones(2), 3 * ops.ones(2)])
     with door("Optimizer._iterations"):
         assert int(keras_internals.call_count(optimizer)) == 1
-    with door("Optimizer._accumulated_gradients and _get_variable_index"):
+    with door("Optimizer._accumulated_gradients"):
         for variable, sums in ((one, 1), (other, 3)):
             total = keras_internals.accumulated_gradient(optimizer, variable)
             np.testing.assert_array_equal(ops.convert_to_numpy(total), [sums, sums])
+    with door("Optimizer._track_variable"):
+        keras_internals.track_variable(optimizer, other)
+        assert optimizer.variables[-1] is other
 
 
 def test_weight_decay():

@@ -81,7 +81,7 @@ def test_numbers_of_weights_that_were_projected_then_are_left_out(tmp_path):
     model.save_weights(tmp_path / "model.weights.h5")
     other = compiled_model(DEP(keras.optimizers.Adam(0.01)))
     other.optimizer.build(other.trainable_variables)
-    with pytest.warns(UserWarning, match=r"removed_energy stays as it is.*\(2,\).*\(0,\)"):
+    with pytest.warns(UserWarning, match=r"removed_energy is not loaded.*\(2,\).*\(0,\)"):
         other.load_weights(tmp_path / "model.weights.h5")
     assert not ops.convert_to_numpy(other.optimizer.removed_energy).any()
     assert_equal(

@@ -23,7 +23,7 @@ def test_a_line_for_every_weight_with_shape_matrix_and_reason():
     x = layers.Dense(5, name="head")(layers.LayerNormalization(name="norm")(x))
     model = keras.Model(inputs, layers.Dense(2, use_bias=False, name="last")(x))
     optimizer = DEP("sgd", exclude="head/kernel")
-    with pytest.warns(UserWarning, match="DEP leaves last/kernel"):
+    with pytest.warns(UserWarning, match="DEP does not project last/kernel"):
         optimizer.build(model.trainable_variables)
     heading, rule, *rows = printed(optimizer)
     assert heading == ["weight", "shape", "projected", "matrix", "why"]
