@@ -15,7 +15,6 @@ DOCS = ROOT.parent / "docs" / "api"
 INCOMPLETE = (
     "attacks",
     "callbacks",
-    "curvature",
     "data",
     "evaluation",
     "experiments",

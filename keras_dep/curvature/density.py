@@ -1,9 +1,16 @@
-"""The spectral density of an operator by stochastic Lanczos quadrature, and its plot."""
+"""Spectral density of an operator by stochastic Lanczos quadrature, and its plot."""
 
 import dataclasses
+import os
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import ArrayLike
+from keras_dep._internal.types import Tensor
 from keras_dep.curvature.krylov import Krylov
 from keras_dep.curvature.lanczos import check_size
 from keras_dep.curvature.precision import keeps_dtype
@@ -14,45 +21,54 @@ class Density:
     """A density of eigenvalues as weighted points, one set per random vector.
 
     Attributes:
-        nodes: list of sequences, the points.
-        weights: list of sequences, their weights, which sum to 1.
+        nodes: the points, one sequence per random vector.
+        weights: their weights; those of each sequence sum to 1.
         dimension: size of the operator.
     """
 
-    nodes: list
-    weights: list
+    nodes: Sequence[Sequence[float] | Array]
+    weights: Sequence[Sequence[float] | Array]
     dimension: int
 
-    def moment(self, power):
-        """Mean over the eigenvalues of their `power`: 1 gives the trace over the dimension."""
+    def moment(self, power: int) -> float:
+        """Mean of `eigenvalue ** power`; power 1 gives the trace over the dimension."""
         return float(
             np.mean([np.dot(w, np.power(n, power)) for n, w in zip(self.nodes, self.weights)])
         )
 
-    def at(self, points, width):
-        """The density at some points, every node widened to a Gaussian of that deviation."""
+    def at(self, points: ArrayLike, width: float) -> Array:
+        """Density at points `(n,)`, each node replaced by a Gaussian of that standard deviation."""
+        points = np.asarray(points)
         total = np.zeros(len(points))
         for nodes, weights in zip(self.nodes, self.weights):
-            distance = (np.asarray(points)[:, None] - np.asarray(nodes)) / width
+            distance = (points[:, None] - np.asarray(nodes)) / width
             bells = np.exp(-0.5 * distance**2) / (width * (2 * np.pi) ** 0.5)
             total += bells @ weights
         return total / len(self.nodes)
 
-    def limits(self):
-        """The least and the largest node."""
-        return min(map(min, self.nodes)), max(map(max, self.nodes))
+    def limits(self) -> tuple[float, float]:
+        """The smallest and the largest node."""
+        nodes = np.concatenate([np.asarray(nodes) for nodes in self.nodes])
+        return float(nodes.min()), float(nodes.max())
 
 
 @keeps_dtype
-def spectral_density(product, dimension, vectors=4, steps=40, seed=0, dtype="float32"):
-    """Spectral density from a few random vectors.
+def spectral_density(
+    product: Callable[[Tensor], Tensor],
+    dimension: int,
+    vectors: int = 4,
+    steps: int = 40,
+    seed: int = 0,
+    dtype: str = "float32",
+) -> Density:
+    """Estimates the spectral density from a few random vectors.
 
     Args:
         product: function from a tensor `(dimension,)` to the operator's product with it.
         dimension: size of the operator, at least 1.
         vectors: random start vectors, at least 1; each costs `steps` products.
-        steps: points for each vector; the first `2 * steps - 1` moments come out as that vector
-            sees them.
+        steps: points for each vector; the quadrature is exact for the first `2 * steps - 1` moments
+            of that vector.
         seed: seed of the start vectors.
         dtype: dtype of the vectors.
 
@@ -83,13 +99,15 @@ def spectral_density(product, dimension, vectors=4, steps=40, seed=0, dtype="flo
     return Density(nodes, weights, dimension)
 
 
-def plot(densities, path, width=None):
-    """Draws densities over one another on a logarithmic scale.
+def plot(
+    densities: Mapping[str, Density], path: str | os.PathLike, width: float | None = None
+) -> None:
+    """Plots densities in one figure with a logarithmic scale.
 
     Args:
-        densities: dict from label to `Density`.
-        path: file, its ending tells the format.
-        width: deviation of the Gaussians; default: a hundredth of the range.
+        densities: densities by label.
+        path: image file; its extension sets the format.
+        width: standard deviation of the Gaussians; by default a hundredth of the range.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,14 +1,16 @@
 """Extreme eigenvalues by Lanczos, with a bound on the error of each."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
+from keras_dep._internal.types import Tensor
 from keras_dep.curvature import flat_vectors as flat
 from keras_dep.curvature.krylov import Krylov
 from keras_dep.curvature.precision import keeps_dtype
 
-WHICH = {
+WHICH: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "magnitude": lambda values: np.argsort(-np.abs(values), kind="stable"),
     "largest": lambda values: np.argsort(-values, kind="stable"),
     "smallest": lambda values: np.argsort(values, kind="stable"),
@@ -17,40 +19,41 @@ WHICH = {
 
 @dataclasses.dataclass(frozen=True)
 class Spectrum:
-    """Eigenvalues found, in the order asked for.
+    """Eigenvalues, in the requested order.
 
     Attributes:
         eigenvalues: float64 array, signed.
-        residuals: float64 array, `||A q - theta q||` of each: some true eigenvalue lies within it.
-        products: operator products spent.
-        largest: the algebraically largest value met, `(value, residual)`.
-        smallest: the algebraically smallest value met, `(value, residual)`.
-        vectors: list of unit eigenvectors `(dimension,)`, tensors; `None` unless asked for.
+        residuals: float64 array, `||A q - theta q||` of each; a true eigenvalue lies within this
+            distance.
+        products: number of operator products taken.
+        largest: the algebraically largest value found, `(value, residual)`.
+        smallest: the algebraically smallest value found, `(value, residual)`.
+        vectors: list of unit eigenvectors `(dimension,)`, tensors, or `None`.
     """
 
     eigenvalues: np.ndarray
     residuals: np.ndarray
     products: int
-    largest: tuple
-    smallest: tuple
-    vectors: list | None = None
+    largest: tuple[float, float]
+    smallest: tuple[float, float]
+    vectors: list[Tensor] | None = None
 
     @property
-    def radius(self):
-        """Spectral radius: the largest magnitude."""
+    def radius(self) -> float:
+        """Spectral radius: the largest magnitude of an eigenvalue."""
         return float(np.max(np.abs(self.eigenvalues)))
 
     @property
-    def leading_share(self):
-        """`|lambda_1| / sum_i |lambda_i|` over the values held; 0 when all vanish."""
+    def leading_share(self) -> float:
+        """`|lambda_1| / sum_i |lambda_i|` over `eigenvalues`; 0 if all are zero."""
         total = float(np.sum(np.abs(self.eigenvalues)))
         return self.radius / total if total else 0.0
 
     @property
-    def printed_ratio(self):
-        """`lambda_1 / sum_i lambda_i` over the values held, as the paper prints it.
+    def printed_ratio(self) -> float:
+        """`lambda_1 / sum_i lambda_i` over `eigenvalues`, as the paper prints it.
 
-        Where signs mix this is no share: it has no bound. 0 when the sum vanishes.
+        With eigenvalues of both signs it is unbounded, and so no share. 0 if the sum is zero.
         """
         total = float(np.sum(self.eigenvalues))
         return float(self.eigenvalues[0]) / total if total else 0.0
@@ -58,30 +61,30 @@ class Spectrum:
 
 @keeps_dtype
 def lanczos(
-    product,
-    dimension,
-    count=5,
-    tolerance=1e-3,
-    max_steps=80,
-    seed=0,
-    which="magnitude",
-    vectors=False,
-    dtype="float32",
-):
-    """Extreme eigenvalues by Lanczos with full reorthogonalisation.
+    product: Callable[[Tensor], Tensor],
+    dimension: int,
+    count: int = 5,
+    tolerance: float = 1e-3,
+    max_steps: int = 80,
+    seed: int = 0,
+    which: str = "magnitude",
+    vectors: bool = False,
+    dtype: str = "float32",
+) -> Spectrum:
+    """Computes extreme eigenvalues by Lanczos with full reorthogonalisation.
 
-    An eigenvalue that occurs several times is found once, unless the space of the start vector
-    closes before `count` values are there.
+    A multiple eigenvalue is found once, unless the Krylov space of the start vector is exhausted
+    before `count` values are found.
 
     Args:
         product: function from a tensor `(dimension,)` to the operator's product with it.
         dimension: size of the operator, at least 1.
-        count: how many eigenvalues, at least 1; fewer come back from a smaller operator.
-        tolerance: stop once each of them has a residual below `tolerance * |lambda_1|`.
-        max_steps: upper limit of products.
-        seed: seed of the start vector, so that compared operators share it.
-        which: `"magnitude"` for largest magnitude first, `"largest"` for algebraically largest
-            first, `"smallest"` for algebraically smallest first.
+        count: number of eigenvalues, at least 1; a smaller operator gives fewer.
+        tolerance: stop when each of them has a residual below `tolerance * |lambda_1|`.
+        max_steps: largest number of products.
+        seed: seed of the start vector; equal seeds give compared operators equal start vectors.
+        which: `"magnitude"` for the largest magnitudes, `"largest"` for the algebraically largest,
+            `"smallest"` for the algebraically smallest; in that order.
         vectors: whether to compute eigenvectors.
         dtype: dtype of the vectors, `"float32"` or `"float64"`; numbers are float64.
 
@@ -123,7 +126,8 @@ def lanczos(
     )
 
 
-def check_size(dimension, count):
+def check_size(dimension: int, count: int) -> None:
+    """Raises `ValueError` unless both arguments are at least 1."""
     if dimension < 1 or count < 1:
         raise ValueError(
             f"dimension and count must be at least 1; received {dimension} and {count}."

@@ -1,8 +1,13 @@
-"""Power iteration as PyHessian does it, for figures that compare with published ones."""
+"""Power iteration as in PyHessian, for comparison with published figures."""
+
+import math
+from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 from keras import ops
 
+from keras_dep._internal.types import Tensor
 from keras_dep.curvature import flat_vectors as flat
 from keras_dep.curvature.lanczos import Spectrum
 from keras_dep.curvature.lanczos import check_size
@@ -13,34 +18,35 @@ TINY = 1e-6
 
 @keeps_dtype
 def power_iteration(
-    product,
-    dimension,
-    count=5,
-    tolerance=1e-3,
-    max_steps=100,
-    seed=0,
-    dtype="float32",
-    starts=None,
-):
-    """Eigenvalues of largest magnitude, one after the other, by power iteration with deflation.
+    product: Callable[[Tensor], Tensor],
+    dimension: int,
+    count: int = 5,
+    tolerance: float = 1e-3,
+    max_steps: int = 100,
+    seed: int = 0,
+    dtype: str = "float32",
+    starts: Sequence[Tensor] | None = None,
+) -> Spectrum:
+    """Computes eigenvalues of largest magnitude, one by one, by power iteration with deflation.
 
-    The algorithm, stopping rule and defaults of PyHessian's `eigenvalues`. It stops where two
-    Rayleigh quotients agree to the tolerance, which says nothing about the error: where two
-    eigenvalues compete it may stop far from either. The residuals tell; prefer `lanczos`.
+    Algorithm, stopping rule and defaults are those of PyHessian's `eigenvalues`. It stops when two
+    successive Rayleigh quotients agree to the tolerance, which does not bound the error: if two
+    eigenvalues have similar magnitudes, it may stop far from both. Check the residuals, or use
+    `lanczos`.
 
     Args:
         product: function from a tensor `(dimension,)` to the operator's product with it.
         dimension: size of the operator, at least 1.
-        count: how many eigenvalues, at least 1; fewer come back from a smaller operator.
-        tolerance: relative change of the Rayleigh quotient at which an eigenvalue counts as found.
-        max_steps: upper limit of products for each eigenvalue.
+        count: number of eigenvalues, at least 1; a smaller operator gives fewer.
+        tolerance: relative change of the Rayleigh quotient at which the iteration stops.
+        max_steps: largest number of products for each eigenvalue.
         seed: seed of the start vectors.
         dtype: dtype of the vectors.
-        starts: start vectors to use instead, as many as `count`.
+        starts: `count` start vectors `(dimension,)`, in place of random ones.
 
     Returns:
-        A `keras_dep.curvature.Spectrum` in the order found, signed, with the residual that each
-        value has at the last vector but one.
+        A `keras_dep.curvature.Spectrum` in the order found, signed, with the residual of each value
+        at the last vector but one.
 
     Raises:
         ValueError: an argument outside its limits, or a product with non-finite entries.
@@ -56,7 +62,8 @@ def power_iteration(
     """
     check_size(dimension, count)
     generator = np.random.default_rng(seed)
-    values, residuals, found, products = [], [], [], 0
+    values, residuals, products = [], [], 0
+    found: list[Tensor] = []
     for index in range(min(count, dimension)):
         if starts is None:
             vector = flat.direction(generator, dimension, dtype)
@@ -69,11 +76,10 @@ def power_iteration(
         residuals.append(residual)
         found.append(vector)
         products += steps
-    values, residuals = np.array(values), np.array(residuals)
-    high, low = np.argmax(values), np.argmin(values)
+    high, low = int(np.argmax(values)), int(np.argmin(values))
     return Spectrum(
-        values,
-        residuals,
+        np.array(values),
+        np.array(residuals),
         products,
         (float(values[high]), float(residuals[high])),
         (float(values[low]), float(residuals[low])),
@@ -81,17 +87,24 @@ def power_iteration(
     )
 
 
-def _settle(product, vector, found, tolerance, max_steps):
+def _settle(
+    product: Callable[[Tensor], Tensor],
+    vector: Tensor,
+    found: list[Tensor],
+    tolerance: float,
+    max_steps: int,
+) -> tuple[float, Tensor, float, int]:
     """`(value, next vector, residual, products)` of one eigenvalue."""
-    value = None
+    value = math.nan
     for products in range(1, max_steps + 1):  # noqa: B007
         for earlier in found:
             vector = vector - ops.sum(vector * earlier) * earlier
         vector = _unit(vector)
         image = product(vector)
         quotient = flat.inner(image, vector)
-        settled = value is not None and abs(value - quotient) / (abs(value) + TINY) < tolerance
-        # The peer keeps the quotient before the last.
+        # False in the first step, where the value is NaN.
+        settled = abs(value - quotient) / (abs(value) + TINY) < tolerance
+        # PyHessian keeps the quotient before the last.
         value = value if settled else quotient
         residual = flat.norm(image - value * vector)
         vector = _unit(image)
@@ -100,5 +113,5 @@ def _settle(product, vector, found, tolerance, max_steps):
     return value, vector, residual, products
 
 
-def _unit(vector):
+def _unit(vector: Tensor) -> Tensor:
     return vector / (flat.norm(vector) + TINY)

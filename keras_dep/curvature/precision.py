@@ -1,26 +1,36 @@
-"""In which precision a network computes."""
+"""The precision in which a network computes."""
 
 import contextlib
 import functools
 import inspect
+from collections.abc import Callable
+from collections.abc import Generator
+from typing import Any
+from typing import ParamSpec
+from typing import TypeVar
 
 import keras
 
 from keras_dep import _backend
 from keras_dep._internal import keras_internals
+from keras_dep._internal.types import Tensor
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 
 @contextlib.contextmanager
-def double_precision():
-    """While it lasts, Keras computes with float64 tensors in double precision on every backend.
+def double_precision() -> Generator[None, None, None]:
+    """Lets Keras compute with float64 tensors in double precision on every backend.
 
-    Keras 3.15 gives each product of float64 tensors on torch and JAX the type float32, and JAX
-    makes no float64 at all. What asks for a `dtype` (`keras_dep.Hessian`, `keras_dep.curvature`)
-    enters this by itself; a network of `with_dtype` is built and called within it, and so is all
-    other arithmetic on its results. Concerns the whole process, all threads; may be nested.
+    By default, Keras 3.15 gives products of float64 tensors the type float32 on torch and JAX, and
+    JAX creates no float64 tensors. Functions with an argument `dtype` (`keras_dep.Hessian`,
+    `keras_dep.curvature`) use this context themselves. A network made by `with_dtype` must be built
+    and called within it, and its results processed within it. The context applies to the whole
+    process with all threads, and may be nested.
 
-    Raises:
-        RuntimeError: a Keras whose table of types is not where it was.
+    Yields:
+        Nothing.
 
     Example:
 
@@ -34,18 +44,18 @@ def double_precision():
 
 
 @contextlib.contextmanager
-def kept(dtype):
-    """`double_precision()` where the dtype is float64; nothing otherwise."""
+def kept(dtype: str | None) -> Generator[None, None, None]:
+    """`double_precision()` if the dtype is float64, otherwise no change."""
     with double_precision() if dtype == "float64" else contextlib.nullcontext():
         yield
 
 
-def keeps_dtype(function):
-    """`function`, which has an argument `dtype`, run within `kept(dtype)`."""
+def keeps_dtype(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Decorates a function with an argument `dtype` to run within `kept(dtype)`."""
     signature = inspect.signature(function)
 
     @functools.wraps(function)
-    def run(*arguments, **options):
+    def run(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
         bound = signature.bind(*arguments, **options)
         bound.apply_defaults()
         with kept(bound.arguments["dtype"]):
@@ -54,19 +64,20 @@ def keeps_dtype(function):
     return run
 
 
-def with_dtype(model, dtype):
-    """A copy of a model, weights included, that computes in another precision.
+def with_dtype(model: keras.Model, dtype: str) -> keras.Model:
+    """Copies a model and its weights to compute in another precision.
 
     Args:
         model: a built functional or sequential `keras.Model`.
         dtype: `"float64"`, within `double_precision()`, or `"float32"`.
 
     Returns:
-        A `keras.Model`; its weights do not follow those of `model`.
+        A `keras.Model` with weights of its own.
 
     Raises:
-        ValueError: another dtype, float64 where Keras rounds it, or a model that Keras cannot
-            rebuild layer by layer: a subclass, a quantized layer, one that wraps a torch module.
+        ValueError: another dtype, float64 outside of `double_precision()`, or a model that Keras
+            cannot rebuild layer by layer: a subclass, a quantized layer, a layer that wraps a torch
+            module.
 
     Example:
 
@@ -97,24 +108,24 @@ def with_dtype(model, dtype):
 
 
 class _Copies:
-    """Layers and models in another precision, one of each however often it is used."""
+    """Copies of layers and models in another precision; a shared layer is copied once."""
 
-    def __init__(self, dtype):
+    def __init__(self, dtype: str) -> None:
         self.dtype = dtype
-        self.made = {}
+        self.made: dict[int, keras.layers.Layer] = {}
 
-    def of(self, layer):
+    def of(self, layer: keras.layers.Layer) -> keras.layers.Layer:
         if id(layer) not in self.made:
             self.made[id(layer)] = self._rebuilt(layer)
         return self.made[id(layer)]
 
-    def _rebuilt(self, layer):
+    def _rebuilt(self, layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, keras.Model):
             return self._model(layer)
         if getattr(getattr(layer, "dtype_policy", None), "quantization_mode", None):
             raise ValueError(f"layer {layer.name!r} is quantized")
         if isinstance(layer, keras.layers.Lambda):
-            # Its configuration holds code without what surrounds it.
+            # Its configuration holds the function's code without its globals.
             given = {"mask": layer.mask, "arguments": layer.arguments, "name": layer.name}
             shape = keras_internals.lambda_output_shape(layer)
             return type(layer)(layer.function, shape, dtype=self.dtype, **given)
@@ -122,13 +133,13 @@ class _Copies:
         if isinstance(layer, keras.layers.Layer):
             config["dtype"] = self.dtype
         if isinstance(layer, keras.layers.Wrapper):
-            # The layer within may be one that the network also uses elsewhere.
+            # The network may use the wrapped layer elsewhere too.
             return type(layer)(**{**config, "layer": self.of(layer.layer)})
         return type(layer).from_config(config)
 
-    def _model(self, model):
-        # Inputs that kept their dtype would round what reaches a network, also one within another.
-        def entrance(tensor):
+    def _model(self, model: keras.Model) -> keras.Model:
+        # Inputs of the old dtype would round the values that enter a network.
+        def entrance(tensor: Tensor) -> Tensor:
             kind = self.dtype if _is_real(tensor.dtype) else tensor.dtype
             return keras.Input(batch_shape=tensor.shape, dtype=kind, name=tensor.name)
 
@@ -136,8 +147,8 @@ class _Copies:
         inputs = keras.tree.map_structure(entrance, entrances)
         return keras.models.clone_model(model, inputs, self.of)
 
-    def _in_dtype(self, config):
-        """A configuration, those of layers inside of it included, in which what is real is ours."""
+    def _in_dtype(self, config: Any) -> Any:
+        """A configuration, with those nested in it, whose floating-point dtypes are replaced."""
         if isinstance(config, (list, tuple)):
             return type(config)(map(self._in_dtype, config))
         if not isinstance(config, dict):
@@ -149,8 +160,8 @@ class _Copies:
         }
 
 
-def _is_real(dtype):
-    """Whether a dtype, a policy, or the configuration of one, is of floating point."""
+def _is_real(dtype: Any) -> bool:
+    """Whether a dtype, a policy, or the configuration of one, is a floating-point type."""
     if isinstance(dtype, dict):
         dtype = dtype.get("config", {}).get("name")
     return "float" in getattr(dtype, "name", str(dtype))

@@ -1,9 +1,11 @@
 """The trace of an operator by Hutch++."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
+from keras_dep._internal.types import Tensor
 from keras_dep.curvature import flat_vectors
 from keras_dep.curvature.lanczos import check_size
 from keras_dep.curvature.precision import keeps_dtype
@@ -14,9 +16,9 @@ class Trace:
     """An estimate of a trace.
 
     Attributes:
-        value: the estimate, without bias.
-        error: its standard error; 0 where it is exact, infinite from a single probe.
-        products: operator products spent.
+        value: unbiased estimate.
+        error: standard error; 0 if the estimate is exact, infinite for a single probe.
+        products: number of operator products taken.
     """
 
     value: float
@@ -25,16 +27,22 @@ class Trace:
 
 
 @keeps_dtype
-def hutch_plus_plus(product, dimension, products=30, seed=0, dtype="float32"):
-    """Trace: exact on a sketch of the operator's range, by random probes on the rest.
+def hutch_plus_plus(
+    product: Callable[[Tensor], Tensor],
+    dimension: int,
+    products: int = 30,
+    seed: int = 0,
+    dtype: str = "float32",
+) -> Trace:
+    """Estimates a trace: exactly on a sketch of the range, by random probes on its complement.
 
-    A third of the products finds the range, a third takes its trace, a third probes what is left,
-    which is little where few eigenvalues stand out.
+    A third of the products sketches the range, a third computes the trace on it, and a third probes
+    the complement, which has little weight if few eigenvalues dominate.
 
     Args:
         product: function from a tensor `(dimension,)` to the operator's product with it.
         dimension: size of the operator, at least 1.
-        products: products to spend, at least 3; fewer are where the dimension is smaller.
+        products: number of products, at least 3; a small dimension takes fewer.
         seed: seed of the random vectors.
         dtype: dtype of the vectors.
 
@@ -58,15 +66,15 @@ def hutch_plus_plus(product, dimension, products=30, seed=0, dtype="float32"):
         raise ValueError(f"products must be at least 3; received {products}.")
     generator = np.random.default_rng(seed)
     sketched = min(products // 3, dimension)
-    basis = []
+    basis: list[Tensor] = []
     for _ in range(sketched):
         image = product(flat_vectors.direction(generator, dimension, dtype))
         rest = flat_vectors.orthogonalize(image, basis)
         length = flat_vectors.norm(rest)
-        # What rounding left of a direction already there is none.
+        # A short rest is rounding error of a direction in the basis.
         if length > 1e-5 * flat_vectors.norm(image):
             basis.append(rest / length)
-    value = sum(flat_vectors.inner(product(direction), direction) for direction in basis)
+    value = sum((flat_vectors.inner(product(unit), unit) for unit in basis), 0.0)
     spent, probes = sketched + len(basis), []
     while spent < products and len(basis) < dimension:
         probe = flat_vectors.orthogonalize(flat_vectors.signs(generator, dimension, dtype), basis)

@@ -145,7 +145,7 @@ def test_blocks_and_weights(smooth):
     flat = ops.convert_to_tensor(np.concatenate([w.ravel() for w in model.get_weights()]))
     for part, weight in zip(hessian.by_weight(flat).values(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(part), weight)
-    with pytest.raises(ValueError, match="within must be found in a weight's path; received 'conv"):
+    with pytest.raises(ValueError, match="within must match the path of a weight; received 'conv"):
         hessian.block(product, "conv")
 
 
