@@ -17,7 +17,7 @@ import statistics
 import tempfile
 import time
 
-import conventions
+import harness
 
 EPSILON = 8 / 255
 STEPS = {"fgsm": 1, "pgd-7": 7, "pgd-50": 50, "apgd-100": 100}
@@ -41,7 +41,7 @@ def main():
         with _peers_of(model, options) as ask:
             for case in cases:
                 rows += _speeds(case, model, images, labels, ask, options)
-    conventions.save(rows, options)
+    harness.save(rows, options)
 
 
 def _speeds(case, model, images, labels, ask, options):
@@ -68,7 +68,7 @@ def _speeds(case, model, images, labels, ask, options):
         print(ROW.format(case, name or "-", f"{median:.4g}", spread, *shown), flush=True)
         title = f"{options.model}, {case}"
         found.append(
-            conventions.row(options.backend, title, "images per second", median, peer, name, ratio)
+            harness.row(options.backend, title, "images per second", median, peer, name, ratio)
         )
     return found
 
@@ -99,16 +99,14 @@ def _suite(options):
     times = [f"{value:.4g}" for value in (ours, peer, ours / peer)]
     print(ROW.format("reliable", "PGD-50", times[0], correct, *times[1:]))
     title = f"{model.name}, reliable suite on {len(images)} images"
-    rows = [conventions.row(options.backend, title, "seconds", ours, peer, "PGD-50", ours / peer)]
+    rows = [harness.row(options.backend, title, "seconds", ours, peer, "PGD-50", ours / peer)]
     for part in found["attacks"]:
         seconds = part["seconds"]
         seen = f"{part['broken']} of {part['attacked']} broken"
         print(f"  {part['attack']:<24}{seconds:>10.4g}{seen:>22}{seconds / peer:>18.3g}")
         title = f"{model.name}, reliable suite, {part['attack']}"
         rows.append(
-            conventions.row(
-                options.backend, title, "seconds", seconds, peer, "PGD-50", seconds / peer
-            )
+            harness.row(options.backend, title, "seconds", seconds, peer, "PGD-50", seconds / peer)
         )
     return rows
 
@@ -124,18 +122,19 @@ def _spread(values):
 
 
 def _options():
-    parser = conventions.parser(__doc__, "vgg5 and two cases", "counted calls of each kind")
-    parser.add_argument("--cases", help="a list with commas between; default all but reliable, "
-                        "quick the first two")  # fmt: skip
+    parser = harness.parser(__doc__, "vgg5 and two cases", "counted calls of each kind")
+    parser.add_argument(
+        "--cases", help="a list with commas between; default all but reliable, quick the first two"
+    )
     parser.add_argument("--batch", type=int, help="images per call; default 64, quick 8")
     parser.add_argument("--network", help="of the case reliable: a run's folder or a .keras file")
     parser.add_argument("--dataset", default="cifar10", help="of the case reliable")
     parser.add_argument("--data_dir", help="TFDS folder, for the case reliable")
     parser.add_argument("--examples", type=int, help="its test images; default those of one call")
     parser.add_argument("--peers_of", help=argparse.SUPPRESS)
-    options = conventions.parsed(parser)
+    options = harness.parsed(parser)
     options.cases = options.cases or ",".join(list(STEPS)[: 2 if options.quick else 4])
-    conventions.listed(parser, options, "cases", CASES)
+    harness.listed(parser, options, "cases", CASES)
     if "reliable" in options.cases and not options.network:
         parser.error("the case reliable needs a trained --network.")
     options.batch = options.batch or (8 if options.quick else 64)
@@ -192,7 +191,7 @@ def _peers_of(model, options):
         path = os.path.join(folder, "model.keras")
         model.save(path)
         arguments = (f"--batch={options.batch}", f"--peers_of={path}", "--backend=torch")
-        with conventions.process_of(__file__, *arguments) as ask:
+        with harness.process_of(__file__, *arguments) as ask:
             yield ask
 
 
@@ -216,7 +215,7 @@ def _answer(options):
             attack = build[peer](case, adapted, int(steps))
             return _timed(_to_host, attack, images, labels)
 
-    conventions.answer(reply)
+    harness.answer(reply)
 
 
 def _to_host(attack, images, labels):

@@ -29,7 +29,7 @@ import sys
 import tempfile
 import time
 
-import conventions
+import harness
 
 STEPS = 10
 
@@ -62,16 +62,14 @@ def main():
             if step > 0:
                 ratio = ours / step
                 peer = "training step"
-                rows.append(
-                    conventions.row(options.backend, case, "peak MB", ours, step, peer, ratio)
-                )
+                rows.append(harness.row(options.backend, case, "peak MB", ours, step, peer, ratio))
     for row in rows:
         print(f"{row['backend']} {row['metric']}: {row['ratio']:.3f} of {row['peer_name']}")
-    conventions.save(rows, options)
+    harness.save(rows, options)
 
 
 def _options():
-    parser = conventions.parser(__doc__, "a small network and batch", "counted rounds; 0: no times")
+    parser = harness.parser(__doc__, "a small network and batch", "counted rounds; 0: no times")
     parser.add_argument("--model", help="default vgg11, quick vgg5")
     parser.add_argument("--images", type=int, help="default 128, quick 4")
     parser.add_argument("--together", type=int, help="images looked at together by ours")
@@ -83,8 +81,8 @@ def _options():
     parser.add_argument("--memory_of", choices=("spectrum", "step"), help=argparse.SUPPRESS)
     for name in ("--weights", "--found"):
         parser.add_argument(name, help=argparse.SUPPRESS)
-    options = conventions.parsed(parser)
-    conventions.listed(parser, options, "also", conventions.BACKENDS)
+    options = harness.parsed(parser)
+    harness.listed(parser, options, "also", harness.BACKENDS)
     if options.products and options.also:
         parser.error("--products times one backend: leave --also out.")
     options.model = options.model or ("vgg5" if options.quick else "vgg11")
@@ -111,9 +109,7 @@ def _compared(found, case, options):
         for peer in (one for one in found if one["name"] != "ours"):
             times = [statistics.median(one["seconds"]) for one in (mine, peer)]
             ratio = times[0] / times[1]
-            rows.append(
-                conventions.row(mine["backend"], case, "seconds", *times, peer["name"], ratio)
-            )
+            rows.append(harness.row(mine["backend"], case, "seconds", *times, peer["name"], ratio))
     return rows
 
 
@@ -156,7 +152,7 @@ def _fired(options):
 
 
 def _measure(options, model, x, y):
-    """What each contestant did, in turn with the others: its times, products and residual."""
+    """What each runner did, in turn with the others: its times, products and residual."""
     import keras_dep
 
     hessian = keras_dep.Hessian(model, keras_dep.MeanLogitCrossentropy())
@@ -167,18 +163,16 @@ def _measure(options, model, x, y):
         )
         return found.eigenvalues, found.vectors, found.products
 
-    contestants = {"ours": ours}
+    runners = {"ours": ours}
     if options.backend == "torch" and not options.alone:
-        contestants.update(_peers(*_twin(model, x, y), options.tolerance))
+        runners.update(_peers(*_twin(model, x, y), options.tolerance))
     # Compiles; the peers run eagerly.
     ours(max_steps=2)
-    found = {
-        name: {"name": name, "backend": options.backend, "seconds": []} for name in contestants
-    }
+    found = {name: {"name": name, "backend": options.backend, "seconds": []} for name in runners}
     for number in range(options.rounds):
-        for name, contestant in contestants.items():
+        for name, runner in runners.items():
             started = time.perf_counter()
-            values, vectors, products = contestant()
+            values, vectors, products = runner()
             found[name]["seconds"].append(time.perf_counter() - started)
             if number == options.rounds - 1:
                 product = hessian.at(x, y, options.together)
@@ -226,7 +220,7 @@ def _costs(options, case, model, x, y):
         apart = np.linalg.norm(image - own) / np.linalg.norm(own)
         print(f"distance of {name}'s product from ours: {apart:.1e}")
     return [
-        conventions.row(options.backend, case, "seconds per product", ours, peer, name, ours / peer)
+        harness.row(options.backend, case, "seconds per product", ours, peer, name, ours / peer)
         for name, peer in found.items()
     ]
 
@@ -376,7 +370,7 @@ def _peak(options):
     loss = keras_dep.MeanLogitCrossentropy()
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss)
     model.predict_on_batch(x[:1])
-    with conventions.peak_memory(options.backend) as peak:
+    with harness.peak_memory(options.backend) as peak:
         if options.memory_of == "step":
             for _ in range(2):
                 model.train_on_batch(x, y)

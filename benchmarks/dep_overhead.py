@@ -14,7 +14,7 @@ import multiprocessing
 import statistics
 import time
 
-import conventions
+import harness
 
 
 def main():
@@ -41,23 +41,23 @@ def main():
                 rows.append(_row(options, f"{name}, {kind}", "seconds", middle, plain, ratio))
         if options.memory:
             rows.append(_memory_row(name, options))
-    conventions.save(rows, options)
+    harness.save(rows, options)
 
 
 def _options():
-    parser = conventions.parser(__doc__, "small batches, no full SVD", "counted steps of each kind")
+    parser = harness.parser(__doc__, "small batches, no full SVD", "counted steps of each kind")
     parser.add_argument("--cases", default=",".join(CASES), help="a list with commas between")
     parser.add_argument("--batch", type=int, help="images per step; default 128, quick 16")
-    parser.add_argument("--run", default="auto", choices=conventions.RUNS, help="as Keras' compile")
+    parser.add_argument("--run", default="auto", choices=harness.RUNS, help="as Keras' compile")
     parser.add_argument("--memory", action="store_true", help="peak memory too")
-    options = conventions.parsed(parser)
-    conventions.listed(parser, options, "cases", CASES)
+    options = harness.parsed(parser)
+    harness.listed(parser, options, "cases", CASES)
     options.batch = options.batch or (16 if options.quick else 128)
     return options
 
 
 def _row(options, case, metric, ours, plain, ratio):
-    return conventions.row(options.backend, case, metric, ours, plain, "SGD step", ratio)
+    return harness.row(options.backend, case, metric, ours, plain, "SGD step", ratio)
 
 
 def _measure(name, options):
@@ -106,7 +106,7 @@ def _problem(name, options):
 
     def compiled(optimizer):
         model = build()
-        model.compile(optimizer, loss(), **conventions.RUNS[options.run])
+        model.compile(optimizer, loss(), **harness.RUNS[options.run])
         return model
 
     return compiled, x, y
@@ -129,7 +129,7 @@ def _peak_megabytes(name, options, kind):
 
     compiled, x, y = _problem(name, options)
     model = compiled(keras_dep.DEP(_sgd()) if kind == "DEP" else _sgd())
-    with conventions.peak_memory(options.backend) as peak:
+    with harness.peak_memory(options.backend) as peak:
         for _ in range(3):
             float(model.train_on_batch(x, y))
     return peak[0]

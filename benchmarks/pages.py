@@ -2,7 +2,7 @@
 
 Each file answers one question and becomes one table: `question`, `command` (a list of lines),
 `machine`, `versions`, `commit` (the one that introduced the figures; a row may name its own),
-`notes`, and `rows` in the form of `conventions.row`. What is not known is null.
+`notes`, and `rows` in the form of `harness.row`. What is not known is null.
 
   python benchmarks/pages.py
   python benchmarks/pages.py --check

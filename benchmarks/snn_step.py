@@ -1,6 +1,6 @@
 """What a training step and an inference of spiking networks take, beside other libraries.
 
-Each case takes steps in turn, each contestant in a process of its own: ours on one backend, or on
+Each case takes steps in turn, each runner in a process of its own: ours on one backend, or on
 those of `--also` too, the same network out of SpikingJelly's multi-step neurons, snnTorch's and
 Norse's, and "convolutions", ours with every neuron and normalisation taken out, which is a
 backend's floor. The peers are torch modules that differ in their neurons alone; time is folded
@@ -11,7 +11,7 @@ share of a step outside convolution follows, 1 less the median of theirs over ou
 several T, what one more step of T costs by least squares follows, and the largest T's cost per
 step over the smallest's, 1 where costs are proportional to T and less where a part of them is
 fixed. `--memory` gives each one's peak, with `--rounds=0` that alone; `--recompute` trades time for
-it. `--apart` ends each contestant before the next begins, where memory does not hold all of them;
+it. `--apart` ends each runner before the next begins, where memory does not hold all of them;
 whom memory ends nevertheless is left out of that case.
 
   python benchmarks/snn_step.py --backend=torch --also=tensorflow,jax --json=snn_step.json
@@ -26,7 +26,7 @@ import statistics
 import time
 import typing
 
-import conventions
+import harness
 from snn_peers import CLASSES
 from snn_peers import NETWORKS
 from snn_peers import NEURONS
@@ -35,7 +35,7 @@ from snn_peers import TAU
 CALLS = ("training", "inference")
 
 
-class Contestant(typing.NamedTuple):
+class Runner(typing.NamedTuple):
     """Who takes a step, and the framework that computes it."""
 
     name: str
@@ -52,8 +52,10 @@ def main():
         return
     rows, costs = [], {}
     heads = "".join(f"{f'{backend} / it':>17}" for backend in options.backends)
-    print(f"{'case':<26}{'seconds of':<12}{'contestant':<26}{'median':>9}{'least':>9}{'most':>9}"
-          f"{'images / s':>12}{heads}")  # fmt: skip
+    print(
+        f"{'case':<26}{'seconds of':<12}{'runner':<26}{'median':>9}{'least':>9}{'most':>9}"
+        f"{'images / s':>12}{heads}"
+    )
     for name, steps, batch in itertools.product(options.models, options.timesteps, options.batches):
         case = f"{name}, T {steps}, batch {batch}"
         found = _measure(name, steps, batch, options)
@@ -63,14 +65,14 @@ def main():
             found["peak MB"] = _peaks(case, name, steps, batch, options)
             rows += _compared(case, options, "peak MB", found["peak MB"])
         for metric, values in found.items():
-            for contestant, taken in values.items():
-                key = (f"{name}, batch {batch}", metric, contestant)
+            for runner, taken in values.items():
+                key = (f"{name}, batch {batch}", metric, runner)
                 costs.setdefault(key, {})[steps] = statistics.median(taken)
         # A later case may be interrupted.
-        conventions.save(rows, options)
+        harness.save(rows, options)
     if len(set(options.timesteps)) > 1:
         rows += _slopes(costs, options)
-    conventions.save(rows, options)
+    harness.save(rows, options)
 
 
 def _slopes(costs, options):
@@ -78,61 +80,65 @@ def _slopes(costs, options):
     rows, found = [], {}
     least, most = min(options.timesteps), max(options.timesteps)
     sizes = f"T {most} / {least}"
-    print(f"{'case':<26}{'per step of T':<20}{'contestant':<26}{'slope':>9}{sizes:>12}")
-    for (case, metric, contestant), by_steps in costs.items():
+    print(f"{'case':<26}{'per step of T':<20}{'runner':<26}{'slope':>9}{sizes:>12}")
+    for (case, metric, runner), by_steps in costs.items():
         if set(options.timesteps) == set(by_steps):
             slope = statistics.linear_regression(*zip(*by_steps.items())).slope
             growth = by_steps[most] / most / (by_steps[least] / least)
-            for name, value in ((f"{metric} per step of T", slope),
-                                (f"{metric} over T, {most} over {least}", growth)):  # fmt: skip
+            for name, value in (
+                (f"{metric} per step of T", slope),
+                (f"{metric} over T, {most} over {least}", growth),
+            ):
                 # A small network's memory may not grow at all.
                 if value > 0:
-                    found.setdefault((case, name), {})[contestant] = [value]
-            print(f"{case:<26}{metric:<20}{contestant!s:<26}{slope:>9.4f}{growth:>12.2f}")
+                    found.setdefault((case, name), {})[runner] = [value]
+            print(f"{case:<26}{metric:<20}{runner!s:<26}{slope:>9.4f}{growth:>12.2f}")
     for (case, name), values in found.items():
         rows += _compared(case, options, name, values)
     return rows
 
 
 def _options():
-    parser = conventions.parser(__doc__, "T 4 and batch 8 alone", "counted steps; 0: no times")
+    parser = harness.parser(__doc__, "T 4 and batch 8 alone", "counted steps; 0: no times")
     parser.add_argument("--models", default="vgg11,resnet18", help="a list with commas between")
     parser.add_argument("--timesteps", help="a list; default 4,16, quick 4")
     parser.add_argument("--batches", help="a list; default 32,128, quick 8")
     parser.add_argument("--peers", default=",".join(NEURONS), help="a list")
     parser.add_argument("--also", default="", help="other backends to run ours on, a list")
     parser.add_argument("--warmups", type=int, default=2, help="uncounted rounds ahead")
-    parser.add_argument("--run", default="auto", choices=conventions.RUNS, help="as Keras' compile")
+    parser.add_argument("--run", default="auto", choices=harness.RUNS, help="as Keras' compile")
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
     parser.add_argument("--layout", default="last", choices=("last", "first"), help="channels")
     parser.add_argument("--recompute", action="store_true", help="ours keeps currents alone")
     parser.add_argument(
         "--memory", action="store_true", help="peak memory too, of the GPU or under Linux"
     )
-    parser.add_argument("--apart", action="store_true", help="one contestant after the other")
+    parser.add_argument("--apart", action="store_true", help="one runner after the other")
     parser.add_argument("--alone", help=argparse.SUPPRESS)
-    options = conventions.parsed(parser)
-    for name, value in (("timesteps", "4" if options.quick else "4,16"),
-                        ("batches", "8" if options.quick else "32,128")):  # fmt: skip
+    options = harness.parsed(parser)
+    for name, value in (
+        ("timesteps", "4" if options.quick else "4,16"),
+        ("batches", "8" if options.quick else "32,128"),
+    ):
         numbers = (getattr(options, name) or value).split(",")
         setattr(options, name, [int(number) for number in numbers])
-    for name, known in (("models", NETWORKS), ("peers", NEURONS), ("also", conventions.BACKENDS)):
-        conventions.listed(parser, options, name, known)
+    for name, known in (("models", NETWORKS), ("peers", NEURONS), ("also", harness.BACKENDS)):
+        harness.listed(parser, options, name, known)
     options.backends = list(dict.fromkeys((options.backend, *options.also)))
     return options
 
 
 def _measure(name, steps, batch, options):
-    """Seconds by metric and contestant, of counted rounds in which all take their turn."""
-    contestants = [
-        *(Contestant("ours", backend) for backend in options.backends),
-        *(Contestant(peer, "torch") for peer in options.peers),
-        *(Contestant("convolutions", backend) for backend in options.backends),
+    """Seconds by metric and runner, of counted rounds in which all take their turn."""
+    runners = [
+        *(Runner("ours", backend) for backend in options.backends),
+        *(Runner(peer, "torch") for peer in options.peers),
+        *(Runner("convolutions", backend) for backend in options.backends),
     ]
     times = {metric: {} for metric in CALLS}
     if not options.rounds:
         return times
-    for group in [[one] for one in contestants] if options.apart else [contestants]:
+    for group in [[one] for one in runners] if options.apart else [runners]:
         with _asked(group, name, steps, batch, options) as answers:
             for metric, seconds in times.items():
                 for _ in range(options.warmups):
@@ -145,41 +151,41 @@ def _measure(name, steps, batch, options):
 
 
 @contextlib.contextmanager
-def _asked(contestants, name, steps, batch, options):
-    """Yields `answers(question)`, by contestant, of each in its process as long as that lives."""
+def _asked(runners, name, steps, batch, options):
+    """Yields `answers(question)`, by runner, of each in its process as long as that lives."""
     with contextlib.ExitStack() as processes:
         asks = {}
-        for contestant in contestants:
-            alone = _alone(contestant, name, steps, batch, options)
-            asks[contestant] = processes.enter_context(conventions.process_of(__file__, *alone))
+        for runner in runners:
+            alone = _alone(runner, name, steps, batch, options)
+            asks[runner] = processes.enter_context(harness.process_of(__file__, *alone))
 
         def answers(question):
             found = {}
-            for contestant, ask in list(asks.items()):
+            for runner, ask in list(asks.items()):
                 try:
-                    found[contestant] = ask(question)
-                except conventions.Ended as error:
-                    print(f"{contestant} left out of {question}: {error}", flush=True)
-                    del asks[contestant]
+                    found[runner] = ask(question)
+                except harness.Ended as error:
+                    print(f"{runner} left out of {question}: {error}", flush=True)
+                    del asks[runner]
             return found
 
-        for contestant, missing in answers("start").items():
+        for runner, missing in answers("start").items():
             if missing:
-                print(f"{contestant} left out: {missing}", flush=True)
-                del asks[contestant]
+                print(f"{runner} left out: {missing}", flush=True)
+                del asks[runner]
         yield answers
 
 
-def _alone(contestant, name, steps, batch, options):
-    """What a contestant's process is started with."""
+def _alone(runner, name, steps, batch, options):
+    """What a runner's process is started with."""
     sizes = (f"--models={name}", f"--timesteps={steps}", f"--batches={batch}")
     common = [f"--{name}={getattr(options, name)}" for name in ("run", "layout", "precision")]
     common += ["--recompute"] * options.recompute
-    return *sizes, *common, f"--backend={contestant.backend}", f"--alone={contestant.name}"
+    return *sizes, *common, f"--backend={runner.backend}", f"--alone={runner.name}"
 
 
 def _answer(options):
-    """A contestant in its process: says what a call took, or three training steps' peak memory."""
+    """A runner in its process: says what a call took, or three training steps' peak memory."""
     (name,), (steps,), (batch,) = options.models, options.timesteps, options.batches
     try:
         if options.alone in ("ours", "convolutions"):
@@ -188,7 +194,7 @@ def _answer(options):
             train, infer = _peer(options.alone, name, steps, options)
     except ImportError as error:
         missing = str(error)
-        conventions.answer(lambda _: missing)
+        harness.answer(lambda _: missing)
         return
     calls = dict(zip(CALLS, (train, infer)))
     x, y = _data(batch)
@@ -197,7 +203,7 @@ def _answer(options):
         if question == "start":
             return None
         if question == "peak":
-            with conventions.peak_memory(options.backend) as peak:
+            with harness.peak_memory(options.backend) as peak:
                 for _ in range(3):
                     train(x, y)
             return peak[0]
@@ -205,7 +211,7 @@ def _answer(options):
         calls[question](x, y)
         return time.perf_counter() - started
 
-    conventions.answer(reply)
+    harness.answer(reply)
 
 
 def _data(batch):
@@ -217,34 +223,49 @@ def _data(batch):
 
 
 def _shown(case, batch, metric, times, options):
-    """Prints what each contestant took; rows of it, and of the share outside convolution."""
+    """Prints what each runner took; rows of it, and of the share outside convolution."""
     mine = [one for one in times if one.name == "ours"]
-    for contestant, seconds in times.items():
-        ratios = {one.backend: f"{_ratio(times, one, contestant):.2f}" for one in mine}
+    for runner, seconds in times.items():
+        ratios = {one.backend: f"{_ratio(times, one, runner):.2f}" for one in mine}
         cells = "".join(f"{ratios.get(backend, '-'):>17}" for backend in options.backends)
         median = statistics.median(seconds)
-        print(f"{case:<26}{metric:<12}{contestant!s:<26}{median:>9.4f}{min(seconds):>9.4f}"
-              f"{max(seconds):>9.4f}{batch / median:>12.1f}{cells}", flush=True)  # fmt: skip
+        print(
+            f"{case:<26}{metric:<12}{runner!s:<26}{median:>9.4f}{min(seconds):>9.4f}"
+            f"{max(seconds):>9.4f}{batch / median:>12.1f}{cells}",
+            flush=True,
+        )
     rows = _compared(case, options, f"seconds of {metric}", times)
     for one in mine:
-        floor = Contestant("convolutions", one.backend)
+        floor = Runner("convolutions", one.backend)
         if floor in times:
             outside = 1 - statistics.median(b / a for a, b in zip(times[one], times[floor]))
-            print(f"{case:<26}{metric:<12}{one!s:<26}outside convolution: {100 * outside:.0f} %",
-                  flush=True)  # fmt: skip
+            print(
+                f"{case:<26}{metric:<12}{one!s:<26}outside convolution: {100 * outside:.0f} %",
+                flush=True,
+            )
             name = f"share of {metric} outside convolution"
             rows.append(_row(one, case, options, name, outside, 1.0, "all of it", outside))
     return rows
 
 
 def _compared(case, options, metric, values):
-    """Rows of ours on each backend against every other contestant, of values by round."""
+    """Rows of ours on each backend against every other runner, of values by round."""
     return [
-        _row(one, case, options, metric, statistics.median(values[one]),
-             statistics.median(values[other]), str(other), _ratio(values, one, other))
-        for one in values if one.name == "ours"
-        for other in values if other != one
-    ]  # fmt: skip
+        _row(
+            one,
+            case,
+            options,
+            metric,
+            statistics.median(values[one]),
+            statistics.median(values[other]),
+            str(other),
+            _ratio(values, one, other),
+        )
+        for one in values
+        if one.name == "ours"
+        for other in values
+        if other != one
+    ]
 
 
 def _ratio(values, one, other):
@@ -252,22 +273,22 @@ def _ratio(values, one, other):
 
 
 def _peaks(case, name, steps, batch, options):
-    """Megabytes by contestant, in a list, that three training steps add to a new process."""
+    """Megabytes by runner, in a list, that three training steps add to a new process."""
     peaks = {}
-    for contestant in (
-        *(Contestant("ours", backend) for backend in options.backends),
-        *(Contestant(peer, "torch") for peer in options.peers),
+    for runner in (
+        *(Runner("ours", backend) for backend in options.backends),
+        *(Runner(peer, "torch") for peer in options.peers),
     ):
-        with _asked([contestant], name, steps, batch, options) as answers:
+        with _asked([runner], name, steps, batch, options) as answers:
             for peak in answers("peak").values():
-                print(f"{case:<26}{'MB':<12}{contestant!s:<26}{peak:>9.0f}", flush=True)
-                peaks[contestant] = [peak]
+                print(f"{case:<26}{'MB':<12}{runner!s:<26}{peak:>9.0f}", flush=True)
+                peaks[runner] = [peak]
     return peaks
 
 
 def _row(one, case, options, metric, ours, peer, name, ratio):
     case = f"{case}, {options.precision}, run {options.run}, channels {options.layout}"
-    return conventions.row(one.backend, case, metric, ours, peer, name, ratio)
+    return harness.row(one.backend, case, metric, ours, peer, name, ratio)
 
 
 def _ours(name, steps, options, floor=False):
@@ -302,7 +323,7 @@ def _ours(name, steps, options, floor=False):
         model = keras.models.clone_model(model, clone_function=without)
     loss = keras_dep.MeanLogitCrossentropy()
     optimizer = keras.optimizers.SGD(1e-6, momentum=0.9)
-    model.compile(optimizer, loss, **conventions.RUNS[options.run])
+    model.compile(optimizer, loss, **harness.RUNS[options.run])
 
     def arranged(x):
         return x.transpose(0, 3, 1, 2) if first else x

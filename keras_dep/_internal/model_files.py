@@ -75,9 +75,15 @@ def save_weights(network, path):
 
 
 def check_weights(path):
-    """Raises `ValueError` where a file of weights does not have the checksum recorded beside it.
+    """Checks a file of weights against the checksum recorded beside it.
 
-    Files of earlier revisions have none and pass.
+    Files of earlier revisions have no checksum and pass.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: the checksum differs, or one of the two files cannot be read.
     """
     try:
         with open(_sum_path(path)) as file:
@@ -85,13 +91,13 @@ def check_weights(path):
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
-        raise _damaged(path, f"its checksum cannot be read: {_brief(error)}") from error
+        raise ValueError(_damaged(path, f"its checksum cannot be read: {_brief(error)}")) from error
     try:
         found = sha256(path)
     except OSError as error:
-        raise _damaged(path, _brief(error)) from error
+        raise ValueError(_damaged(path, _brief(error))) from error
     if recorded != [found]:
-        raise _damaged(path, "the checksum does not fit")
+        raise ValueError(_damaged(path, "the checksum does not fit"))
 
 
 def load_weights(network, path):
@@ -100,7 +106,7 @@ def load_weights(network, path):
     try:
         network.load_weights(path)
     except Exception as error:
-        raise _damaged(path, _brief(error)) from error
+        raise ValueError(_damaged(path, _brief(error))) from error
 
 
 def sha256(path):
@@ -129,7 +135,8 @@ def _check_archive(path):
 
 
 def _damaged(path, what):
-    return ValueError(
+    """The message about weights that cannot be used."""
+    return (
         f"the weights in {os.fspath(path)!r} cannot be used ({what}); remove the file, or train "
         "again."
     )

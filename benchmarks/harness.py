@@ -1,4 +1,4 @@
-"""What every benchmark here shares: options, the form of a row, and the file they go to."""
+"""The harness of the benchmarks: options, rows of results, processes, peak memory."""
 
 import argparse
 import contextlib
