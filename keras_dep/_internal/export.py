@@ -1,19 +1,21 @@
-"""One decorator that registers a class or function with Keras' serialisation."""
+"""A decorator that registers a class or function with Keras' serialisation."""
+
+from typing import Any
 
 import keras
 
 PACKAGE = "keras_dep"
 
 
-def export(target=None, *, formerly=None):
+def export(target: Any = None, *, formerly: str | None = None) -> Any:
     """Registers `target` under the fixed package name, so that saved files load on any backend.
 
     Args:
         target: a class or function with a `__name__`; that name becomes part of every saved file.
-        formerly: the name that older files hold for it, if it was renamed.
+        formerly: its name in older files, if it was renamed.
 
     Returns:
-        `target` itself, or a decorator where only `formerly` is given.
+        `target` itself, or a decorator if only `formerly` is given.
 
     Example:
 

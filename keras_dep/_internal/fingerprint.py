@@ -1,18 +1,28 @@
-"""Whose results a file holds."""
+"""Refuses files that hold results of other settings."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
 
 
-def refuse_other(path, what, found, wanted, mend):
-    """Raises `ValueError` unless a file holds what was asked for.
+def refuse_other(
+    path: str | os.PathLike,
+    what: str,
+    found: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    mend: str,
+) -> None:
+    """Raises `ValueError` unless a file was made with the wanted settings.
 
     Args:
         path: the file.
-        what: what it holds, for example `"a finished run"`.
-        found: dictionary of what decided its content.
-        wanted: dictionary of what decides what is asked for; others in `found` are nobody's matter.
-        mend: what to do, in words.
+        what: its content in words, for example `"a finished run"`.
+        found: the settings recorded in the file.
+        wanted: the wanted settings; other keys of `found` are ignored.
+        mend: advice for the error message.
 
     Raises:
-        ValueError: a value differs; one line with the first that does.
+        ValueError: a value differs; the message names the first one.
 
     Example:
 

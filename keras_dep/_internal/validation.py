@@ -1,16 +1,25 @@
-"""The door where images, labels and numeric arguments are checked, before anything is computed."""
+"""Checks of images, labels and numeric arguments, before anything is computed."""
 
 import operator
 from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from keras import ops
 
+from keras_dep._internal.types import ArrayLike
+
 LARGEST_LABEL = np.iinfo("int32").max
 
 
-def images_and_labels(images, labels, classes=None, bounds=(0.0, 1.0)):
-    """Images as float32 array `(n, ...)` and labels as int32 array `(n,)`, checked.
+def images_and_labels(
+    images: ArrayLike,
+    labels: ArrayLike,
+    classes: int | None = None,
+    bounds: tuple[float, float] | None = (0.0, 1.0),
+) -> tuple[np.ndarray, np.ndarray]:
+    """Checks images and labels, and converts them to float32 `(n, ...)` and int32 `(n,)`.
 
     Args:
         images: as in `checked_images`.
@@ -19,7 +28,7 @@ def images_and_labels(images, labels, classes=None, bounds=(0.0, 1.0)):
         bounds: the pixel range, or `None`.
 
     Raises:
-        ValueError: no images, another number of labels, and what the two functions refuse.
+        ValueError: no images, another number of labels, or a value that the two functions refuse.
 
     Example:
 
@@ -35,8 +44,8 @@ def images_and_labels(images, labels, classes=None, bounds=(0.0, 1.0)):
     return checked_images(images, bounds), class_labels(labels, classes)
 
 
-def class_labels(labels, classes=None):
-    """Labels as int32 array `(n,)`.
+def class_labels(labels: ArrayLike, classes: int | None = None) -> np.ndarray:
+    """Checks labels, and converts them to int32 `(n,)`.
 
     Args:
         labels: whole numbers from 0 on, `(n,)` or `(n, 1)`, or one-hot rows `(n, classes)`, as
@@ -77,8 +86,10 @@ def class_labels(labels, classes=None):
     return given.astype("int32")
 
 
-def checked_images(images, bounds=(0.0, 1.0)):
-    """Images as float32 array `(n, ...)`.
+def checked_images(
+    images: ArrayLike, bounds: tuple[float, float] | None = (0.0, 1.0)
+) -> np.ndarray:
+    """Checks images, and converts them to float32 `(n, ...)`.
 
     Args:
         images: at least one image, NumPy array, tensor or list of a numeric type.
@@ -116,13 +127,13 @@ def checked_images(images, bounds=(0.0, 1.0)):
 
 
 def one_of(name: str, value: object, choices: Iterable[str], mend: str = "") -> str:
-    """Returns an argument that must be one of some names.
+    """Checks an argument that must be one of several names, and returns it.
 
     Args:
-        name: the argument's name.
-        value: what was received.
-        choices: the names allowed, in the order in which the message lists them.
-        mend: ends the message, if it is to say more.
+        name: name of the argument.
+        value: its value.
+        choices: the allowed names, in the order in which the message lists them.
+        mend: advice at the end of the message.
 
     Raises:
         ValueError: any other value.
@@ -132,15 +143,15 @@ def one_of(name: str, value: object, choices: Iterable[str], mend: str = "") -> 
     >>> one_of("reset", "soft", ("soft", "hard"))
     'soft'
     """
-    choices = tuple(choices)
-    if isinstance(value, str) and value in choices:
+    allowed = tuple(choices)
+    if isinstance(value, str) and value in allowed:
         return value
     mend = f"; {mend}" if mend else ""
-    raise ValueError(f"{name} must be one of {', '.join(choices)}; received {value!r}{mend}.")
+    raise ValueError(f"{name} must be one of {', '.join(allowed)}; received {value!r}{mend}.")
 
 
-def whole_number(name, value, least=1):
-    """An argument as `int`.
+def whole_number(name: str, value: Any, least: int = 1) -> int:
+    """Checks a whole number, and converts it to `int`.
 
     Raises:
         ValueError: no whole number (2.5, 2.0, `True`, `None`), or one below `least`.
@@ -163,11 +174,11 @@ def whole_number(name, value, least=1):
     return number
 
 
-def checked_seed(seed):
-    """A seed of NumPy's generators: a whole number of at least 0, or a list of such as a list.
+def checked_seed(seed: int | Sequence[int] | np.ndarray) -> int | list[int]:
+    """Checks a seed of NumPy's generators: a whole number of at least 0, or a list of these.
 
     Raises:
-        ValueError: anything else, `None` included, as what is drawn must be repeatable.
+        ValueError: any other value, including `None`, which would give unrepeatable draws.
 
     Example:
 
@@ -179,7 +190,7 @@ def checked_seed(seed):
     return whole_number("seed", seed, 0)
 
 
-def _array(name, values):
+def _array(name: str, values: Any) -> np.ndarray:
     try:
         array = ops.convert_to_numpy(values) if ops.is_tensor(values) else np.asarray(values)
     except ValueError as error:
