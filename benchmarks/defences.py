@@ -1,0 +1,136 @@
+"""Seconds per step and peak memory of each method of training, as ratios to plain SGD.
+
+All methods train the same network on the same batches, in turn within one process: rounds of one
+step of each. The ratio is the median over rounds of a method's step over SGD's of the same round.
+--memory adds the peak of a process that takes nothing but such steps, above what it started with.
+
+  python benchmarks/defences.py --backend=torch --memory --json=defences.json
+  python benchmarks/defences.py --backend=jax --quick --methods=sgd,dep,sam
+"""
+
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+
+import harness
+
+MODEL, TIMESTEPS, BATCH = "vgg11", 4, 32
+
+
+def main():
+    options = _options()
+    steps = {method: _step(method, options) for method in options.methods}
+    times = {method: [] for method in steps}
+    for number in range(options.rounds + 2):
+        for method, step in steps.items():
+            started = time.perf_counter()
+            step()
+            if number >= 2:
+                times[method].append(time.perf_counter() - started)
+    peaks = {method: _peak(method, options) for method in steps} if options.memory else {}
+    rows = []
+    print(f"{'method':<20}{'seconds':>10}{'of SGD':>10}{'peak MB':>10}{'of SGD':>10}")
+    for method, seconds in times.items():
+        middle = statistics.median(seconds)
+        ratio = statistics.median(a / b for a, b in zip(seconds, times["sgd"]))
+        plain = statistics.median(times["sgd"])
+        rows.append(_row(options, f"{method}, step", "seconds", middle, plain, ratio))
+        memory = ""
+        if peaks:
+            peak, least = peaks[method], peaks["sgd"]
+            rows.append(_row(options, f"{method}, peak", "megabytes", peak, least, peak / least))
+            memory = f"{peak:>10.0f}{peak / least:>10.2f}"
+        print(f"{method:<20}{middle:>10.3f}{ratio:>10.2f}{memory}", flush=True)
+    harness.save(rows, options)
+
+
+def _options():
+    parser = harness.parser(__doc__, "VGG-5 and 8 images", "counted steps of each method")
+    parser.add_argument("--methods", help="separated by commas, sgd among them; default: all")
+    parser.add_argument("--memory", action="store_true", help="peak memory too")
+    options = harness.parsed(parser)
+
+    from keras_dep import defences
+
+    try:
+        methods = [each.name for each in defences.parse(options.methods or _all())]
+    except ValueError as error:
+        parser.error(str(error))
+    if "sgd" not in methods:
+        parser.error(f"methods must hold sgd, which others are compared with; received {methods}.")
+    options.methods = methods
+    return options
+
+
+def _all():
+    from keras_dep import defences
+
+    return ",".join(["sgd", *(name for name in defences.names() if name != "sgd")])
+
+
+def _step(method, options):
+    """A function that takes one training step of a method and waits for its loss."""
+    import keras
+    import numpy as np
+
+    from keras_dep import defences
+    from keras_dep.data import sources
+    from keras_dep.experiments import Settings
+    from keras_dep.experiments import build
+
+    count = 8 if options.quick else BATCH
+    draw = np.random.default_rng(0)
+    x = draw.integers(0, 256, (count, 32, 32, 3)).astype("uint8")
+    y = draw.integers(0, 10, count).astype("int32")
+    names = tuple(map(str, range(10)))
+    data = sources.Dataset("drawn", x, y, x, y, 10, (0.5,) * 3, (0.25,) * 3, names)
+    settings = Settings(
+        model="vgg5" if options.quick else MODEL, timesteps=TIMESTEPS, batch_size=count
+    )
+    keras.utils.set_random_seed(0)
+    if method.startswith("hosnn"):
+        method = f"hosnn(signature={_signature(settings, data)!r})"
+    defence = defences.get(method)
+    settings = build.settings_of(settings, defence)
+    parts = build.assemble(settings, defence, data, build.build_batches(settings, data))
+    for callback in parts.callbacks:
+        callback.set_model(parts.model)
+        callback.on_epoch_begin(0)
+    images = x.astype("float32") / 255
+    return lambda: float(parts.model.train_on_batch(images, y, return_dict=True)["loss"])
+
+
+def _signature(settings, data):
+    """The file of a signature of the untrained network."""
+    import numpy as np
+
+    from keras_dep import profiling
+    from keras_dep.experiments import build
+
+    network = build.build_network(settings, data)
+    path = os.path.join(tempfile.mkdtemp(), "signature.npz")
+    np.savez(path, **profiling.membrane_signature(network, data.x_train[:4] / np.float32(255)))
+    return path
+
+
+def _peak(method, options):
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak_megabytes, (method, options))
+
+
+def _peak_megabytes(method, options):
+    step = _step(method, options)
+    with harness.peak_memory(options.backend) as peak:
+        for _ in range(3):
+            step()
+    return peak[0]
+
+
+def _row(options, case, metric, ours, plain, ratio):
+    return harness.row(options.backend, case, metric, ours, plain, "SGD", ratio)
+
+
+if __name__ == "__main__":
+    main()
