@@ -112,7 +112,7 @@ def _fits(shape: tuple[int | None, ...], wanted: tuple[int, ...]) -> bool:
 def _fault_of_outputs(model: keras.Model, data: Dataset, images: Array) -> str | None:
     import keras
 
-    from keras_dep.attacks.gradient_attack import random_states_kept
+    from keras_dep.attacks.randomness import random_states_kept
     from keras_dep.evaluation import accuracy
 
     with random_states_kept(model):

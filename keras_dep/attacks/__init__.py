@@ -2,8 +2,10 @@
 
 from keras_dep.attacks.apgd import APGD
 from keras_dep.attacks.apgdt import APGDT
+from keras_dep.attacks.base import Attack
 from keras_dep.attacks.bim import BIM
 from keras_dep.attacks.fgsm import FGSM
+from keras_dep.attacks.gradient_attack import GradientAttack
 from keras_dep.attacks.gradient_estimators import ASSG
 from keras_dep.attacks.gradient_estimators import BPTR
 from keras_dep.attacks.gradient_estimators import HART
@@ -14,8 +16,8 @@ from keras_dep.attacks.mifgsm import MIFGSM
 from keras_dep.attacks.noise import GaussianNoise
 from keras_dep.attacks.pgd import PGD
 from keras_dep.attacks.random_search import RandomSearch
-from keras_dep.attacks.record import from_config
 from keras_dep.attacks.reference_code_attack import ReferenceCodeAttack
+from keras_dep.attacks.registry import from_config
 from keras_dep.attacks.rfgsm import RFGSM
 from keras_dep.attacks.sapgd import SAPGD
 from keras_dep.attacks.spsa import SPSA
@@ -27,12 +29,14 @@ __all__ = [
     "APGD",
     "APGDT",
     "ASSG",
+    "Attack",
     "BIM",
     "BPTR",
     "Conversion",
     "FGSM",
     "from_config",
     "GaussianNoise",
+    "GradientAttack",
     "HART",
     "MIFGSM",
     "PDSG",

@@ -5,12 +5,14 @@ import math
 import numpy as np
 from keras import ops
 
-from keras_dep.attacks import gradient_attack
+from keras_dep.attacks.base import choose
+from keras_dep.attacks.gradient_attack import GradientAttack
+from keras_dep.attacks.randomness import image_draws
 from keras_dep.attacks.threat import Threat
 from keras_dep.losses import predicted_classes
 
 
-class AdaptiveAttack(gradient_attack.GradientAttack):
+class AdaptiveAttack(GradientAttack):
     """Long searches from starts on the ball's surface, that remember what fooled the network.
 
     Per image the result is the last iterate, over all restarts, that was misclassified; where none
@@ -25,7 +27,7 @@ class AdaptiveAttack(gradient_attack.GradientAttack):
             `GradientAttack`.
     """
 
-    NORMS = ("Linf",)
+    NORMS: tuple[str, ...] = ("Linf",)
 
     def __init__(self, *, epsilon=8 / 255, steps=100, restarts=1, norm="Linf", **gradient):
         if norm not in self.NORMS:
@@ -40,7 +42,7 @@ class AdaptiveAttack(gradient_attack.GradientAttack):
 
     def offset(self, images, seed, restart=0):
         """On the ball's surface; see `Threat.surface`."""
-        draws = gradient_attack.image_draws(images, [*np.atleast_1d(seed), restart])
+        draws = image_draws(images, [*np.atleast_1d(seed), restart])
         shape = tuple(images.shape[1:])
         return np.stack([self.threat.surface(draw, shape) for draw in draws]).astype("float32")
 
@@ -86,15 +88,15 @@ class Memory:
     def take(self, candidate, loss, fooled):
         """Remembers a candidate; returns where its loss is the largest so far."""
         better = loss > self.loss
-        self.fooling = gradient_attack.choose(fooled, candidate, self.fooling)
+        self.fooling = choose(fooled, candidate, self.fooling)
         self.fooled = ops.logical_or(self.fooled, fooled)
-        self.best = gradient_attack.choose(better, candidate, self.best)
+        self.best = choose(better, candidate, self.best)
         self.loss = ops.where(better, loss, self.loss)
         return better
 
     def chosen(self):
         """What fooled the network, else what has the largest loss."""
-        return gradient_attack.choose(self.fooled, self.fooling, self.best)
+        return choose(self.fooled, self.fooling, self.best)
 
     def joined(self, other):
         """With the memory of another search."""

@@ -5,7 +5,7 @@ from keras import ops
 from keras_dep._internal.export import export
 from keras_dep.attacks.adaptive import AdaptiveAttack
 from keras_dep.attacks.adaptive import stages
-from keras_dep.attacks.gradient_attack import choose
+from keras_dep.attacks.base import choose
 from keras_dep.attacks.threat import NORMS
 
 

@@ -1,144 +1,19 @@
 """What the white-box attacks share: the call, the gradient, and signed gradient ascent."""
 
-import zlib
-
 import numpy as np
 from keras import ops
 
-from keras_dep._internal import compilation
 from keras_dep._internal import validation
 from keras_dep.attacks import gradient_estimators
 from keras_dep.attacks import losses
-from keras_dep.attacks import record
+from keras_dep.attacks.base import Attack
+from keras_dep.attacks.base import choose
 from keras_dep.attacks.looking import defines_last
 from keras_dep.attacks.looking import looking
-from keras_dep.attacks.looking import random_states_kept
+from keras_dep.attacks.randomness import random_offset
+from keras_dep.attacks.randomness import random_states_kept
 from keras_dep.attacks.threat import Threat
 from keras_dep.models import inference
-
-
-def random_offset(threat, images, seed):
-    """Offsets from inside the ball as float32 array; see `Threat.inside` and `image_draws`."""
-    shape = tuple(images.shape[1:])
-    draws = [threat.inside(draw, shape) for draw in image_draws(images, seed)]
-    return np.stack(draws).astype("float32")
-
-
-def image_draws(images, seed):
-    """One random generator per image, by its pixels: an image draws the same in every batch.
-
-    Args:
-        images: array or tensor `(n, ...)`.
-        seed: an integer or a list of integers.
-
-    Returns:
-        List of `numpy.random.Generator`.
-    """
-    pixels = np.ascontiguousarray(ops.convert_to_numpy(images), "float32")
-    seed = [int(part) for part in np.atleast_1d(seed)]
-    return [np.random.default_rng([zlib.crc32(image.tobytes()), *seed]) for image in pixels]
-
-
-class Attack:
-    """Base of all attacks: `attack(model, x, y) -> x_adv`.
-
-    The model is asked in inference mode. Its weights, statistics, metrics, random states and
-    optimizer are the same before and after. What an attack draws comes from its own seed and the
-    pixels of each image: two calls agree, and so do an image alone and in a batch.
-
-    Args:
-        threat: the `keras_dep.attacks.threat.Threat`.
-        seed: seed of the draws.
-        targeted: labels name the class to be reached instead of the one to be left.
-    """
-
-    def __init__(self, threat: Threat, *, seed=0, targeted=False):
-        self.threat = threat
-        self.seed = validation.checked_seed(seed)
-        self.targeted = targeted
-
-    def __call__(self, model, x, y, seed=None, spare_errors=False):
-        """Crafts adversarial images.
-
-        Args:
-            model: a built `keras.Model` from images to logits `(batch, classes)` or
-                `(batch, time, classes)`.
-            x: images in the bounds of the threat, array or tensor, at least one.
-            y: labels, the true classes or the wanted ones of a targeted attack: whole numbers
-                `(batch,)` or `(batch, 1)`, or one-hot rows `(batch, classes)`.
-            seed: replaces the attack's seed for this call, an integer or a list.
-            spare_errors: leave images unchanged on which the attacker has nothing left to do, the
-                model being wrong already, or at the target.
-
-        Returns:
-            Images like `x`: a NumPy array for a NumPy array, else a tensor.
-
-        Raises:
-            ValueError: images that are not finite or outside the bounds, labels that do not fit the
-                images or the classes of the model, or a model that answers no logits.
-        """
-        seed = self.seed if seed is None else validation.checked_seed(seed)
-        images, labels = self._checked(model, x, y, self.threat.bounds)
-        with random_states_kept(model):
-            found = self._craft(model, images, labels, seed)
-            if spare_errors:
-                found = choose(self._ask(model, images, labels) > 0, images, found)
-        return ops.convert_to_numpy(found) if isinstance(x, np.ndarray) else found
-
-    def get_config(self):
-        """What decides the attack, as a dictionary that JSON keeps; see `from_config`."""
-        threat = self.threat
-        return {
-            "attack": type(self).__name__,
-            "norm": threat.norm,
-            "epsilon": threat.epsilon,
-            "bounds": list(threat.bounds),
-            "seed": self.seed,
-            "targeted": self.targeted,
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        """The attack that `get_config` describes, also as JSON has kept it.
-
-        Raises:
-            ValueError: a dictionary that describes no attack of this class.
-        """
-        return record.rebuilt(cls, config)
-
-    def not_within_a_step(self):
-        """What keeps the attack from running within a train step, as a clause, or `None`."""
-        return "one that asks the model between its moves; use a gradient attack, as PGD"
-
-    def success(self, labels, outputs):
-        """By how much answers are what the attacker wants, per sample: fooled where positive."""
-        return losses.success(self.targeted, labels, outputs)
-
-    def _checked(self, model, x, y, bounds):
-        """Images and labels `(batch,)` as tensors, for a model as it is now."""
-        compilation.heed_changes(model)
-        images, _ = validation.images_and_labels(x, y, bounds=bounds)
-        with random_states_kept(model):
-            classes = inference.class_count(model, images)
-        labels = validation.class_labels(y, classes)
-        return ops.convert_to_tensor(images), ops.convert_to_tensor(labels)
-
-    def _closest(self, model, candidates, labels):
-        """Per image, the first of the candidates that succeeds, else the one closest to it."""
-        best = success = None
-        for candidate in candidates:
-            found = self._ask(model, candidate, labels)
-            if best is None:
-                best, success = candidate, found
-            else:
-                better = ops.logical_and(success <= 0, found > success)
-                best, success = choose(better, candidate, best), ops.where(better, found, success)
-            if bool(ops.all(success > 0)):
-                break
-        return best
-
-    def _ask(self, model, images, labels):
-        return self.success(labels, ops.convert_to_tensor(model.predict_on_batch(images)))
 
 
 class GradientAttack(Attack):
@@ -306,8 +181,3 @@ class GradientAttack(Attack):
         if offset is None:
             return images
         return self.threat.project(images + ops.convert_to_tensor(offset), images)
-
-
-def choose(mask, first, second):
-    """Per image, that of `first` where `mask` holds, else that of `second`."""
-    return ops.where(ops.reshape(mask, (-1,) + (1,) * (len(first.shape) - 1)), first, second)

@@ -1,6 +1,5 @@
 """The gradient that a search looks at: compiled by itself, or within a train step."""
 
-import contextlib
 import weakref
 
 import numpy as np
@@ -9,6 +8,7 @@ from keras import ops
 from keras_dep import _backend
 from keras_dep._internal import compilation
 from keras_dep.attacks.gradient_estimators import Estimator
+from keras_dep.attacks.randomness import random_variables
 
 # Further apart than one pass through a model can draw.
 DRAWS_PER_LOOK = 4096
@@ -56,22 +56,6 @@ def looking_in_step(attack, model, gradient):
         return slope, outputs, memory
 
     return _averaged(attack, once)
-
-
-@contextlib.contextmanager
-def random_states_kept(model):
-    """Behind the block the random generators of a model stand where they stood before it."""
-    states = [(v, ops.convert_to_numpy(v)) for v in random_variables(model)]
-    try:
-        yield
-    finally:
-        for variable, state in states:
-            variable.assign(state)
-
-
-def random_variables(model):
-    """The states of a model's random generators, each `(seed, count)`."""
-    return [v for v in model.non_trainable_variables if v.path.endswith("seed_generator_state")]
 
 
 def defines_last(kind, name, *others):

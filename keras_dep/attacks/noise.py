@@ -4,8 +4,8 @@ import numpy as np
 from keras import ops
 
 from keras_dep._internal.export import export
-from keras_dep.attacks.gradient_attack import Attack
-from keras_dep.attacks.gradient_attack import image_draws
+from keras_dep.attacks.base import Attack
+from keras_dep.attacks.randomness import image_draws
 from keras_dep.attacks.threat import Threat
 
 

@@ -1,43 +1,10 @@
-"""Attacks as records that JSON keeps, and attacks made of records."""
+"""An attack of a known class, from the record of its settings."""
 
 import dataclasses
 import inspect
 
-import keras
-
 from keras_dep._internal import compilation
 from keras_dep.attacks.threat import Threat
-
-
-def from_config(config, **objects):
-    """The attack that a record describes, such as those of a finished evaluation.
-
-    Args:
-        config: what an attack's `get_config` gave, also as JSON has kept it. A class of your own is
-            found once it is registered by `keras.saving.register_keras_serializable`.
-        **objects: what no record holds: `substitutes`, the models of a `Transfer`.
-
-    Raises:
-        ValueError: no attack of that name, or settings that describe none.
-
-    Example:
-
-    >>> from keras_dep.attacks import PGD
-    >>> from_config(PGD(epsilon=0.1, steps=3).get_config()).threat.steps
-    3
-    """
-    name = config.get("attack")
-    found = {
-        kind
-        for kind in keras.saving.get_custom_objects().values()
-        if isinstance(kind, type) and hasattr(kind, "not_within_a_step") and kind.__name__ == name
-    }
-    if len(found) != 1:
-        raise ValueError(
-            f"attack must be the name of one registered attack; received {name!r}, the name of "
-            f"{len(found)}; register a class with keras.saving.register_keras_serializable."
-        )
-    return found.pop().from_config(config, **objects)
 
 
 def rebuilt(kind, config):

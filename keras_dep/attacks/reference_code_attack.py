@@ -9,9 +9,9 @@ from keras import ops
 from keras_dep._internal import compilation
 from keras_dep._internal import keras_internals
 from keras_dep._internal.export import export
-from keras_dep.attacks import record
-from keras_dep.attacks.gradient_attack import Attack
-from keras_dep.attacks.looking import random_states_kept
+from keras_dep.attacks import registry
+from keras_dep.attacks.base import Attack
+from keras_dep.attacks.randomness import random_states_kept
 from keras_dep.attacks.stateful_replay import StatefulReplay
 
 # Of a record, what is not the wrapped attack's.
@@ -85,7 +85,7 @@ class ReferenceCodeAttack(Attack):
     def from_config(cls, config):
         inner = {name: value for name, value in config.items() if name not in _ITS_OWN}
         inner |= {name: config[f"normalized_{name}"] for name in ("norm", "epsilon")}
-        inner = record.from_config({**inner, "attack": config["crafted_by"]})
+        inner = registry.from_config({**inner, "attack": config["crafted_by"]})
         return cls(inner, stale_state=config["stale_state"])
 
     def answers(self, model, x, y):

@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_dep._internal.export import export
 from keras_dep.attacks.gradient_attack import GradientAttack
-from keras_dep.attacks.gradient_attack import image_draws
+from keras_dep.attacks.randomness import image_draws
 from keras_dep.attacks.threat import Threat
 
 

@@ -9,8 +9,8 @@ from keras import ops
 from keras_dep._internal import validation
 from keras_dep._internal.export import export
 from keras_dep.attacks import square_l2
-from keras_dep.attacks.gradient_attack import Attack
-from keras_dep.attacks.gradient_attack import image_draws
+from keras_dep.attacks.base import Attack
+from keras_dep.attacks.randomness import image_draws
 from keras_dep.attacks.threat import Threat
 from keras_dep.models import inference
 

@@ -1,8 +1,8 @@
 """Black box by substitute: images made for other models."""
 
 from keras_dep._internal.export import export
-from keras_dep.attacks import record
-from keras_dep.attacks.gradient_attack import Attack
+from keras_dep.attacks import registry
+from keras_dep.attacks.base import Attack
 
 # Of a record, what is not the attack's on the substitutes.
 _ITS_OWN = ("crafted_by", "substitutes")
@@ -61,7 +61,7 @@ class Transfer(Attack):
                 f"received {', '.join(names) or 'none'}."
             )
         inner = {name: value for name, value in config.items() if name not in _ITS_OWN}
-        return cls(record.from_config({**inner, "attack": config["crafted_by"]}), substitutes)
+        return cls(registry.from_config({**inner, "attack": config["crafted_by"]}), substitutes)
 
     def _craft(self, model, images, labels, seed):
         crafted = (self.attack(each, images, labels, seed=seed) for each in self.substitutes)

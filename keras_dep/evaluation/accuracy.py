@@ -10,7 +10,7 @@ from keras_dep._internal import validation
 from keras_dep._internal.types import Array
 from keras_dep._internal.types import ArrayLike
 from keras_dep._internal.types import Record
-from keras_dep.attacks.gradient_attack import random_states_kept
+from keras_dep.attacks.randomness import random_states_kept
 from keras_dep.evaluation.intervals import wilson
 from keras_dep.models import inference
 

@@ -12,8 +12,10 @@ import numpy as np
 from keras_dep._internal import validation
 from keras_dep._internal.types import ArrayLike
 from keras_dep._internal.types import Record
+from keras_dep.attacks.base import Attack
 from keras_dep.attacks.gradient_estimators import Estimator
 from keras_dep.attacks.randomness import is_random
+from keras_dep.attacks.transfer import Transfer
 from keras_dep.evaluation import accuracy
 from keras_dep.evaluation import coverage
 from keras_dep.evaluation import metadata
@@ -62,7 +64,8 @@ def evaluate(
         images: array `(n, ...)` in [0, 1].
         labels: whole numbers `(n,)` or `(n, 1)`, or one-hot rows `(n, classes)`.
         suite: `"quick"`, `"paper"` or `"reliable"`, see `suites.build`; or a dictionary from names
-            to attacks.
+            to attacks, each a `keras_dep.attacks.Attack` or any function
+            `attack(model, x, y) -> x_adv`.
         norm: ball of a named suite, `"Linf"` or `"L2"`.
         epsilon: its radius, see `keras_dep.attacks.threat.Threat`; default: 8/255, for `"L2"` 0.5.
         seed: seed of the attacks of a named suite.
@@ -127,7 +130,7 @@ def evaluate(
     else:
         attacks = suite
     for name, attack in attacks.items():
-        if getattr(attack, "targeted", False):
+        if isinstance(attack, Attack) and attack.targeted:
             raise ValueError(f"attack {name!r} is targeted; an evaluation takes untargeted ones.")
     before, finite = accuracy.clean(model, images, labels, batch_size)
     record: Record = {
@@ -256,12 +259,18 @@ def _threat(norm, epsilon, chosen):
 
 def _used(attacks):
     """Returns the models that some of the attacks transfer from."""
-    return [model for attack in attacks.values() for model in getattr(attack, "substitutes", ())]
+    return [
+        model
+        for attack in attacks.values()
+        if isinstance(attack, Transfer)
+        for model in attack.substitutes
+    ]
 
 
 def _config(attack):
-    if hasattr(attack, "get_config"):
+    if isinstance(attack, Attack):
         return attack.get_config()
+    # Any function of (model, x, y) may be evaluated too.
     return {"attack": getattr(attack, "__name__", type(attack).__name__)}
 
 

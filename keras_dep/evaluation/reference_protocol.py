@@ -96,7 +96,7 @@ def _measured(model, attack, images, labels, batch_size):
         part = slice(start, start + batch_size)
         x, y = images[part], labels[part]
         crafted = attack(model, x, y)
-        if getattr(attack, "stale_state", False):
+        if isinstance(attack, attacks.ReferenceCodeAttack) and attack.stale_state:
             scores = keras.ops.convert_to_numpy(mean_logits(attack.answers(model, x, y)))
             right, finite = inference.judged(scores, y)
         else:

@@ -8,7 +8,7 @@ from keras_dep import attacks
 from keras_dep import surrogates
 from keras_dep._internal import validation
 from keras_dep._internal.types import Record
-from keras_dep.attacks.gradient_attack import Attack
+from keras_dep.attacks.base import Attack
 from keras_dep.attacks.gradient_estimators import Estimator
 from keras_dep.attacks.threat import USUAL_RADII
 from keras_dep.attacks.threat import Threat

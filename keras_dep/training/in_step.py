@@ -9,6 +9,7 @@ import keras
 from keras_dep import _backend
 from keras_dep._internal import compilation
 from keras_dep._internal.types import Tensor
+from keras_dep.attacks.base import Attack
 from keras_dep.attacks.gradient_attack import GradientAttack
 from keras_dep.attacks.looking import looking_in_step
 
@@ -19,7 +20,7 @@ StepGradient = Callable[..., Any]
 def check_attack(attack: GradientAttack, network: keras.Model | None = None) -> None:
     """Raises `ValueError` unless an attack can run inside a train step, and suits the network."""
     kind = type(attack).__name__
-    refused = attack.not_within_a_step() if hasattr(attack, "not_within_a_step") else kind
+    refused = attack.not_within_a_step() if isinstance(attack, Attack) else kind
     if refused:
         raise ValueError(
             f"{kind} within training must make one search per batch; received {refused}."

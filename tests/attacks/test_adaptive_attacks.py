@@ -10,7 +10,7 @@ from keras import ops
 from keras_dep.attacks import APGD
 from keras_dep.attacks import SAPGD
 from keras_dep.attacks.adaptive import stages
-from keras_dep.attacks.gradient_attack import image_draws
+from keras_dep.attacks.randomness import image_draws
 from tests.attacks.test_gradient_attacks import CLASSES
 from tests.attacks.test_gradient_attacks import linear
 from tests.attacks.test_gradient_attacks import linear_gradient

@@ -10,7 +10,7 @@ from keras_dep.attacks import GaussianNoise
 from keras_dep.attacks import RandomSearch
 from keras_dep.attacks import Square
 from keras_dep.attacks import Transfer
-from keras_dep.attacks.gradient_attack import image_draws
+from keras_dep.attacks.randomness import image_draws
 from keras_dep.attacks.square import draw_square
 from keras_dep.attacks.square import draw_stripes
 from keras_dep.attacks.square import layouts

@@ -17,7 +17,7 @@ from keras_dep.attacks import SAPGD
 from keras_dep.attacks import SPSA
 from keras_dep.attacks import RandomSearch
 from keras_dep.attacks import Threat
-from keras_dep.attacks.gradient_attack import random_offset
+from keras_dep.attacks.randomness import random_offset
 from tests.attacks.test_gradient_attacks import linear
 from tests.attacks.test_gradient_attacks import linear_gradient
 from tests.attacks.test_gradient_attacks import logits

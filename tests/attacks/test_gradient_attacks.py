@@ -13,7 +13,7 @@ from keras_dep import FGSM
 from keras_dep import PGD
 from keras_dep import DirectEncoding
 from keras_dep import UnfoldTime
-from keras_dep.attacks.gradient_attack import random_offset
+from keras_dep.attacks.randomness import random_offset
 from tests.support.stateful import everything
 from tests.support.stateful import spiking
 

@@ -14,8 +14,8 @@ from keras_dep import attacks
 from keras_dep import models
 from keras_dep.attacks import APGD
 from keras_dep.attacks import SAPGD
-from keras_dep.attacks.gradient_attack import image_draws
 from keras_dep.attacks.gradient_estimators import ESTIMATORS
+from keras_dep.attacks.randomness import image_draws
 from keras_dep.layers import Folded
 from keras_dep.layers import SpikingLayer
 from tests.support.spiking_reference import CLASSES

@@ -67,6 +67,10 @@ def test_the_released_attack_comes_back():
     assert again.attack.get_config() == inner.get_config() and again.stale_state is False
 
 
+def given_a_substitute(config):
+    return attacks.from_config(config, substitutes=[SUBSTITUTE])
+
+
 def test_what_describes_no_attack_is_refused():
     config = attacks.PGD().get_config()
     cases = [
@@ -80,6 +84,7 @@ def test_what_describes_no_attack_is_refused():
             attacks.from_config,
             "substitutes must be",
         ),
+        (config, given_a_substitute, "substitutes must be none for a PGD; received 1"),
     ]
     for given, build, message in cases:
         with pytest.raises(ValueError, match=message) as raised:
@@ -109,8 +114,6 @@ def test_a_class_of_ones_own_comes_back():
 
 def test_bounds_come_back():
     threat = attacks.PGD().threat
-    attack = attacks.gradient_attack.GradientAttack(
-        type(threat)(epsilon=0.1, bounds=(-1.0, 1.0), steps=2)
-    )
-    again = attacks.gradient_attack.GradientAttack.from_config(kept(attack.get_config()))
+    attack = attacks.GradientAttack(type(threat)(epsilon=0.1, bounds=(-1.0, 1.0), steps=2))
+    again = attacks.GradientAttack.from_config(kept(attack.get_config()))
     assert again.threat == attack.threat and np.isfinite(again.threat.epsilon)

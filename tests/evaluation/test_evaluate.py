@@ -205,6 +205,17 @@ def test_random_models_are_asked_for_several_gradients(held_out):
     assert {config["samples"] for config in found["protocol"]["attacks"].values()} == {10}
 
 
+def test_any_function_of_model_images_and_labels_is_an_attack(honest, held_out):
+    def darken(model, x, y):
+        return x / 2
+
+    found = evaluate(honest, *held_out, {"dark": darken}, verbose=0)
+    assert found["protocol"]["attacks"] == {"dark": {"attack": "darken"}}
+    images, labels = held_out
+    both = [inference.logits(honest, x).argmax(axis=1) == labels for x in (images, images / 2)]
+    assert found["worst_case"]["correct"] == (both[0] & both[1]).sum()
+
+
 def test_only_substitutes_that_are_used_decide(honest, held_out):
     options = dict(batch_size=40, verbose=0, substitutes=[honest])
     unused = evaluate(honest, *held_out, "paper", **options)

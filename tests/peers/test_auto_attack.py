@@ -7,7 +7,7 @@ import pytest
 from keras_dep.attacks import APGD
 from keras_dep.attacks import APGDT
 from keras_dep.attacks import Square
-from keras_dep.attacks.gradient_attack import image_draws
+from keras_dep.attacks.randomness import image_draws
 from tests.support.attacked import BumpDraws
 from tests.support.attacked import SquareDraws
 from tests.support.attacked import adapted

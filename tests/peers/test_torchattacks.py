@@ -12,8 +12,8 @@ from keras_dep.attacks import MIFGSM
 from keras_dep.attacks import PGD
 from keras_dep.attacks import RFGSM
 from keras_dep.attacks import Square
-from keras_dep.attacks.gradient_attack import image_draws
-from keras_dep.attacks.gradient_attack import random_offset
+from keras_dep.attacks.randomness import image_draws
+from keras_dep.attacks.randomness import random_offset
 from keras_dep.interop import channels_first
 from tests.support.attacked import CLASSES
 from tests.support.attacked import SIDE

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import ClassVar
 
 from keras import ops
 
@@ -44,7 +45,12 @@ class ASSG(LayerRule):
     mean_decay: float = 0.9
     deviation_decay: float = 0.9
 
-    ARGUMENTS = ("vanishing", "relaxation", "mean_decay", "deviation_decay")
+    ARGUMENTS: ClassVar[tuple[str, ...]] = (
+        "vanishing",
+        "relaxation",
+        "mean_decay",
+        "deviation_decay",
+    )
 
     def __post_init__(self):
         if not 0 < self.vanishing < 1:

@@ -2,6 +2,7 @@
 surrogate."""
 
 import dataclasses
+from typing import ClassVar
 
 import keras
 from keras import ops
@@ -23,7 +24,7 @@ class Estimator:
     """
 
     # Settings that `numbers` hands to what is compiled; all others are compiled in.
-    ARGUMENTS = ()
+    ARGUMENTS: ClassVar[tuple[str, ...]] = ()
 
     def get_config(self):
         """The settings, and the class as `rule`, as a dictionary that JSON keeps."""
@@ -69,7 +70,7 @@ class Surrogate(Estimator):
     name: str
     width: float | None = None
 
-    ARGUMENTS = ("width",)
+    ARGUMENTS: ClassVar[tuple[str, ...]] = ("width",)
 
     def __post_init__(self):
         surrogates.check(self.name, 1.0 if self.width is None else self.width)

@@ -1,6 +1,7 @@
 """The estimator of the hybrid adversarial attack based on rate and timing."""
 
 import dataclasses
+from typing import ClassVar
 
 from keras import ops
 
@@ -35,7 +36,7 @@ class HART(LayerRule):
 
     width: float = 1.0
 
-    ARGUMENTS = ("width",)
+    ARGUMENTS: ClassVar[tuple[str, ...]] = ("width",)
 
     def __post_init__(self):
         surrogates.check("triangle", self.width)

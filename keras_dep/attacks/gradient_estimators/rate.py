@@ -1,6 +1,7 @@
 """Estimators that see a layer's spikes as a rate, whatever their times."""
 
 import dataclasses
+from typing import ClassVar
 
 from keras import ops
 
@@ -54,7 +55,7 @@ class RGA(LayerRule):
 
     subthreshold: float = 0.2
 
-    ARGUMENTS = ("subthreshold",)
+    ARGUMENTS: ClassVar[tuple[str, ...]] = ("subthreshold",)
 
     def __post_init__(self):
         if not self.subthreshold >= 0:

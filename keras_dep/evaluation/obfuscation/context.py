@@ -11,7 +11,7 @@ from keras_dep import attacks
 from keras_dep._internal import validation
 from keras_dep._internal.types import Array
 from keras_dep._internal.types import Record
-from keras_dep.attacks.gradient_attack import Attack
+from keras_dep.attacks.base import Attack
 from keras_dep.evaluation import accuracy
 
 # With more steps than these, a step of PGD gets no shorter.

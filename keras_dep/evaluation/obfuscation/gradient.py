@@ -3,8 +3,8 @@
 import numpy as np
 
 from keras_dep import attacks
-from keras_dep.attacks.gradient_attack import image_draws
-from keras_dep.attacks.gradient_attack import random_states_kept
+from keras_dep.attacks.randomness import image_draws
+from keras_dep.attacks.randomness import random_states_kept
 from keras_dep.evaluation import accuracy
 from keras_dep.evaluation import metadata
 from keras_dep.evaluation.obfuscation.check_result import CheckResult
