@@ -1,56 +1,88 @@
-"""What the white-box attacks share: the call, the gradient, and signed gradient ascent."""
+"""The base class of white-box attacks: the gradient, and ascent along it."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Hashable
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import keras
 import numpy as np
 from keras import ops
 
 from keras_dep._internal import validation
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import ArrayLike
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Tensor
 from keras_dep.attacks import gradient_estimators
 from keras_dep.attacks import losses
 from keras_dep.attacks.base import Attack
 from keras_dep.attacks.base import choose
+from keras_dep.attacks.gradient_estimators import Estimator
 from keras_dep.attacks.looking import defines_last
 from keras_dep.attacks.looking import looking
+from keras_dep.attacks.losses import Loss
 from keras_dep.attacks.randomness import random_offset
 from keras_dep.attacks.randomness import random_states_kept
 from keras_dep.attacks.threat import Threat
 from keras_dep.models import inference
 
+# `(images, labels) -> (gradient, outputs)`.
+Look: TypeAlias = Callable[[Tensor, Tensor], Sequence[Tensor]]
+
 
 class GradientAttack(Attack):
-    """Base of the white-box attacks: the gradient through every time step.
+    """Base of the white-box attacks: ascent along the gradient through all time steps.
+
+    A subclass overrides `offset`, the start, or `climb`, the search.
 
     Args:
-        threat: the `keras_dep.attacks.threat.Threat`.
-        seed: seed of the random starts.
-        targeted: labels name the class to be reached.
-        loss: what is maximised: `"ce"`, the cross-entropy of the mean logits; `"first_step"`, that
-            of the first step; `"tet"`, the mean of every step's; `"margin"`, the largest wrong
-            logit minus the right one; `"dlr"`, that over the spread of the logits, for three
-            classes or more.
-        surrogate: the surrogate derivative to look through, one of
-            `keras_dep.surrogates.names()`; default: the one of each layer.
-        width: its width; default: the usual one.
-        estimator: in its place another rule for the derivative of spikes: `"assg"`, `"bptr"`,
-            `"conversion"`, `"hart"`, `"pdsg"` or `"rga"`, or an object of these with other
-            settings, as `keras_dep.attacks.ASSG(vanishing=0.9)`.
-        samples: passes whose gradients are averaged, for models that draw at random (expectation
-            over transformation).
+        threat: the allowed change of an image, and the length and number of steps.
+        loss: what the attack maximises, per sample. A name: `"ce"`, cross-entropy of the mean
+            logits; `"first_step"`, of the first step's; `"tet"`, mean of the cross-entropies of all
+            steps; `"margin"`, largest wrong logit minus that of the label; `"dlr"`, this over the
+            spread of the logits, for three classes or more. Or a function `(labels, logits) ->
+            values (batch,)` of int32 labels `(batch,)` and the model's logits `(batch, classes)` or
+            `(batch, time, classes)`, float32 or wider, written in `keras.ops`. To record or save
+            the attack, register it with `keras.saving.register_keras_serializable`.
+        seed: seed of the random start, a whole number of at least 0 or a list of such.
+        targeted: labels name the class to reach: the negative loss is maximised.
+        surrogate: surrogate derivative of spikes for the gradient, one of
+            `keras_dep.surrogates.names()`; default: that of each layer.
+        width: width of this surrogate in units of the potential; default: its usual one.
+        estimator: another rule for the derivative of spikes, in place of a surrogate: `"assg"`,
+            `"bptr"`, `"conversion"`, `"hart"`, `"pdsg"`, `"rga"`, or an object such as
+            `keras_dep.attacks.ASSG(vanishing=0.9)`.
+        samples: gradients to average in each step, at least 1, for models with random outputs
+            (expectation over transformation).
 
     Raises:
-        ValueError: an argument outside its limits; at the call, a model that does not suit them.
+        ValueError: an argument outside its limits; at the call, a model that the arguments do not
+            suit.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> x, y = np.full((3, 4), 0.5, "float32"), np.zeros(3, "int32")
+    >>> def confidence(labels, logits):
+    ...     return -ops.max(logits, axis=-1)
+    >>> GradientAttack(Threat(epsilon=0.1), loss=confidence)(model, x, y).shape
+    (3, 4)
     """
 
     def __init__(
         self,
         threat: Threat,
         *,
-        seed=0,
-        targeted=False,
-        loss="ce",
-        surrogate=None,
-        width=None,
-        estimator=None,
-        samples=1,
+        loss: Loss = "ce",
+        seed: int | Sequence[int] = 0,
+        targeted: bool = False,
+        surrogate: str | None = None,
+        width: float | None = None,
+        estimator: str | Estimator | None = None,
+        samples: int = 1,
     ):
         super().__init__(threat, seed=seed, targeted=targeted)
         if surrogate is None and width is not None:
@@ -60,16 +92,16 @@ class GradientAttack(Attack):
                 f"surrogate or estimator must be given, not both; received {surrogate!r} and "
                 f"{estimator!r}."
             )
-        self.loss = losses.check(loss)
+        self.loss = losses.resolved(loss)
         self.surrogate = surrogate
         self.width = width
         self.estimator = None if estimator is None else gradient_estimators.named(estimator)
-        self._rule = self.estimator or gradient_estimators.Estimator()
+        self._rule = self.estimator or Estimator()
         if surrogate is not None:
             self._rule = gradient_estimators.Surrogate(surrogate, width)
         self.samples = validation.whole_number("samples", samples)
 
-    def get_config(self):
+    def get_config(self) -> Record:
         threat = self.threat
         return {
             **super().get_config(),
@@ -77,91 +109,116 @@ class GradientAttack(Attack):
             "step_size": threat.step_size,
             "random_start": threat.random_start,
             "restarts": threat.restarts,
-            "loss": self.loss,
+            "loss": losses.config(self.loss),
             "surrogate": self.surrogate,
             "width": self.width,
             "estimator": None if self.estimator is None else self.estimator.get_config(),
             "samples": self.samples,
         }
 
-    def gradient(self, model, x, y):
-        """Gradient of the objective at images, as it is: zeros and non-finite values included.
+    def gradient(self, model: keras.Model, x: ArrayLike, y: ArrayLike) -> Array:
+        """The gradient of the objective in the images, with its zeros and non-finite values.
 
-        Arguments as in the call; any finite images.
+        Args:
+            model: as in the call.
+            x: any finite images, array or tensor.
+            y: labels as in the call.
+
+        Returns:
+            float32 array like the images.
+
+        Raises:
+            ValueError: what the call refuses, except images out of bounds.
         """
         images, labels = self._checked(model, x, y, bounds=None)
         with random_states_kept(model):
             return ops.convert_to_numpy(self._look(model)(images, labels)[0])
 
-    def objective(self, labels, outputs):
-        """What the search maximises, per sample."""
+    def objective(self, labels: Tensor, outputs: Tensor) -> Tensor:
+        """The value that the search maximises, per sample."""
         return losses.aimed(self.loss, self.targeted, labels, outputs)
 
-    def offset(self, images, seed, restart=0):
-        """Where a search starts, as an offset from the images.
+    def offset(
+        self, images: ArrayLike, seed: int | Sequence[int], restart: int = 0
+    ) -> Array | None:
+        """The start of a search, as an offset from the images.
 
         Args:
             images: array or tensor `(n, ...)`.
             seed: an integer or a list of integers.
-            restart: number of the search.
+            restart: number of the search, from 0.
 
         Returns:
-            float32 array like the images, or `None` for the images themselves.
+            float32 array like the images, or `None` for a start at the images themselves.
         """
         if not self.threat.random_start:
             return None
         return random_offset(self.threat, images, [*np.atleast_1d(seed), restart])
 
-    def climb(self, look, start, images, labels):
-        """One search: the adversarial images that it finds from a start.
+    def climb(self, look: Look, start: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        """One search from one start.
 
-        A pure function of tensors, which runs as well within a compiled train step: it branches on
-        no value, and draws nothing.
+        A pure function of tensors without random numbers or branches on values, so that it also
+        runs within a compiled train step.
 
         Args:
-            look: function `(x, y) -> (gradient, outputs)`.
+            look: function `(images, labels) -> (gradient, outputs)`.
             start: images in the ball to start from.
             images: the images.
             labels: int32 `(batch,)`.
+
+        Returns:
+            Adversarial images.
         """
         candidate = start
         for _ in range(self.threat.steps):
             candidate = self.threat.ascend(candidate, images, look(candidate, labels)[0])
         return candidate
 
-    def check_classes(self, classes):
-        """Raises `ValueError` where the loss is of no use with so many classes."""
+    def check_classes(self, classes: int) -> None:
+        """Raises `ValueError` where the loss needs more classes."""
         if self.loss == "dlr" and classes < 3:
             raise ValueError(f"loss='dlr' needs at least 3 classes; received {classes}; use 'ce'.")
 
-    def check_layers(self, model):
-        """Raises `ValueError` where a model's layers take no such derivative of spikes."""
+    def check_layers(self, model: keras.Model) -> None:
+        """Raises `ValueError` where the layers of a model do not suit the rule for spikes."""
         self._rule.check(model)
 
-    def not_within_a_step(self):
+    def not_within_a_step(self) -> str | None:
         if self.threat.restarts > 1:
             return f"restarts={self.threat.restarts}; use restarts=1"
         if not defines_last(type(self), "climb", "__call__", "_craft", "_look", "_search"):
             return "one that does more than climb; use APGD, or override climb in your class"
         return None
 
-    def _maximises(self):
-        """What `objective` computes, as a hashable value; whoever overrides that, overrides this,
-        or is compiled by itself."""
-        return losses.LOSSES[self.loss], self.targeted
+    def _maximises(self) -> Hashable:
+        """The key of `objective` in the cache of compiled gradients.
 
-    def _craft(self, model, images, labels, seed):
+        A class that overrides `objective` alone does not share compiled gradients.
+        """
+        return losses.key(self.loss), self.targeted
+
+    def _craft(
+        self, model: keras.Model, images: Tensor, labels: Tensor, seed: int | Sequence[int]
+    ) -> Tensor:
         if self.loss == "dlr":
             self.check_classes(inference.class_count(model, images))
         return self._search(model, self._look(model), images, labels, seed)
 
-    def _look(self, model):
-        """A function `(x, y) -> (gradient, outputs)`, averaged over the samples."""
+    def _look(self, model: keras.Model) -> Look:
         return looking(self, model)
 
-    def _search(self, model, look, images, labels, seed):
-        """Adversarial images; `look(x, y)` gives the objective's gradient and the outputs."""
-        worst, worst_success = None, None
+    def _search(
+        self,
+        model: keras.Model,
+        look: Look,
+        images: Tensor,
+        labels: Tensor,
+        seed: int | Sequence[int],
+    ) -> Tensor:
+        """The best of all restarts, per image that with the largest margin."""
+        worst: Tensor = None
+        worst_success: Tensor = None
         for restart in range(self.threat.restarts):
             start = self._start(images, seed, restart)
             found = self.climb(look, start, images, labels)
@@ -176,7 +233,7 @@ class GradientAttack(Attack):
             worst_success = ops.where(better, success, worst_success)
         return worst
 
-    def _start(self, images, seed, restart):
+    def _start(self, images: Tensor, seed: int | Sequence[int], restart: int) -> Tensor:
         offset = self.offset(images, seed, restart)
         if offset is None:
             return images

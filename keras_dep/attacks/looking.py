@@ -1,28 +1,43 @@
-"""The gradient that a search looks at: compiled by itself, or within a train step."""
+"""The gradient that a search follows: compiled by itself, or within a train step."""
 
+from __future__ import annotations
+
+import copy
 import weakref
+from collections.abc import Callable
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
 
+import keras
 import numpy as np
 from keras import ops
 
 from keras_dep import _backend
 from keras_dep._internal import compilation
+from keras_dep.attacks import losses
 from keras_dep.attacks.gradient_estimators import Estimator
 from keras_dep.attacks.randomness import random_variables
 
-# Further apart than one pass through a model can draw.
+if TYPE_CHECKING:
+    from keras_dep.attacks.gradient_attack import GradientAttack
+    from keras_dep.attacks.gradient_attack import Look
+
+# More random numbers than one pass through a model draws.
 DRAWS_PER_LOOK = 4096
 
 
-def looking(attack, model):
-    """A function `(x, y) -> (gradient, outputs)` of an attack's objective, for one search.
+def looking(attack: GradientAttack, model: keras.Model) -> Look:
+    """The gradient of an attack's objective, for one search.
 
-    Averaged over the attack's samples. What is compiled for it is compiled once for all attacks
-    that maximise the same and derive spikes alike, until a constant of the model changes.
+    It is averaged over the attack's samples. Attacks with equal objectives and rules for spikes
+    share one compiled gradient, which is compiled anew where a constant of the model has changed.
 
     Args:
-        attack: a `GradientAttack`.
+        attack: the attack.
         model: a built `keras.Model`.
+
+    Returns:
+        A function `(x, y) -> (gradient, outputs)`.
     """
     rule, variables = attack._rule, random_variables(model)
     both, states = _compiled(attack, model), [ops.convert_to_numpy(v) for v in variables]
@@ -37,13 +52,16 @@ def looking(attack, model):
     return _averaged(attack, once)
 
 
-def looking_in_step(attack, model, gradient):
-    """As `looking`, for the train step of a `_backend.TransformedStep`.
+def looking_in_step(attack: GradientAttack, model: keras.Model, gradient: Callable) -> Look:
+    """As `looking`, within the train step of a `_backend.TransformedStep`.
 
     Args:
-        attack: a `GradientAttack`.
-        model: the network to ask.
-        gradient: the function that the step hands to `transform_batch`.
+        attack: the attack.
+        model: the network that is trained.
+        gradient: the function that the step gives to `transform_batch`.
+
+    Returns:
+        A function `(x, y) -> (gradient, outputs)`.
     """
     both, variables = _compiled(attack, model), random_variables(model)
 
@@ -58,24 +76,24 @@ def looking_in_step(attack, model, gradient):
     return _averaged(attack, once)
 
 
-def defines_last(kind, name, *others):
-    """Whether a class, or one it derives from, gave `name` no earlier than the other names.
+def defines_last(kind: type, name: str, *others: str) -> bool:
+    """Whether a class inherits `name` from a class at least as derived as those of the others.
 
-    Who overrides one of the others alone may break what `name` says about them.
+    A class that overrides one of the others alone may break what `name` says about them.
     """
     ranks = [next(i for i, c in enumerate(kind.__mro__) if n in vars(c)) for n in (name, *others)]
     return ranks[0] == min(ranks)
 
 
-def _averaged(attack, once):
-    """Passes counted, memory handed on from pass to pass, and gradients averaged over samples."""
+def _averaged(attack: GradientAttack, once: Callable) -> Look:
+    """Counts passes, hands memory from pass to pass, and averages gradients over samples."""
     rule, passes = attack._rule, 0
-    # One trace fewer where there is nothing to remember.
-    memory = [] if type(rule).start is Estimator.start else None
+    # One trace fewer for a rule without memory.
+    memory: list | None = [] if type(rule).start is Estimator.start else None
 
     def look(x, y, again=False):
         nonlocal passes, memory
-        # Only some backends count on by themselves between passes.
+        # Only some backends advance their random states between passes.
         passes += 1
         numbers = rule.again() if again else rule.numbers()
         slope, outputs, memory = once(x, y, numbers, memory, passes * DRAWS_PER_LOOK)
@@ -88,11 +106,12 @@ def _averaged(attack, once):
     return look if attack.samples == 1 else average
 
 
-def _compiled(attack, model):
-    rule, objective = attack._rule, attack.objective
-    proxy = weakref.proxy(model)
-
+def _compiled(attack: GradientAttack, model: keras.Model) -> Callable:
     def build(traced):
+        # A copy: later shapes are traced too, when the attack may have other attributes.
+        rule, objective = attack._rule, copy.copy(attack).objective
+        proxy = weakref.proxy(model)
+
         def ask(x, numbers, memory):
             memory = rule.start(proxy, x) if memory is None else memory
             found = rule.ask(proxy, x, numbers, memory)
@@ -101,12 +120,12 @@ def _compiled(attack, model):
 
         return _backend.gradient_and_outputs(proxy, objective, ask)
 
-    return compilation.compiled_once(model, (_maximised(attack), rule.family()), build)
+    return compilation.compiled_once(model, (_maximised(attack), attack._rule.family()), build)
 
 
-def _maximised(attack):
-    """A hashable value that two attacks share only where their objectives compute the same."""
+def _maximised(attack: GradientAttack) -> Hashable:
+    """A hashable value that two attacks share only if their objectives compute the same."""
     kind = type(attack)
     if "objective" not in vars(attack) and defines_last(kind, "_maximises", "objective"):
         return attack._maximises()
-    return kind, kind.objective, compilation.value(vars(attack))
+    return kind, kind.objective, compilation.value(vars(attack)), losses.key(attack.loss)

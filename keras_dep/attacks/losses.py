@@ -1,58 +1,75 @@
-"""What an attack maximises: a loss per sample, of integer labels and a model's answers."""
+"""Losses that attacks maximise: one value per sample, from integer labels and logits."""
 
+import inspect
 import math
+import types
+from collections.abc import Callable
+from collections.abc import Hashable
+from typing import TypeAlias
+from typing import cast
 
 import keras
 from keras import ops
 
 from keras_dep import losses
+from keras_dep._internal import compilation
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Tensor
 from keras_dep.losses import mean_logits
 
 HALF = ("float16", "bfloat16")
 
+LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+# A name in `LOSSES`, or a function of your own.
+Loss: TypeAlias = str | LossFunction
 
-def cross_entropy(labels, outputs):
+
+def cross_entropy(labels: Tensor, outputs: Tensor) -> Tensor:
     """Cross-entropy of the mean logits."""
     return losses.cross_entropy(labels, mean_logits(outputs))
 
 
-def first_step(labels, outputs):
-    """Cross-entropy of the logits of the first time step, which is all that some attacks see."""
+def first_step(labels: Tensor, outputs: Tensor) -> Tensor:
+    """Cross-entropy of the logits of the first time step, the only one that some attacks use."""
     first = outputs[:, 0] if len(outputs.shape) == 3 else outputs
     return losses.cross_entropy(labels, mean_logits(first))
 
 
-def every_step(labels, outputs):
-    """Mean over time of each step's cross-entropy."""
+def every_step(labels: Tensor, outputs: Tensor) -> Tensor:
+    """Mean over time of the cross-entropy of each step."""
     if len(outputs.shape) == 2:
         return cross_entropy(labels, outputs)
     steps = [losses.cross_entropy(labels, step) for step in ops.unstack(outputs, axis=1)]
     return ops.mean(ops.stack(steps), axis=0)
 
 
-def margin(labels, outputs):
-    """Largest wrong mean logit minus the right one: positive where the network is fooled."""
+def margin(labels: Tensor, outputs: Tensor) -> Tensor:
+    """Largest wrong mean logit minus that of the label: positive for a misclassified sample."""
     logits = mean_logits(outputs)
     right = ops.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
     wrong = ops.max(ops.where(right > 0, -float("inf"), logits), axis=-1)
     return wrong - ops.sum(right * logits, axis=-1)
 
 
-def logit_ratio(labels, outputs):
-    """Difference of logits ratio, of the mean logits `z` of three classes or more.
+def logit_ratio(labels: Tensor, outputs: Tensor) -> Tensor:
+    """Difference of logits ratio (DLR) of the mean logits `z` of three classes or more.
 
     `(max of the wrong z - z_y) / (largest z - third largest z)`: unlike the cross-entropy it does
-    not vanish where the network is sure of itself.
+    not vanish for a confident network.
+
+    Source: Croce and Hein, ICML 2020.
     """
     largest = ops.top_k(mean_logits(outputs), 3)[0]
     return margin(labels, outputs) / (largest[:, 0] - largest[:, 2] + 1e-12)
 
 
-def targeted_logit_ratio(labels, outputs):
-    """Difference of logits ratio towards a class, of mean logits `z` of four classes or more.
+def targeted_logit_ratio(labels: Tensor, outputs: Tensor) -> Tensor:
+    """DLR towards a class, of the mean logits `z` of four classes or more.
 
     `(z_t - z_y) / (largest z - mean of the third and the fourth largest)` for labels `(n, 2)`, the
-    true classes `y` and the wanted ones `t`.
+    true classes `y` and the target classes `t`.
+
+    Source: Croce and Hein, ICML 2020.
     """
     logits = mean_logits(single(outputs))
     right, wanted = (
@@ -64,7 +81,7 @@ def targeted_logit_ratio(labels, outputs):
     return (wanted - right) / (spread + 1e-12)
 
 
-LOSSES = {
+LOSSES: dict[str, LossFunction] = {
     "ce": cross_entropy,
     "first_step": first_step,
     "tet": every_step,
@@ -73,21 +90,147 @@ LOSSES = {
 }
 
 
-def aimed(name, targeted, labels, outputs):
-    """The loss of a name per sample, negative where the labels are a class to be reached.
+def resolved(loss: Loss | Record) -> Loss:
+    """A loss as it is, or the one that a record describes; see `config`.
 
-    Labels may also be a column or one-hot rows, as in training.
+    Args:
+        loss: a name in `LOSSES`, a function `(labels, outputs) -> values`, or what `config` gave
+            for one.
+
+    Returns:
+        The name or the function.
+
+    Raises:
+        ValueError: anything else.
+
+    Example:
+
+    >>> resolved("dlr")
+    'dlr'
+    """
+    if isinstance(loss, dict):
+        loss = _deserialized(loss)
+    if isinstance(loss, str) and loss in LOSSES:
+        return loss
+    if not callable(loss) or isinstance(loss, type):
+        raise ValueError(
+            f"loss must be one of {', '.join(LOSSES)}; received {loss!r}; give a name, or a "
+            "function (labels, logits) -> value per sample."
+        )
+    return loss
+
+
+def config(loss: Loss) -> str | Record:
+    """A loss as a value for JSON; `resolved` gives it back.
+
+    Args:
+        loss: a name, or a function or object registered by
+            `keras.saving.register_keras_serializable`.
+
+    Returns:
+        The name, or the dictionary of Keras' serialisation.
+
+    Raises:
+        ValueError: a function, or an object of a class, that is not registered.
+
+    Example:
+
+    >>> @keras.saving.register_keras_serializable("examples")
+    ... def first_logit(labels, outputs):
+    ...     return mean_logits(outputs)[:, 0]
+    >>> resolved(config(first_logit)) is first_logit
+    True
+    """
+    if isinstance(loss, str):
+        return loss
+    kind = loss if isinstance(loss, types.FunctionType) else type(loss)
+    if keras.saving.get_registered_object(keras.saving.get_registered_name(kind)) is not kind:
+        raise ValueError(
+            "loss must be registered, so that a record or a file can name it; received "
+            f"{kind.__qualname__}; decorate it with keras.saving.register_keras_serializable()."
+        )
+    return keras.saving.serialize_keras_object(loss)
+
+
+def key(loss: Loss) -> Hashable:
+    """A value that differs where another loss would be compiled.
+
+    Functions are told apart by identity and by the values that they read from outside, objects by
+    identity and attributes. A function is not followed into those that it calls.
+
+    Args:
+        loss: a name or a function.
+
+    Returns:
+        A hashable value, valid as long as the loss is referred to.
+
+    Example:
+
+    >>> scale = 1.0
+    >>> def scaled(labels, outputs):
+    ...     return scale * margin(labels, outputs)
+    >>> before, scale = key(scaled), 2.0
+    >>> key(scaled) == before
+    False
+    """
+    if isinstance(loss, str):
+        return LOSSES[loss]
+    if isinstance(loss, types.MethodType):
+        return loss.__func__, key(cast(LossFunction, loss.__self__))
+    outside: list[object] = [getattr(loss, "__dict__", {})]
+    if isinstance(loss, types.FunctionType):
+        seen = inspect.getclosurevars(loss)
+        outside += [seen.globals, seen.nonlocals, loss.__defaults__, loss.__kwdefaults__]
+    return id(loss), compilation.value(outside)
+
+
+def aimed(loss: Loss, targeted: bool, labels: Tensor, outputs: Tensor) -> Tensor:
+    """The values of a loss, negated for labels that name the class to reach.
+
+    Args:
+        loss: a name or a function.
+        targeted: whether the labels name the class to reach.
+        labels: integers `(batch,)`, a column of them, or one-hot rows.
+        outputs: logits `(batch, classes)` or `(batch, time, classes)`. Half precision is cast to
+            float32 first: the loss is no part of the network.
+
+    Returns:
+        Tensor `(batch,)`.
+
+    Raises:
+        ValueError: outputs that are no logits, or a function that gives another shape.
+
+    Example:
+
+    >>> values = aimed("margin", False, ops.array([0]), ops.array([[1.0, 3.0]]))
+    >>> ops.convert_to_numpy(values).tolist()
+    [2.0]
     """
     losses.check_logits(outputs.shape)
     outputs = single(outputs)
     if len(labels.shape) > 1:
         labels = losses.class_indices(labels, outputs.shape[-1])
-    value = LOSSES[name](labels, outputs)
+    if isinstance(loss, str):
+        value = LOSSES[loss](labels, outputs)
+    else:
+        value = ops.convert_to_tensor(loss(labels, outputs))
+        _check_values(value, outputs)
     return -value if targeted else value
 
 
-def single(outputs):
-    """Answers in half precision as float32: a loss is no part of the network that rounds."""
+def _deserialized(record: Record) -> LossFunction:
+    try:
+        return keras.saving.deserialize_keras_object(record)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "loss must be a registered function, or an object with from_config; received the "
+            f"record of {record.get('registered_name')!r} with {record.get('config')!r}; import "
+            "its module first."
+        ) from error
+
+
+def single(outputs: Tensor) -> Tensor:
+    """Half-precision outputs cast to float32."""
     return (
         ops.cast(outputs, "float32")
         if keras.backend.standardize_dtype(outputs.dtype) in HALF
@@ -95,18 +238,28 @@ def single(outputs):
     )
 
 
-def success(targeted, labels, outputs):
-    """By how much answers are what the attacker wants: the margin, fooled where positive.
+def success(targeted: bool, labels: Tensor, outputs: Tensor) -> Tensor:
+    """The margin by which an attack has succeeded, per sample: success where it is positive.
 
-    An answer that is not finite is wrong: it fools, and reaches no class.
+    Outputs that are not finite are wrong: they count as success, but not for a targeted attack.
+
+    Args:
+        targeted: whether the labels name the class to reach.
+        labels: integers `(batch,)`.
+        outputs: logits `(batch, classes)` or `(batch, time, classes)`.
+
+    Returns:
+        Tensor `(batch,)`.
     """
     value = aimed("margin", targeted, labels, outputs)
     finite = losses.predicted_classes(outputs) >= 0
     return ops.where(finite, value, -math.inf if targeted else math.inf)
 
 
-def check(loss):
-    """Returns `loss` when it is a name in `LOSSES`, raises `ValueError` otherwise."""
-    if loss not in LOSSES:
-        raise ValueError(f"loss must be one of {', '.join(LOSSES)}; received {loss!r}.")
-    return loss
+def _check_values(value: Tensor, outputs: Tensor) -> None:
+    shape, batch = tuple(value.shape), outputs.shape[0]
+    if len(shape) != 1 or None not in (shape[0], batch) and shape[0] != batch:
+        raise ValueError(
+            f"loss must give one value per sample, shape ({batch},); received shape={shape}; "
+            "reduce classes and time, not the batch."
+        )

@@ -62,7 +62,7 @@ class SPSA(Attack):
             raise ValueError(f"spacing must lie in (0, 1]; received {spacing}; 0.01 is usual.")
         self.directions = validation.whole_number("directions", directions)
         self.spacing = spacing
-        self.loss = losses.check(loss)
+        self.loss = losses.resolved(loss)
 
     def get_config(self):
         threat = self.threat
@@ -72,7 +72,7 @@ class SPSA(Attack):
             "step_size": threat.step_size,
             "directions": self.directions,
             "spacing": self.spacing,
-            "loss": self.loss,
+            "loss": losses.config(self.loss),
         }
 
     def _craft(self, model, images, labels, seed):
