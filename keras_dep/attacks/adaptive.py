@@ -1,12 +1,15 @@
 """Attacks that choose their own step lengths: what APGD and SA-PGD share."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from keras import ops
 
 from keras_dep.attacks.base import choose
 from keras_dep.attacks.gradient_attack import GradientAttack
+from keras_dep.attacks.gradient_estimators import Estimator
+from keras_dep.attacks.losses import Loss
 from keras_dep.attacks.randomness import image_draws
 from keras_dep.attacks.threat import Threat
 from keras_dep.losses import predicted_classes
@@ -23,13 +26,32 @@ class AdaptiveAttack(GradientAttack):
         steps: gradient steps, at least 1.
         restarts: independent searches, at least 1.
         norm: one of the class's `NORMS`.
-        **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
-            `GradientAttack`.
+        loss: what the attack maximises, a name or a function; see `GradientAttack`.
+        seed: seed of the random numbers, a whole number of at least 0 or a list of such.
+        targeted: labels name the class to reach instead of the class to leave.
+        surrogate: surrogate derivative of spikes for the gradient; default: that of each layer.
+        width: width of this surrogate in units of the potential; default: its usual one.
+        estimator: another rule for the derivative of spikes; see `GradientAttack`.
+        samples: gradients to average in each step, for models with random outputs.
     """
 
     NORMS: tuple[str, ...] = ("Linf",)
 
-    def __init__(self, *, epsilon=8 / 255, steps=100, restarts=1, norm="Linf", **gradient):
+    def __init__(
+        self,
+        *,
+        epsilon: float = 8 / 255,
+        steps: int = 100,
+        restarts: int = 1,
+        norm: str = "Linf",
+        loss: Loss = "ce",
+        seed: int | Sequence[int] = 0,
+        targeted: bool = False,
+        surrogate: str | None = None,
+        width: float | None = None,
+        estimator: str | Estimator | None = None,
+        samples: int = 1,
+    ):
         if norm not in self.NORMS:
             raise ValueError(
                 f"norm must be one of {', '.join(self.NORMS)} for {type(self).__name__}; received "
@@ -37,7 +59,13 @@ class AdaptiveAttack(GradientAttack):
             )
         super().__init__(
             Threat(epsilon=epsilon, steps=steps, random_start=True, restarts=restarts, norm=norm),
-            **gradient,
+            loss=loss,
+            seed=seed,
+            targeted=targeted,
+            surrogate=surrogate,
+            width=width,
+            estimator=estimator,
+            samples=samples,
         )
 
     def offset(self, images, seed, restart=0):

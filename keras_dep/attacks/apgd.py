@@ -15,12 +15,17 @@ class APGD(AdaptiveAttack):
     where the loss rose in no more than 75 % of a stage's steps, or has stalled.
 
     Args:
-        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.threat.Threat`.
+        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.Threat`.
         steps: gradient steps, at least 1.
         restarts: independent searches, at least 1.
         norm: `"Linf"` or `"L2"`.
-        **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
-            `keras_dep.attacks.gradient_attack.GradientAttack`.
+        loss: what the attack maximises, a name or a function; see `GradientAttack`.
+        seed: seed of the random numbers, a whole number of at least 0 or a list of such.
+        targeted: labels name the class to reach instead of the class to leave.
+        surrogate: surrogate derivative of spikes for the gradient; default: that of each layer.
+        width: width of this surrogate in units of the potential; default: its usual one.
+        estimator: another rule for the derivative of spikes; see `GradientAttack`.
+        samples: gradients to average in each step, for models with random outputs.
 
     Raises:
         ValueError: an argument outside its limits, or a model that does not suit them.

@@ -1,5 +1,7 @@
 """Auto-PGD towards one wrong class after the other."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from keras import ops
 
@@ -7,6 +9,7 @@ from keras_dep._internal import validation
 from keras_dep._internal.export import export
 from keras_dep.attacks import losses
 from keras_dep.attacks.apgd import APGD
+from keras_dep.attacks.gradient_estimators import Estimator
 from keras_dep.losses import mean_logits
 from keras_dep.models import inference
 
@@ -20,12 +23,15 @@ class APGDT(APGD):
 
     Args:
         classes: how many wrong classes to try, at least 1, the likeliest first; of fewer, all.
-        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.threat.Threat`.
+        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.Threat`.
         steps: gradient steps towards each class, at least 1.
         restarts: independent searches, at least 1.
         norm: `"Linf"` or `"L2"`.
-        **gradient: `seed`, `surrogate`, `width`, `estimator`, `samples`, as in
-            `keras_dep.attacks.gradient_attack.GradientAttack`.
+        seed: seed of the random numbers, a whole number of at least 0 or a list of such.
+        surrogate: surrogate derivative of spikes for the gradient; default: that of each layer.
+        width: width of this surrogate in units of the potential; default: its usual one.
+        estimator: another rule for the derivative of spikes; see `GradientAttack`.
+        samples: gradients to average in each step, for models with random outputs.
 
     Call arguments:
         y: the true classes.
@@ -45,12 +51,30 @@ class APGDT(APGD):
     """
 
     def __init__(
-        self, *, classes=9, epsilon=8 / 255, steps=100, restarts=1, norm="Linf", **gradient
+        self,
+        *,
+        classes: int = 9,
+        epsilon: float = 8 / 255,
+        steps: int = 100,
+        restarts: int = 1,
+        norm: str = "Linf",
+        seed: int | Sequence[int] = 0,
+        surrogate: str | None = None,
+        width: float | None = None,
+        estimator: str | Estimator | None = None,
+        samples: int = 1,
     ):
-        for name in ("loss", "targeted"):
-            if name in gradient:
-                raise ValueError(f"APGDT decides {name} by itself; received {gradient[name]!r}.")
-        super().__init__(epsilon=epsilon, steps=steps, restarts=restarts, norm=norm, **gradient)
+        super().__init__(
+            epsilon=epsilon,
+            steps=steps,
+            restarts=restarts,
+            norm=norm,
+            seed=seed,
+            surrogate=surrogate,
+            width=width,
+            estimator=estimator,
+            samples=samples,
+        )
         self.loss = "targeted_dlr"
         self.classes = validation.whole_number("classes", classes)
 

@@ -1,7 +1,11 @@
 """The fast gradient sign method."""
 
+from collections.abc import Sequence
+
 from keras_dep._internal.export import export
 from keras_dep.attacks.gradient_attack import GradientAttack
+from keras_dep.attacks.gradient_estimators import Estimator
+from keras_dep.attacks.losses import Loss
 from keras_dep.attacks.threat import Threat
 
 
@@ -12,10 +16,15 @@ class FGSM(GradientAttack):
     With `norm="L2"` the step is `epsilon * grad / |grad|`.
 
     Args:
-        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.threat.Threat`.
+        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.Threat`.
         norm: `"Linf"` or `"L2"`.
-        **gradient: `loss`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
-            `keras_dep.attacks.gradient_attack.GradientAttack`.
+        loss: what the attack maximises, a name or a function; see `GradientAttack`.
+        seed: seed of the random numbers, a whole number of at least 0 or a list of such.
+        targeted: labels name the class to reach instead of the class to leave.
+        surrogate: surrogate derivative of spikes for the gradient; default: that of each layer.
+        width: width of this surrogate in units of the potential; default: its usual one.
+        estimator: another rule for the derivative of spikes; see `GradientAttack`.
+        samples: gradients to average in each step, for models with random outputs.
 
     Raises:
         ValueError: an argument outside its limits.
@@ -32,5 +41,26 @@ class FGSM(GradientAttack):
     True
     """
 
-    def __init__(self, *, epsilon=8 / 255, norm="Linf", **gradient):
-        super().__init__(Threat(epsilon=epsilon, norm=norm), **gradient)
+    def __init__(
+        self,
+        *,
+        epsilon: float = 8 / 255,
+        norm: str = "Linf",
+        loss: Loss = "ce",
+        seed: int | Sequence[int] = 0,
+        targeted: bool = False,
+        surrogate: str | None = None,
+        width: float | None = None,
+        estimator: str | Estimator | None = None,
+        samples: int = 1,
+    ):
+        super().__init__(
+            Threat(epsilon=epsilon, norm=norm),
+            loss=loss,
+            seed=seed,
+            targeted=targeted,
+            surrogate=surrogate,
+            width=width,
+            estimator=estimator,
+            samples=samples,
+        )

@@ -174,7 +174,7 @@ def key(loss: Loss) -> Hashable:
     False
     """
     if isinstance(loss, str):
-        return LOSSES[loss]
+        return LOSSES.get(loss, loss)
     if isinstance(loss, types.MethodType):
         return loss.__func__, key(cast(LossFunction, loss.__self__))
     outside: list[object] = [getattr(loss, "__dict__", {})]

@@ -22,7 +22,7 @@ class RandomSearch(Attack):
     point it is uniform noise.
 
     Args:
-        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.threat.Threat`.
+        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.Threat`.
         draws: points per image, at least 1.
         points: `"corners"`, every pixel moved by `epsilon` up or down, or `"uniform"`, any point of
             the ball alike. An L2 ball has no corners, and its surface stands for them.

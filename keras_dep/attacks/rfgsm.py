@@ -1,9 +1,13 @@
 """FGSM behind a random sign step."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from keras_dep._internal.export import export
 from keras_dep.attacks.gradient_attack import GradientAttack
+from keras_dep.attacks.gradient_estimators import Estimator
+from keras_dep.attacks.losses import Loss
 from keras_dep.attacks.randomness import image_draws
 from keras_dep.attacks.threat import Threat
 
@@ -18,8 +22,13 @@ class RFGSM(GradientAttack):
         epsilon: radius of the L-infinity ball in pixel units, in [0, 1].
         step_size: length of the random step and of each gradient step; default `epsilon / 2`.
         steps: gradient steps, at least 1.
-        **gradient: `loss`, `seed`, `targeted`, `surrogate`, `width`, `estimator`, `samples`, as in
-            `keras_dep.attacks.gradient_attack.GradientAttack`.
+        loss: what the attack maximises, a name or a function; see `GradientAttack`.
+        seed: seed of the random numbers, a whole number of at least 0 or a list of such.
+        targeted: labels name the class to reach instead of the class to leave.
+        surrogate: surrogate derivative of spikes for the gradient; default: that of each layer.
+        width: width of this surrogate in units of the potential; default: its usual one.
+        estimator: another rule for the derivative of spikes; see `GradientAttack`.
+        samples: gradients to average in each step, for models with random outputs.
 
     Raises:
         ValueError: an argument outside its limits.
@@ -35,9 +44,31 @@ class RFGSM(GradientAttack):
     (3, 4)
     """
 
-    def __init__(self, *, epsilon=8 / 255, step_size=None, steps=1, **gradient):
+    def __init__(
+        self,
+        *,
+        epsilon: float = 8 / 255,
+        step_size: float | None = None,
+        steps: int = 1,
+        loss: Loss = "ce",
+        seed: int | Sequence[int] = 0,
+        targeted: bool = False,
+        surrogate: str | None = None,
+        width: float | None = None,
+        estimator: str | Estimator | None = None,
+        samples: int = 1,
+    ):
         step_size = epsilon / 2 if step_size is None else step_size
-        super().__init__(Threat(epsilon=epsilon, step_size=step_size, steps=steps), **gradient)
+        super().__init__(
+            Threat(epsilon=epsilon, step_size=step_size, steps=steps),
+            loss=loss,
+            seed=seed,
+            targeted=targeted,
+            surrogate=surrogate,
+            width=width,
+            estimator=estimator,
+            samples=samples,
+        )
 
     def offset(self, images, seed, restart=0):
         shape = tuple(images.shape[1:])

@@ -19,7 +19,7 @@ class SPSA(Attack):
     by the differences. What a defence hides from differentiation it does not hide from this.
 
     Args:
-        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.threat.Threat`.
+        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.Threat`.
         step_size: length of a step in pixel units.
         steps: number of steps, at least 1.
         directions: random directions per step, two questions each, at least 1.

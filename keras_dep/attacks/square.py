@@ -27,7 +27,7 @@ class Square(Attack):
     a network that hides its gradient does not stop it. Each image has draws of its own.
 
     Args:
-        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.threat.Threat`.
+        epsilon: radius of the ball in pixel units; see `keras_dep.attacks.Threat`.
         queries: squares to try, at least 1, after the start.
         share: share of the pixels in the first squares, in (0, 1].
         seed: seed of the draws.
