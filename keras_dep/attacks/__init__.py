@@ -1,4 +1,4 @@
-"""Attacks on images in [0, 1], one file each, one calling convention."""
+"""Attacks on images in [0, 1]: each is an object, called as `attack(model, x, y) -> x_adv`."""
 
 from keras_dep.attacks.apgd import APGD
 from keras_dep.attacks.apgdt import APGDT

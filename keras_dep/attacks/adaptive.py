@@ -1,31 +1,44 @@
-"""Attacks that choose their own step lengths: what APGD and SA-PGD share."""
+"""The base class of attacks that adapt their step length, APGD and SA-PGD."""
+
+from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
+from typing import TypeAlias
 
+import keras
 import numpy as np
 from keras import ops
 
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import ArrayLike
+from keras_dep._internal.types import Tensor
 from keras_dep.attacks.base import choose
 from keras_dep.attacks.gradient_attack import GradientAttack
+from keras_dep.attacks.gradient_attack import Look
 from keras_dep.attacks.gradient_estimators import Estimator
 from keras_dep.attacks.losses import Loss
 from keras_dep.attacks.randomness import image_draws
 from keras_dep.attacks.threat import Threat
 from keras_dep.losses import predicted_classes
 
+# Of a candidate: gradient, loss per image, whether each is misclassified.
+Examine: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+
 
 class AdaptiveAttack(GradientAttack):
-    """Long searches from starts on the ball's surface, that remember what fooled the network.
+    """Base of APGD and SA-PGD: a long search from the ball's surface that keeps its best iterates.
 
-    Per image the result is the last iterate, over all restarts, that was misclassified; where none
-    was, the iterate with the largest loss. Image and restart decide the start.
+    Per image the result is the last misclassified iterate over all restarts; without one, the
+    iterate with the largest loss. A subclass overrides `_climb`.
 
     Args:
         epsilon: radius of the ball in pixel units.
         steps: gradient steps, at least 1.
         restarts: independent searches, at least 1.
-        norm: one of the class's `NORMS`.
+        norm: one of `NORMS` of the class.
         loss: what the attack maximises, a name or a function; see `GradientAttack`.
         seed: seed of the random numbers, a whole number of at least 0 or a list of such.
         targeted: labels name the class to reach instead of the class to leave.
@@ -68,31 +81,40 @@ class AdaptiveAttack(GradientAttack):
             samples=samples,
         )
 
-    def offset(self, images, seed, restart=0):
-        """On the ball's surface; see `Threat.surface`."""
+    def offset(self, images: ArrayLike, seed: int | Sequence[int], restart: int = 0) -> Array:
+        """A start on the ball's surface; see `Threat.surface`. Arguments as in `GradientAttack`."""
         draws = image_draws(images, [*np.atleast_1d(seed), restart])
-        shape = tuple(images.shape[1:])
+        shape = tuple(np.shape(images)[1:])
         return np.stack([self.threat.surface(draw, shape) for draw in draws]).astype("float32")
 
-    def climb(self, look, start, images, labels):
+    def climb(self, look: Look, start: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         return self._climbed(look, start, images, labels).chosen()
 
-    def _search(self, model, look, images, labels, seed):
-        result = None
-        for restart in range(self.threat.restarts):
-            memory = self._climbed(look, self._start(images, seed, restart), images, labels)
-            result = memory if result is None else result.joined(memory)
+    def _search(
+        self,
+        model: keras.Model,
+        look: Look,
+        images: Tensor,
+        labels: Tensor,
+        seed: int | Sequence[int],
+    ) -> Tensor:
+        result, *others = (
+            self._climbed(look, self._start(images, seed, restart), images, labels)
+            for restart in range(self.threat.restarts)
+        )
+        for memory in others:
+            result = result.joined(memory)
         return result.chosen()
 
-    def _climbed(self, look, start, images, labels):
-        """The memory of one search."""
+    def _climbed(self, look: Look, start: Tensor, images: Tensor, labels: Tensor) -> Memory:
+        """The best iterates of one search."""
 
         def examine(candidate):
-            """`(gradient, loss per image, fooled per image)` at a candidate."""
+            """Gradient, loss per image, and whether each image is misclassified."""
             slope, outputs = look(candidate, labels)
             slope = ops.where(ops.isfinite(slope), slope, ops.zeros_like(slope))
             loss = self.objective(labels, outputs)
-            # No comparison with NaN holds: a candidate behind it would never be the better one.
+            # No later candidate would compare as better than NaN.
             loss = ops.where(ops.isnan(loss), -math.inf, loss)
             return slope, loss, self._fooled(labels, outputs)
 
@@ -101,20 +123,32 @@ class AdaptiveAttack(GradientAttack):
         self._climb(examine, memory, start, slope, images)
         return memory
 
-    def _fooled(self, labels, outputs):
+    def _climb(
+        self, examine: Examine, memory: Memory, start: Tensor, slope: Tensor, images: Tensor
+    ) -> None:
+        """The search of a subclass: `memory` takes each candidate."""
+        raise NotImplementedError
+
+    def _fooled(self, labels: Tensor, outputs: Tensor) -> Tensor:
         chosen = predicted_classes(outputs)
         return chosen == labels if self.targeted else chosen != labels
 
 
 class Memory:
-    """Per image: the last candidate that fooled the network, and the one with the largest loss."""
+    """Per image: the last misclassified candidate, and the candidate with the largest loss.
 
-    def __init__(self, candidate, loss, fooled):
+    Args:
+        candidate: images.
+        loss: their losses `(batch,)`.
+        fooled: whether each is misclassified, `(batch,)`.
+    """
+
+    def __init__(self, candidate: Tensor, loss: Tensor, fooled: Tensor):
         self.fooling, self.fooled = candidate, fooled
         self.best, self.loss = candidate, loss
 
-    def take(self, candidate, loss, fooled):
-        """Remembers a candidate; returns where its loss is the largest so far."""
+    def take(self, candidate: Tensor, loss: Tensor, fooled: Tensor) -> Tensor:
+        """Adds a candidate; returns where its loss is the largest so far."""
         better = loss > self.loss
         self.fooling = choose(fooled, candidate, self.fooling)
         self.fooled = ops.logical_or(self.fooled, fooled)
@@ -122,25 +156,25 @@ class Memory:
         self.loss = ops.where(better, loss, self.loss)
         return better
 
-    def chosen(self):
-        """What fooled the network, else what has the largest loss."""
+    def chosen(self) -> Tensor:
+        """The misclassified candidate, else the one with the largest loss."""
         return choose(self.fooled, self.fooling, self.best)
 
-    def joined(self, other):
-        """With the memory of another search."""
+    def joined(self, other: Memory) -> Memory:
+        """This memory, with the candidates of another one added."""
         self.take(other.fooling, self.loss, other.fooled)
         self.take(other.best, other.loss, ops.zeros_like(other.fooled))
         return self
 
 
-def stages(steps):
-    """Numbers of steps between looks at the step length: 22 % of all, then 3 % less each time.
+def stages(steps: int) -> Iterator[int]:
+    """Lengths of the stages after which the step length is reconsidered.
 
     Args:
         steps: number of steps `N`.
 
     Yields:
-        `max(22 % N, 1)`, shrinking by `max(3 % N, 1)` down to `max(6 % N, 1)`, for ever.
+        22 % of `N`, then each time 3 % less, down to 6 %; each at least 1; endless.
     """
     length, shrink, least = (max(int(share * steps), 1) for share in (0.22, 0.03, 0.06))
     while True:

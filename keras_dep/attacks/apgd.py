@@ -1,9 +1,12 @@
-"""Auto-PGD: steps that halve where they stop paying."""
+"""Auto-PGD: momentum, and steps that are halved when the loss stops rising."""
 
 from keras import ops
 
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Tensor
 from keras_dep.attacks.adaptive import AdaptiveAttack
+from keras_dep.attacks.adaptive import Examine
+from keras_dep.attacks.adaptive import Memory
 from keras_dep.attacks.adaptive import stages
 from keras_dep.attacks.base import choose
 from keras_dep.attacks.threat import NORMS
@@ -11,8 +14,10 @@ from keras_dep.attacks.threat import NORMS
 
 @export
 class APGD(AdaptiveAttack):
-    """Steps up the gradient with momentum; each image halves its step and returns to its best point
-    where the loss rose in no more than 75 % of a stage's steps, or has stalled.
+    """Ascent with momentum and a step length of each image's own.
+
+    After each stage an image whose loss rose in no more than 75 % of the steps, or whose best loss
+    has not changed, returns to its best point and halves its step.
 
     Args:
         epsilon: radius of the ball in pixel units; see `keras_dep.attacks.Threat`.
@@ -45,11 +50,13 @@ class APGD(AdaptiveAttack):
     MOMENTUM = 0.75
     RISES = 0.75
 
-    def _climb(self, examine, memory, start, slope, images):
+    def _climb(
+        self, examine: Examine, memory: Memory, start: Tensor, slope: Tensor, images: Tensor
+    ) -> None:
         threat, loss = self.threat, memory.loss
         here = before = start
         best_slope, last_loss, checked_loss = slope, loss, loss
-        # The first stage cannot end for want of progress alone.
+        # The first stage has no earlier best loss to compare with.
         halved = ops.ones_like(loss) > 0
         rises, taken, lengths = ops.zeros_like(loss), 0, stages(threat.steps)
         length = next(lengths)

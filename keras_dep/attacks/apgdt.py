@@ -1,14 +1,19 @@
-"""Auto-PGD towards one wrong class after the other."""
+"""Auto-PGD towards one wrong class after another."""
 
+from collections.abc import Hashable
 from collections.abc import Sequence
 
+import keras
 import numpy as np
 from keras import ops
 
 from keras_dep._internal import validation
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Tensor
 from keras_dep.attacks import losses
 from keras_dep.attacks.apgd import APGD
+from keras_dep.attacks.base import Attack
 from keras_dep.attacks.gradient_estimators import Estimator
 from keras_dep.losses import mean_logits
 from keras_dep.models import inference
@@ -16,13 +21,13 @@ from keras_dep.models import inference
 
 @export
 class APGDT(APGD):
-    """`APGD` on the targeted logit ratio, towards each of the likeliest wrong classes in turn.
+    """`APGD` on the targeted logit ratio, towards the likeliest wrong classes in turn.
 
-    Per image the result is that of the first class on the way to which the network was fooled, into
-    whatever class. It costs as many searches as there are classes to try.
+    Per image the result is that of the first search that ended in any misclassification. It costs
+    one search per class that is tried. Loss and targets are the attack's own.
 
     Args:
-        classes: how many wrong classes to try, at least 1, the likeliest first; of fewer, all.
+        classes: wrong classes to try, at least 1, the likeliest first; at most all of them.
         epsilon: radius of the ball in pixel units; see `keras_dep.attacks.Threat`.
         steps: gradient steps towards each class, at least 1.
         restarts: independent searches, at least 1.
@@ -43,7 +48,6 @@ class APGDT(APGD):
 
     Example:
 
-    >>> import keras
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5)])
     >>> x = np.full((2, 4), 0.5, "float32")
     >>> APGDT(classes=2, epsilon=0.1, steps=5)(model, x, np.zeros(2, "int32")).shape
@@ -78,21 +82,23 @@ class APGDT(APGD):
         self.loss = "targeted_dlr"
         self.classes = validation.whole_number("classes", classes)
 
-    def get_config(self):
+    def get_config(self) -> Record:
         return {**super().get_config(), "classes": self.classes}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Record) -> Attack:
         decided = ("loss", "targeted")
         return super().from_config({k: v for k, v in config.items() if k not in decided})
 
-    def objective(self, labels, outputs):
+    def objective(self, labels: Tensor, outputs: Tensor) -> Tensor:
         return losses.targeted_logit_ratio(labels, outputs)
 
-    def _maximises(self):
+    def _maximises(self) -> Hashable:
         return (losses.targeted_logit_ratio,)
 
-    def _craft(self, model, images, labels, seed):
+    def _craft(
+        self, model: keras.Model, images: Tensor, labels: Tensor, seed: int | Sequence[int]
+    ) -> Tensor:
         classes = inference.class_count(model, images)
         if classes < 4:
             raise ValueError(f"APGDT needs at least 4 classes; received {classes}; use APGD.")
@@ -108,5 +114,5 @@ class APGDT(APGD):
 
         return self._closest(model, found(), labels)
 
-    def _fooled(self, labels, outputs):
+    def _fooled(self, labels: Tensor, outputs: Tensor) -> Tensor:
         return super()._fooled(labels[:, 0], outputs)

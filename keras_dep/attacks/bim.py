@@ -11,7 +11,7 @@ from keras_dep.attacks.threat import Threat
 
 @export
 class BIM(GradientAttack):
-    """PGD from the image itself.
+    """PGD that starts from the image itself.
 
     Args:
         epsilon: radius of the ball in pixel units; see `keras_dep.attacks.Threat`.

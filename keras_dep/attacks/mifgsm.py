@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from keras import ops
 
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Tensor
 from keras_dep.attacks.gradient_attack import GradientAttack
+from keras_dep.attacks.gradient_attack import Look
 from keras_dep.attacks.gradient_estimators import Estimator
 from keras_dep.attacks.losses import Loss
 from keras_dep.attacks.threat import Threat
@@ -13,15 +16,15 @@ from keras_dep.attacks.threat import Threat
 
 @export
 class MIFGSM(GradientAttack):
-    """Steps along the sign of the accumulated gradient, each gradient over its mean size.
+    """Steps along the accumulated gradient, each gradient divided by its mean absolute value.
 
-    Momentum carries the search past what is peculiar to one model, so its images transfer well.
+    Momentum keeps the search from following one model too closely, so its images transfer well.
 
     Args:
         epsilon: radius of the ball in pixel units; see `keras_dep.attacks.Threat`.
         step_size: length of a step in pixel units.
         steps: number of steps, at least 1.
-        decay: what the accumulated gradient keeps from step to step, at least 0.
+        decay: factor of the accumulated gradient from step to step, at least 0.
         norm: `"Linf"` or `"L2"`.
         loss: what the attack maximises, a name or a function; see `GradientAttack`.
         seed: seed of the random numbers, a whole number of at least 0 or a list of such.
@@ -75,10 +78,10 @@ class MIFGSM(GradientAttack):
             raise ValueError(f"decay must be at least 0; received {decay}; the usual one is 1.")
         self.decay = decay
 
-    def get_config(self):
+    def get_config(self) -> Record:
         return {**super().get_config(), "decay": self.decay}
 
-    def climb(self, look, start, images, labels):
+    def climb(self, look: Look, start: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         here, momentum = start, ops.zeros_like(images)
         axes = tuple(range(1, len(images.shape)))
         for _ in range(self.threat.steps):

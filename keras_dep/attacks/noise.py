@@ -1,9 +1,14 @@
-"""Noise, which no attacker chose: what a network must stand before any attack counts."""
+"""Gaussian noise, the baseline of every attack."""
 
+from collections.abc import Sequence
+
+import keras
 import numpy as np
 from keras import ops
 
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Tensor
 from keras_dep.attacks.base import Attack
 from keras_dep.attacks.randomness import image_draws
 from keras_dep.attacks.threat import Threat
@@ -11,35 +16,36 @@ from keras_dep.attacks.threat import Threat
 
 @export
 class GaussianNoise(Attack):
-    """Adds one normal draw per pixel, cut to the pixel range and not to a ball.
+    """Adds normal noise to each pixel, clipped to the pixel range and to no ball.
 
     Args:
         std: standard deviation in pixel units, in [0, 1].
-        seed: seed of the draws.
+        seed: seed of the noise.
 
     Raises:
         ValueError: `std` outside [0, 1].
 
     Example:
 
-    >>> import keras
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     >>> x = np.full((3, 4), 0.5, "float32")
     >>> GaussianNoise(std=0.1)(model, x, np.zeros(3, "int32")).shape
     (3, 4)
     """
 
-    def __init__(self, *, std=8 / 255, seed=0):
+    def __init__(self, *, std: float = 8 / 255, seed: int | Sequence[int] = 0):
         if not 0 <= std <= 1:
             raise ValueError(f"std must lie in [0, 1] (pixels are in [0, 1]); received {std}.")
-        # No radius holds a normal draw but that of the pixel range.
+        # Normal noise has no bound but the pixel range.
         super().__init__(Threat(epsilon=1.0), seed=seed)
         self.std = std
 
-    def get_config(self):
+    def get_config(self) -> Record:
         return {**super().get_config(), "norm": None, "epsilon": None, "std": self.std}
 
-    def _craft(self, model, images, labels, seed):
+    def _craft(
+        self, model: keras.Model, images: Tensor, labels: Tensor, seed: int | Sequence[int]
+    ) -> Tensor:
         shape = tuple(images.shape[1:])
         noise = np.stack([draw.standard_normal(shape) for draw in image_draws(images, seed)])
         return ops.clip(

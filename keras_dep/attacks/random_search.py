@@ -1,12 +1,17 @@
-"""Brute force: many random points of the ball, the worst of them kept."""
+"""Random search: many random points of the ball, the worst of them kept."""
 
 import math
+from collections.abc import Sequence
 
+import keras
 import numpy as np
 from keras import ops
 
 from keras_dep._internal import validation
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Tensor
 from keras_dep.attacks.base import Attack
 from keras_dep.attacks.randomness import image_draws
 from keras_dep.attacks.threat import Threat
@@ -18,26 +23,25 @@ POINTS = ("corners", "uniform")
 class RandomSearch(Attack):
     """Tries random points of the ball and keeps, per image, the first that succeeds.
 
-    Where it breaks what a gradient attack left standing, the gradient was no good. With one uniform
+    If it fools a network where a gradient attack fails, the gradient is masked. With one uniform
     point it is uniform noise.
 
     Args:
         epsilon: radius of the ball in pixel units; see `keras_dep.attacks.Threat`.
         draws: points per image, at least 1.
         points: `"corners"`, every pixel moved by `epsilon` up or down, or `"uniform"`, any point of
-            the ball alike. An L2 ball has no corners, and its surface stands for them.
-        seed: seed of the draws.
-        targeted: labels name the class to be reached.
+            the ball. In the L2 ball, which has no corners, `"corners"` are points of the surface.
+        seed: seed of the points.
+        targeted: labels name the class to reach.
         norm: `"Linf"` or `"L2"`.
 
     Raises:
         ValueError: an argument outside its limits.
 
-    Source: Athalye et al., ICML 2018 (random search as a sign of masked gradients).
+    Source: Athalye et al., ICML 2018 (random search as a test for masked gradients).
 
     Example:
 
-    >>> import keras
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     >>> x = np.full((3, 4), 0.5, "float32")
     >>> RandomSearch(epsilon=0.1, draws=5)(model, x, np.zeros(3, "int32")).shape
@@ -47,12 +51,12 @@ class RandomSearch(Attack):
     def __init__(
         self,
         *,
-        epsilon=8 / 255,
-        draws=1000,
-        points="corners",
-        seed=0,
-        targeted=False,
-        norm="Linf",
+        epsilon: float = 8 / 255,
+        draws: int = 1000,
+        points: str = "corners",
+        seed: int | Sequence[int] = 0,
+        targeted: bool = False,
+        norm: str = "Linf",
     ):
         super().__init__(Threat(epsilon=epsilon, norm=norm), seed=seed, targeted=targeted)
         if points not in POINTS:
@@ -60,10 +64,12 @@ class RandomSearch(Attack):
         self.draws = validation.whole_number("draws", draws)
         self.points = points
 
-    def get_config(self):
+    def get_config(self) -> Record:
         return {**super().get_config(), "draws": self.draws, "points": self.points}
 
-    def _craft(self, model, images, labels, seed):
+    def _craft(
+        self, model: keras.Model, images: Tensor, labels: Tensor, seed: int | Sequence[int]
+    ) -> Tensor:
         draws, shape = image_draws(images, seed), tuple(images.shape[1:])
 
         def points():
@@ -73,10 +79,10 @@ class RandomSearch(Attack):
 
         return self._closest(model, points(), labels)
 
-    def _offset(self, draw, shape):
+    def _offset(self, draw: np.random.Generator, shape: tuple[int, ...]) -> Array:
         if self.threat.norm == "L2":
             surface = self.threat.surface(draw, shape)
-            # Volume grows with the power of as many dimensions as there are pixels.
+            # The volume of a ball grows with the radius to the power of its dimension.
             share = 1 if self.points == "corners" else draw.uniform() ** (1 / math.prod(shape))
             return share * surface
         offset = draw.uniform(-1.0, 1.0, shape)

@@ -1,6 +1,9 @@
-"""The attack that the paper's released code makes, which is not the one that it describes."""
+"""The attack of the paper's released code, which differs from the one that the paper describes."""
 
 import warnings
+from collections.abc import Sequence
+from typing import Any
+from typing import cast
 
 import keras
 import numpy as np
@@ -9,12 +12,17 @@ from keras import ops
 from keras_dep._internal import compilation
 from keras_dep._internal import keras_internals
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import ArrayLike
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Tensor
 from keras_dep.attacks import registry
 from keras_dep.attacks.base import Attack
+from keras_dep.attacks.gradient_attack import GradientAttack
 from keras_dep.attacks.randomness import random_states_kept
 from keras_dep.attacks.stateful_replay import StatefulReplay
 
-# Of a record, what is not the wrapped attack's.
+# Entries of a record that the wrapped attack does not have.
 _ITS_OWN = ("crafted_by", "normalized_norm", "normalized_epsilon", "stale_state")
 
 
@@ -22,13 +30,13 @@ _ITS_OWN = ("crafted_by", "normalized_norm", "normalized_epsilon", "stale_state"
 class ReferenceCodeAttack(Attack):
     """An attack on the normalised image and one time step, clamped to the range of pixels.
 
-    Compared with the attack it wraps, the radius is in units of the normalised image, about a fifth
-    of what it says; the result is clamped to [0, 1] there, which moves most pixels far more than
-    the radius does, or none at all; the loss sees a single time step; and no membrane is reset
-    before the batch is done: each step of the attack meets what the one before has left, and so do
-    the answers by which the released code counts (`answers`). So its images lie in no ball around
-    the originals, and no evaluation counts it. `ReferenceCodeAttack(FGSM(epsilon=0))` is the clamp
-    by itself, a control.
+    It differs from the attack that it wraps in four points. The radius is in units of the
+    normalised image, about a fifth of its size in pixels. The result is clamped to [0, 1] in these
+    units, which moves many pixels much further than the radius. The loss uses one time step. The
+    membranes are not reset between the steps of the attack, nor before the outputs that the
+    released code counts (`answers`). The images lie in no ball around the originals, so no
+    evaluation counts this attack. `ReferenceCodeAttack(FGSM(epsilon=0))` is the clamp alone, a
+    control.
 
     Args:
         attack: an `FGSM` or another gradient attack with one start, with the radius as the released
@@ -36,8 +44,8 @@ class ReferenceCodeAttack(Attack):
         stale_state: keep the membranes from step to step; `False` for a control.
 
     Raises:
-        ValueError: an attack of several starts or samples; at the call, a model that does not
-            normalise its pixels or does not repeat its image.
+        ValueError: no gradient attack, or one of several starts or samples; at the call, a model
+            that does not normalise its pixels or does not repeat its image.
 
     Source: released code of arXiv 2505.11134.
 
@@ -53,12 +61,16 @@ class ReferenceCodeAttack(Attack):
     [[0.5, 0.5, 0.5, 0.5]]
     """
 
-    def __init__(self, attack, stale_state=True):
+    def __init__(self, attack: GradientAttack, stale_state: bool = True):
         warnings.warn(
-            "Released attacks one time step of normalised, clamped images, as the paper's code "
-            "does; its figures say nothing of robustness.",
+            "ReferenceCodeAttack perturbs one time step of normalised, clamped images, as the "
+            "paper's code does; its accuracies do not measure robustness.",
             stacklevel=2,
         )
+        if not isinstance(attack, GradientAttack):
+            raise ValueError(
+                f"attack must be a gradient attack, as FGSM or PGD; received {attack!r}."
+            )
         if attack.threat.restarts > 1 or attack.samples > 1:
             raise ValueError(
                 "attack must have one start and one sample, as the released code's; received "
@@ -67,9 +79,10 @@ class ReferenceCodeAttack(Attack):
         super().__init__(attack.threat, seed=attack.seed, targeted=attack.targeted)
         self.attack = attack
         self.stale_state = stale_state
-        self._behind, self._replays = (None, None), {}
+        self._behind: tuple[Any, Any] = (None, None)
+        self._replays: dict[tuple[int, int], StatefulReplay] = {}
 
-    def get_config(self):
+    def get_config(self) -> Record:
         return {
             **self.attack.get_config(),
             "attack": "ReferenceCodeAttack",
@@ -82,16 +95,19 @@ class ReferenceCodeAttack(Attack):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Record) -> Attack:
         inner = {name: value for name, value in config.items() if name not in _ITS_OWN}
         inner |= {name: config[f"normalized_{name}"] for name in ("norm", "epsilon")}
-        inner = registry.from_config({**inner, "attack": config["crafted_by"]})
-        return cls(inner, stale_state=config["stale_state"])
+        attack = registry.from_config({**inner, "attack": config["crafted_by"]})
+        return cls(cast(GradientAttack, attack), stale_state=config["stale_state"])
 
-    def answers(self, model, x, y):
-        """Logits for the images that this attack makes, from the membranes that it leaves.
+    def answers(self, model: keras.Model, x: ArrayLike, y: ArrayLike) -> Tensor:
+        """Logits for the adversarial images, from the membranes that the attack leaves.
 
-        Arguments as in the call.
+        Args:
+            model: as in the call.
+            x: as in the call.
+            y: as in the call.
 
         Returns:
             Tensor `(batch, time, classes)`.
@@ -105,15 +121,20 @@ class ReferenceCodeAttack(Attack):
             whole = self._replay(len(frames), steps)
             return whole.predict_on_batch(ops.stack(frames, axis=1))
 
-    def _craft(self, model, images, labels, seed):
+    def _craft(
+        self, model: keras.Model, images: Tensor, labels: Tensor, seed: int | Sequence[int]
+    ) -> Tensor:
         mean, std = map(ops.convert_to_tensor, pixel_statistics(model))
         found, _ = self._normalized(model, images, labels, seed)
         return ops.clip(found * std + mean, *self.threat.bounds)
 
-    def _normalized(self, model, images, labels, seed):
-        """The normalised adversarial image, and every image that the network was shown for it."""
+    def _normalized(
+        self, model: keras.Model, images: Tensor, labels: Tensor, seed: int | Sequence[int]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The normalised adversarial images, and all inputs of the network on the way."""
         mean, std = map(ops.convert_to_tensor, pixel_statistics(model))
-        network, seen = self._behind_normalization(model), []
+        network = self._behind_normalization(model)
+        seen: list[Tensor] = []
 
         def look(x, y):
             frames = [*seen, x]
@@ -126,7 +147,7 @@ class ReferenceCodeAttack(Attack):
         found = self.attack._search(network, look, (images - mean) / std, labels, seed)
         return found, seen
 
-    def _behind_normalization(self, model):
+    def _behind_normalization(self, model: keras.Model) -> keras.Model:
         now = compilation.constants(model)
         if self._behind[0] != now:
             mean, std = pixel_statistics(model)
@@ -135,15 +156,25 @@ class ReferenceCodeAttack(Attack):
             self._replays = {}
         return self._behind[1]
 
-    def _replay(self, steps, read):
-        # One model for each number of steps, as TensorFlow compiles a model for any shape at once.
+    def _replay(self, steps: int, read: int) -> StatefulReplay:
+        # One model for each number of steps: TensorFlow compiles a model once for all shapes.
         if (steps, read) not in self._replays:
             self._replays[steps, read] = StatefulReplay(self._behind[1], steps, read)
         return self._replays[steps, read]
 
 
-def pixel_statistics(model):
-    """Mean and standard deviation by which a model normalises its pixels."""
+def pixel_statistics(model: keras.Model) -> tuple[Array, Array]:
+    """Mean and standard deviation of a model's normalisation of pixels.
+
+    Args:
+        model: a model with a `keras.layers.Normalization`.
+
+    Returns:
+        Two float32 arrays.
+
+    Raises:
+        ValueError: a model without this layer.
+    """
     for layer in keras_internals.all_layers(model):
         if isinstance(layer, keras.layers.Normalization):
             values = (ops.convert_to_numpy(each) for each in (layer.mean, layer.variance))

@@ -1,10 +1,12 @@
-"""FGSM behind a random sign step."""
+"""FGSM after a random signed step."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import ArrayLike
 from keras_dep.attacks.gradient_attack import GradientAttack
 from keras_dep.attacks.gradient_estimators import Estimator
 from keras_dep.attacks.losses import Loss
@@ -14,7 +16,7 @@ from keras_dep.attacks.threat import Threat
 
 @export
 class RFGSM(GradientAttack):
-    """Signed gradient steps from `x + step_size * sign(N(0, 1))`, off any masked spot.
+    """Signed gradient steps from `x + step_size * sign(N(0, 1))`, away from a masked gradient.
 
     The published attack is one step of `epsilon / 2`. The result stays in the ball.
 
@@ -70,7 +72,7 @@ class RFGSM(GradientAttack):
             samples=samples,
         )
 
-    def offset(self, images, seed, restart=0):
-        shape = tuple(images.shape[1:])
+    def offset(self, images: ArrayLike, seed: int | Sequence[int], restart: int = 0) -> Array:
+        shape = tuple(np.shape(images)[1:])
         signs = [np.sign(draw.standard_normal(shape)) for draw in image_draws(images, seed)]
         return (self.threat.step_size * np.stack(signs)).astype("float32")

@@ -1,9 +1,12 @@
-"""Stable adaptive PGD: normalised gradients with momentum, made for surrogate gradients."""
+"""Stable adaptive PGD: normalised gradients with momentum, for surrogate gradients."""
 
 from keras import ops
 
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Tensor
 from keras_dep.attacks.adaptive import AdaptiveAttack
+from keras_dep.attacks.adaptive import Examine
+from keras_dep.attacks.adaptive import Memory
 from keras_dep.attacks.adaptive import stages
 
 
@@ -11,14 +14,15 @@ from keras_dep.attacks.adaptive import stages
 class SAPGD(AdaptiveAttack):
     """Steps along the accumulated gradient over the root of its accumulated square.
 
-    Both are normalised per image, so that the size of a surrogate gradient, which says little, does
-    not matter. No step is longer than the current length, which halves at set stages. An image
-    whose gradient is zero stays where it is.
+    Both are normalised per image, so that the scale of a surrogate gradient does not matter. No
+    step is longer than the current length, which is halved after each stage. An image with a zero
+    gradient does not move.
 
     Args:
         epsilon: radius of the L-infinity ball in pixel units, in [0, 1]; the first step length.
         steps: gradient steps, at least 1.
         restarts: independent searches, at least 1.
+        norm: `"Linf"`; no other ball is supported.
         loss: what the attack maximises, a name or a function; see `GradientAttack`.
         seed: seed of the random numbers, a whole number of at least 0 or a list of such.
         targeted: labels name the class to reach instead of the class to leave.
@@ -45,13 +49,15 @@ class SAPGD(AdaptiveAttack):
     SQUARES = 0.8
     TINY = 1e-12
 
-    def _climb(self, examine, memory, start, slope, images):
+    def _climb(
+        self, examine: Examine, memory: Memory, start: Tensor, slope: Tensor, images: Tensor
+    ) -> None:
         threat, here = self.threat, start
         momentum, squares = ops.zeros_like(slope), ops.zeros_like(slope)
         size, taken, lengths = threat.epsilon, 0, stages(threat.steps)
         length = next(lengths)
         for _ in range(threat.steps):
-            # To unit scale first: squares of tiny surrogate gradients would vanish.
+            # Scaled first: squares of tiny surrogate gradients would underflow.
             slope = _over_mean(ops.abs(slope), slope)
             momentum = self.MOMENTUM * momentum + slope
             squares = self.SQUARES * squares + _over_mean(ops.square(slope), ops.square(slope))
@@ -64,7 +70,7 @@ class SAPGD(AdaptiveAttack):
                 size, taken, length = size / 2, 0, next(lengths)
 
 
-def _over_mean(sizes, values):
+def _over_mean(sizes: Tensor, values: Tensor) -> Tensor:
     """`values` over the mean of `sizes` per image; zeros where that is zero."""
     mean = ops.mean(sizes, axis=tuple(range(1, len(sizes.shape))), keepdims=True)
     return values / ops.where(mean > 0, mean, ops.ones_like(mean))

@@ -1,32 +1,38 @@
-"""Gradients from answers alone: simultaneous perturbation."""
+"""SPSA: ascent along a gradient estimated from outputs."""
 
+from collections.abc import Sequence
+
+import keras
 import numpy as np
 from keras import ops
 
 from keras_dep._internal import validation
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Tensor
 from keras_dep.attacks import losses
 from keras_dep.attacks.base import Attack
+from keras_dep.attacks.losses import Loss
 from keras_dep.attacks.randomness import image_draws
 from keras_dep.attacks.threat import Threat
 
 
 @export
 class SPSA(Attack):
-    """Ascent along a gradient that is estimated from answers, without a derivative.
+    """Ascent along a gradient estimated from outputs, without a derivative.
 
-    Every step asks for the loss at both ends of random directions of signs, and sums the directions
-    by the differences. What a defence hides from differentiation it does not hide from this.
+    Each step takes the loss on both sides of the image along random directions of signs, and sums
+    the directions, weighted by the differences. A masked gradient does not stop it.
 
     Args:
         epsilon: radius of the ball in pixel units; see `keras_dep.attacks.Threat`.
         step_size: length of a step in pixel units.
         steps: number of steps, at least 1.
-        directions: random directions per step, two questions each, at least 1.
-        spacing: distance of both ends from the image in pixel units, in (0, 1].
-        loss: what is maximised, as in `keras_dep.attacks.gradient_attack.GradientAttack`.
+        directions: random directions per step, two queries each, at least 1.
+        spacing: distance from the image along a direction in pixel units, in (0, 1].
+        loss: what the attack maximises, a name or a function; see `GradientAttack`.
         seed: seed of the directions.
-        targeted: labels name the class to be reached.
+        targeted: labels name the class to reach.
         norm: `"Linf"` or `"L2"`.
 
     Raises:
@@ -36,7 +42,6 @@ class SPSA(Attack):
 
     Example:
 
-    >>> import keras
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     >>> x = np.full((3, 4), 0.5, "float32")
     >>> SPSA(epsilon=0.1, steps=2, directions=4)(model, x, np.zeros(3, "int32")).shape
@@ -46,15 +51,15 @@ class SPSA(Attack):
     def __init__(
         self,
         *,
-        epsilon=8 / 255,
-        step_size=0.01,
-        steps=20,
-        directions=64,
-        spacing=0.01,
-        loss="margin",
-        seed=0,
-        targeted=False,
-        norm="Linf",
+        epsilon: float = 8 / 255,
+        step_size: float = 0.01,
+        steps: int = 20,
+        directions: int = 64,
+        spacing: float = 0.01,
+        loss: Loss = "margin",
+        seed: int | Sequence[int] = 0,
+        targeted: bool = False,
+        norm: str = "Linf",
     ):
         threat = Threat(epsilon=epsilon, step_size=step_size, steps=steps, norm=norm)
         super().__init__(threat, seed=seed, targeted=targeted)
@@ -64,7 +69,7 @@ class SPSA(Attack):
         self.spacing = spacing
         self.loss = losses.resolved(loss)
 
-    def get_config(self):
+    def get_config(self) -> Record:
         threat = self.threat
         return {
             **super().get_config(),
@@ -75,14 +80,22 @@ class SPSA(Attack):
             "loss": losses.config(self.loss),
         }
 
-    def _craft(self, model, images, labels, seed):
+    def _craft(
+        self, model: keras.Model, images: Tensor, labels: Tensor, seed: int | Sequence[int]
+    ) -> Tensor:
         draws, candidate = image_draws(images, seed), images
         for _ in range(self.threat.steps):
             estimate = self._estimate(model, candidate, labels, draws)
             candidate = self.threat.ascend(candidate, images, estimate)
         return candidate
 
-    def _estimate(self, model, images, labels, draws):
+    def _estimate(
+        self,
+        model: keras.Model,
+        images: Tensor,
+        labels: Tensor,
+        draws: list[np.random.Generator],
+    ) -> Tensor:
         shape, twice = tuple(images.shape[1:]), ops.concatenate([labels, labels])
         estimate = ops.zeros_like(images)
         for _ in range(self.directions):

@@ -1,6 +1,7 @@
-"""Square: random search by squares, without a gradient."""
+"""Square: random search by squares of pixels, without a gradient."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -8,6 +9,8 @@ from keras import ops
 
 from keras_dep._internal import validation
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Tensor
 from keras_dep.attacks import square_l2
 from keras_dep.attacks.base import Attack
 from keras_dep.attacks.randomness import image_draws
@@ -20,24 +23,24 @@ HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 @export
 class Square(Attack):
-    """Starts from stripes on the ball's corners and repaints ever smaller squares.
+    """Changes ever smaller squares of the image at random and keeps a change that helps.
 
-    In the L2 ball it starts from bumps all over the image and moves what they change into ever
-    smaller ones. What brings the network closer to an error is kept. It sees nothing but logits, so
-    a network that hides its gradient does not stop it. Each image has draws of its own.
+    In the L-infinity ball it starts from stripes of `+-epsilon`; in the L2 ball from bumps all over
+    the image, whose length it moves into ever smaller windows. It uses logits alone, so a masked
+    gradient does not stop it. Each image has random numbers of its own.
 
     Args:
         epsilon: radius of the ball in pixel units; see `keras_dep.attacks.Threat`.
-        queries: squares to try, at least 1, after the start.
+        queries: squares to try after the start, at least 1.
         share: share of the pixels in the first squares, in (0, 1].
-        seed: seed of the draws.
-        targeted: labels name the class to be reached.
+        seed: seed of the squares.
+        targeted: labels name the class to reach.
         norm: `"Linf"` or `"L2"`.
 
     Call arguments:
-        x: images `(batch, height, width, channels)`, or as the data format of the model's first
-            layer that has one says, or Keras' own, or frames of such `(batch, time, ...)`, whose
-            squares lie in one place and differ in sign.
+        x: images `(batch, height, width, channels)`, or channels first if the data format of the
+            model's first layer that has one, else of Keras, says so. Frames of images
+            `(batch, time, ...)` share the place of each square, not its sign.
 
     Raises:
         ValueError: an argument outside its limits, or images without rows and columns.
@@ -54,7 +57,14 @@ class Square(Attack):
     """
 
     def __init__(
-        self, *, epsilon=8 / 255, queries=5000, share=0.8, seed=0, targeted=False, norm="Linf"
+        self,
+        *,
+        epsilon: float = 8 / 255,
+        queries: int = 5000,
+        share: float = 0.8,
+        seed: int | Sequence[int] = 0,
+        targeted: bool = False,
+        norm: str = "Linf",
     ):
         super().__init__(Threat(epsilon=epsilon, norm=norm), seed=seed, targeted=targeted)
         if not 0 < share <= 1:
@@ -62,10 +72,12 @@ class Square(Attack):
         self.queries = validation.whole_number("queries", queries)
         self.share = share
 
-    def get_config(self):
+    def get_config(self) -> Record:
         return {**super().get_config(), "queries": self.queries, "share": self.share}
 
-    def _craft(self, model, images, labels, seed):
+    def _craft(
+        self, model: keras.Model, images: Tensor, labels: Tensor, seed: int | Sequence[int]
+    ) -> Tensor:
         if len(images.shape) not in (4, 5):
             raise ValueError(
                 "Square needs images with rows, columns and channels; received shape "
@@ -85,7 +97,7 @@ class Square(Attack):
                 break
             side = self._side(query, clean.shape[1:3])
             candidate = best.copy()
-            # An image that is broken keeps what broke it.
+            # A misclassified image stays as it is.
             for i in np.flatnonzero(success <= 0):
                 candidate[i] = self._next(draws[i], clean[i], best[i], side)
             found = distance(candidate)

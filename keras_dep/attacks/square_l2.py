@@ -1,14 +1,18 @@
-"""Random changes of images in an L2 ball, for Square: bumps that move length to where it helps."""
+"""Random changes of images in the L2 ball for `Square`: bumps."""
 
 import functools
+from typing import Any
+from typing import TypeAlias
 
 import numpy as np
+
+Floats: TypeAlias = np.ndarray[Any, np.dtype[np.floating]]
 
 TINY = 1e-12
 
 
-def first_bumps(draw, shape, epsilon):
-    """A change of length `epsilon`: five times five bumps, of a sign per bump and channel.
+def first_bumps(draw: np.random.Generator, shape: tuple[int, ...], epsilon: float) -> Floats:
+    """A change of length `epsilon`: 5 x 5 bumps, with a random sign per bump and channel.
 
     Args:
         draw: a `numpy.random.Generator`.
@@ -26,10 +30,10 @@ def first_bumps(draw, shape, epsilon):
     return _scaled(change, epsilon)
 
 
-def moved_bump(draw, change, epsilon, side):
-    """A change of the same length budget: one window emptied, a bump added in another.
+def moved_bump(draw: np.random.Generator, change: Floats, epsilon: float, side: int) -> Floats:
+    """A change with one window set to zero and a bump added in another.
 
-    What the change has in both windows, and what it lacks to `epsilon`, goes into the bump.
+    The bump takes the length of the change in both windows, and what is missing to `epsilon`.
 
     Args:
         draw: a `numpy.random.Generator`.
@@ -56,22 +60,22 @@ def moved_bump(draw, change, epsilon, side):
     return _scaled(result, epsilon)
 
 
-def odd_side(side, shape):
-    """The side of a window: at least 3 and odd, so that a bump has a middle, where it fits."""
+def odd_side(side: int, shape: tuple[int, ...]) -> int:
+    """The side of a window, at least 3 and odd if the image is large enough."""
     side = max(side, 3)
     return min(side + 1 - side % 2, *shape)
 
 
 @functools.cache
-def bump(side):
-    """A peak beside a trough, of length 1, float32 `(side, side)`."""
+def bump(side: int) -> Floats:
+    """A positive and a negative peak side by side, of length 1, float32 `(side, side)`."""
     upper = _peak(side // 2, side)
     both = np.concatenate([upper, -_peak(side - side // 2, side)])
     return (both / np.sqrt(np.sum(np.square(both)))).astype("float32")
 
 
-def _peak(rows, columns):
-    """Falls from the middle with the distance along the farther axis; of length 1."""
+def _peak(rows: int, columns: int) -> Floats:
+    """A peak of length 1 that falls with the larger distance to the middle of the two axes."""
     middles = rows // 2, columns // 2
     away = [np.abs(np.arange(size) - m) for size, m in zip((rows, columns), middles)]
     shares = 1 / np.square(np.arange(1.0, max(middles) + 2))
@@ -80,20 +84,20 @@ def _peak(rows, columns):
     return peak / np.sqrt(np.sum(np.square(peak))) if peak.size else peak
 
 
-def _signed(draw, side, channels):
-    """A bump, upright or turned, of a sign per channel."""
+def _signed(draw: np.random.Generator, side: int, channels: int) -> Floats:
+    """A bump, transposed at random, with a random sign per channel."""
     shape = bump(side) if draw.random() < 0.5 else bump(side).T
     return shape[:, :, None] * draw.choice(np.array([-1, 1], "float32"), channels)
 
 
-def _place(draw, rows, columns, side):
-    return [draw.integers(0, size - side + 1) for size in (rows, columns)]
+def _place(draw: np.random.Generator, rows: int, columns: int, side: int) -> list[int]:
+    return [int(draw.integers(0, size - side + 1)) for size in (rows, columns)]
 
 
-def _lengths(change):
-    """Of each channel."""
+def _lengths(change: Floats) -> Floats:
+    """The Euclidean length of each channel."""
     return np.sqrt(np.sum(np.square(change), axis=(0, 1), keepdims=True))
 
 
-def _scaled(change, epsilon):
+def _scaled(change: Floats, epsilon: float) -> Floats:
     return (change * (epsilon / (TINY + np.sqrt(np.sum(np.square(change)))))).astype("float32")

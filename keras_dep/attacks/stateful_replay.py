@@ -1,9 +1,10 @@
-"""A network whose membranes outlive a call, as one pass over all the calls."""
+"""A network that keeps its membranes between calls, as one pass over all calls."""
 
 import keras
 from keras import ops
 
 from keras_dep._internal import keras_internals
+from keras_dep._internal.types import Tensor
 from keras_dep.layers import encoders
 from keras_dep.layers import overrides
 from keras_dep.layers import time_axis
@@ -12,15 +13,15 @@ OTHER_INPUTS = (encoders.RateEncoding, encoders.LatencyEncoding, time_axis.FoldT
 
 
 class StatefulReplay(keras.Model):
-    """Shows a network another image at every step: `(batch, steps, ...)` to the last steps' logits.
+    """Gives a network another image at every step: `(batch, steps, ...)` to the last steps' logits.
 
-    Networks here forget when a call ends. What one would answer that does not, asked for one step
-    at a time, is what it answers to all the images in a row.
+    Networks of this package reset their membranes in each call. One that did not, called one step
+    at a time, would give the outputs that it gives for all images in one sequence.
 
     Args:
-        model: a `keras.Model` from images, repeated at every step, to logits.
+        model: a `keras.Model` from images to logits that repeats its image at every step.
         steps: number of steps.
-        read: how many of the last steps to answer with.
+        read: number of last steps whose logits are returned.
 
     Raises:
         ValueError: a model that does not repeat its image.
@@ -32,7 +33,7 @@ class StatefulReplay(keras.Model):
     (3, 2, 2)
     """
 
-    def __init__(self, model, steps, read):
+    def __init__(self, model: keras.Model, steps: int, read: int):
         super().__init__(name=f"{model.name}_replay")
         self.network = model
         self.steps = steps
@@ -41,11 +42,11 @@ class StatefulReplay(keras.Model):
         for layer in _timed(model):
             if isinstance(layer, OTHER_INPUTS):
                 raise ValueError(
-                    "model must repeat its image at every step to be shown another at each; "
+                    "model must repeat its image at every step to take another one at each; "
                     f"received {model.name!r} with {type(layer).__name__}."
                 )
 
-    def call(self, frames, training=None):
+    def call(self, frames: Tensor, training: bool | None = None) -> Tensor:
         longer = overrides.attributes(_timed(self.network), timesteps=self.steps)
         with longer, encoders.frames_in_place(self.network):
             outputs = self.network(time_axis.fold(ops.swapaxes(frames, 0, 1)), training=training)
@@ -54,8 +55,8 @@ class StatefulReplay(keras.Model):
         return outputs[:, -self.read :]
 
 
-def _timed(model):
-    """The layers that hold time in the batch; one that only has `timesteps` is not among them."""
+def _timed(model: keras.Model) -> list[time_axis.Timed]:
+    """The layers that hold time in the batch."""
     return [
         layer for layer in keras_internals.all_layers(model) if isinstance(layer, time_axis.Timed)
     ]

@@ -21,7 +21,7 @@ from tests.attacks.test_gradient_attacks import problem
 MEAN, STD, T = 0.45, 0.2, 3
 OPTIONS = dict(epsilon=0.3, step_size=0.1, steps=3, random_start=False)
 
-pytestmark = pytest.mark.filterwarnings("ignore:Released attacks one time step")
+pytestmark = pytest.mark.filterwarnings("ignore:ReferenceCodeAttack perturbs")
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_the_clamp_alone_is_a_control(networks):
 
 def test_it_warns_and_does_not_count(networks):
     x, y = problem()
-    with pytest.warns(UserWarning, match="its figures say nothing of robustness"):
+    with pytest.warns(UserWarning, match="its accuracies do not measure robustness"):
         attack = ReferenceCodeAttack(FGSM(epsilon=0.1))
     record = evaluate(networks[0], x, y, {"released": attack}, verbose=0)
     assert not record["attacks"][0]["counts"]

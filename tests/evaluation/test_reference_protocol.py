@@ -21,7 +21,7 @@ def normalised(honest):
     return keras.Sequential([keras.Input(honest.input_shape[1:]), *body])
 
 
-@pytest.mark.filterwarnings("ignore:Released attacks one time step")
+@pytest.mark.filterwarnings("ignore:ReferenceCodeAttack perturbs")
 def test_rows_are_single_measurements(honest, normalised, held_out):
     x, y = held_out
     options = dict(epsilon=EPSILON, step_size=0.05, steps=STEPS, batch_size=20)

@@ -1,7 +1,10 @@
-"""By what rule an attack derives the spikes of a network, which have no derivative of their own."""
+"""Rules for the derivative of spikes in attacks: spikes have none of their own."""
+
+from typing import Any
 
 import keras
 
+from keras_dep._internal.types import Record
 from keras_dep.attacks.gradient_estimators.assg import ASSG
 from keras_dep.attacks.gradient_estimators.base import Estimator
 from keras_dep.attacks.gradient_estimators.base import Surrogate
@@ -11,7 +14,7 @@ from keras_dep.attacks.gradient_estimators.pdsg import PDSG
 from keras_dep.attacks.gradient_estimators.rate import BPTR
 from keras_dep.attacks.gradient_estimators.rate import RGA
 
-ESTIMATORS = {
+ESTIMATORS: dict[str, type[Estimator]] = {
     "assg": ASSG,
     "bptr": BPTR,
     "conversion": Conversion,
@@ -21,11 +24,17 @@ ESTIMATORS = {
 }
 
 
-def named(estimator):
-    """An estimator as it is, the one of a name with its published settings, or of its `get_config`.
+def named(estimator: str | Estimator | Record) -> Estimator:
+    """An estimator as it is, by name with its published settings, or from its `get_config`.
+
+    Args:
+        estimator: an `Estimator`, a name in `ESTIMATORS`, or what `get_config` of one gave.
+
+    Returns:
+        The estimator.
 
     Raises:
-        ValueError: neither an `Estimator` nor a name in `ESTIMATORS` nor a dictionary of either.
+        ValueError: anything else.
 
     Example:
 
@@ -36,7 +45,7 @@ def named(estimator):
         return estimator
     settings = dict(estimator) if isinstance(estimator, dict) else {"rule": estimator}
     name = settings.pop("rule", None)
-    kind = ESTIMATORS.get(name) or keras.saving.get_registered_object(name)
+    kind: Any = ESTIMATORS.get(str(name)) or keras.saving.get_registered_object(name)
     if not (isinstance(kind, type) and issubclass(kind, Estimator)):
         raise ValueError(
             f"estimator must be one of {', '.join(ESTIMATORS)}, or an object of those of "

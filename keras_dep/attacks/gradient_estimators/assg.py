@@ -2,13 +2,18 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
+import keras
 from keras import ops
 
 from keras_dep import surrogates
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Tensor
 from keras_dep.attacks.gradient_estimators.base import LayerRule
+from keras_dep.attacks.gradient_estimators.base import Memory
+from keras_dep.layers.lif import LIF
 from keras_dep.layers.overrides import estimator_in_place
 
 
@@ -17,16 +22,16 @@ from keras_dep.layers.overrides import estimator_in_place
 class ASSG(LayerRule):
     """Arctan surrogates as wide as each neuron's potential is far from its threshold.
 
-    For every neuron, step and image the attack remembers the mean distance `M` to the threshold and
-    its mean deviation `D`, both fading from gradient to gradient, and takes the steepness
-    `a / (M + relaxation D + 1e-4)`. `a` is such that the gradient of a neuron at its mean distance
-    vanishes to the degree given, 0 for all of it and 1 for none.
+    For every neuron, step and image the attack keeps running means of the distance to the
+    threshold, `M`, and of its deviation, `D`, from gradient to gradient, and takes the steepness
+    `a / (M + relaxation D + 1e-4)`. `vanishing` sets `a`: the degree to which the gradient of a
+    neuron at its mean distance vanishes, from 0, not at all, to 1, entirely.
 
     Args:
         vanishing: largest expected degree to which a gradient vanishes, in (0, 1).
         relaxation: weight of the deviation, at least 0.
-        mean_decay: what `M` keeps from gradient to gradient, in [0, 1).
-        deviation_decay: what `D` keeps.
+        mean_decay: decay of the running mean `M` per gradient, in [0, 1).
+        deviation_decay: decay of the running mean `D`.
 
     Raises:
         ValueError: an argument outside its limits.
@@ -52,7 +57,7 @@ class ASSG(LayerRule):
         "deviation_decay",
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.vanishing < 1:
             raise ValueError(
                 f"vanishing must lie in (0, 1); received {self.vanishing}; 0.85 is usual."
@@ -65,15 +70,15 @@ class ASSG(LayerRule):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1); received {getattr(self, name)}.")
 
-    def numbers(self):
+    def numbers(self) -> tuple[float, ...]:
         steepness = 2 * math.tan(math.pi * self.vanishing / 2) / math.pi
         return steepness, self.relaxation, self.mean_decay, self.deviation_decay
 
-    def again(self):
+    def again(self) -> tuple[float, ...]:
         return *self.numbers()[:2], 1.0, 1.0
 
-    def start(self, model, images):
-        # Within a train step the number of samples may be open.
+    def start(self, model: keras.Model, images: Tensor) -> Memory:
+        # Within a train step the number of samples may be unknown.
         shapes, samples = [], ops.shape(images)[0]
 
         def note(layer, currents):
@@ -85,9 +90,11 @@ class ASSG(LayerRule):
             model(images[:1], training=False)
         return [[ops.ones(shape), ops.zeros(shape)] for shape in shapes]
 
-    def spikes(self, layer, currents, numbers, memory):
+    def spikes(
+        self, layer: LIF, currents: Tensor, numbers: Sequence[Tensor], memory: Memory | None
+    ) -> tuple[Tensor, Memory | None]:
         steepness, relaxation, mean_decay, deviation_decay = numbers
-        before = zip(*(ops.unstack(ops.cast(each, currents.dtype)) for each in memory))
+        before = zip(*(ops.unstack(ops.cast(each, currents.dtype)) for each in memory or ()))
         kept = []
 
         def fire(distance):

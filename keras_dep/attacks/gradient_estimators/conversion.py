@@ -1,11 +1,16 @@
-"""The gradient of a network's twin without spikes."""
+"""The gradient of a network's ANN counterpart."""
 
 import dataclasses
+from collections.abc import Sequence
 
+import keras
 from keras import ops
 
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Tensor
 from keras_dep.attacks.gradient_estimators.base import LayerRule
+from keras_dep.attacks.gradient_estimators.base import Memory
+from keras_dep.layers.lif import LIF
 
 
 @export
@@ -13,8 +18,8 @@ from keras_dep.attacks.gradient_estimators.base import LayerRule
 class Conversion(LayerRule):
     """The gradient of the same weights with rectified currents in place of spikes.
 
-    The twin of `keras_dep.models.build(..., spiking=False)`, for any spiking network; whether an
-    image fools is asked of the network itself, in a second pass.
+    This is the ANN counterpart, as `keras_dep.models.build(..., spiking=False)` builds it, for any
+    spiking network. The outputs are those of the spiking network, from a second pass.
 
     Source: Ding et al. 2022 (SNN-RAT), there as conversion-based approximation.
 
@@ -24,9 +29,13 @@ class Conversion(LayerRule):
     Conversion()
     """
 
-    def spikes(self, layer, currents, numbers, memory):
+    def spikes(
+        self, layer: LIF, currents: Tensor, numbers: Sequence[Tensor], memory: Memory | None
+    ) -> tuple[Tensor, Memory | None]:
         return ops.relu(currents), None
 
-    def ask(self, model, x, numbers, memory):
+    def ask(
+        self, model: keras.Model, x: Tensor, numbers: Sequence[Tensor], memory: Memory
+    ) -> tuple[Tensor, tuple[Memory, Tensor]]:
         outputs, (memory, _) = super().ask(model, x, numbers, memory)
         return outputs, (memory, model(ops.stop_gradient(x), training=False))

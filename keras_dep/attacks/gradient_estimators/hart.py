@@ -1,27 +1,31 @@
 """The estimator of the hybrid adversarial attack based on rate and timing."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar
 
 from keras import ops
 
 from keras_dep import surrogates
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Tensor
 from keras_dep.attacks.gradient_estimators.base import LayerRule
+from keras_dep.attacks.gradient_estimators.base import Memory
 from keras_dep.attacks.gradient_estimators.base import constant_steps
 from keras_dep.attacks.gradient_estimators.base import linear
+from keras_dep.layers.lif import LIF
 
 
 @export
 @dataclasses.dataclass(frozen=True)
 class HART(LayerRule):
-    """Triangular surrogates, their gradient averaged over time in front of each layer.
+    """Triangular surrogates, with the gradient averaged over time before each layer.
 
     No gradient flows through the membrane.
 
     Args:
         width: width of the triangle in units of the potential, positive. The published attack
-            searches from 0.1 to 2.5 for the one that fools the most.
+            tries 0.1 to 2.5 and keeps the strongest.
 
     Raises:
         ValueError: a width that is not positive.
@@ -38,13 +42,15 @@ class HART(LayerRule):
 
     ARGUMENTS: ClassVar[tuple[str, ...]] = ("width",)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         surrogates.check("triangle", self.width)
 
-    def numbers(self):
+    def numbers(self) -> tuple[float, ...]:
         return (self.width,)
 
-    def spikes(self, layer, currents, numbers, memory):
+    def spikes(
+        self, layer: LIF, currents: Tensor, numbers: Sequence[Tensor], memory: Memory | None
+    ) -> tuple[Tensor, Memory | None]:
         distances, fired = constant_steps(layer, currents)
         slopes = surrogates.derivative("triangle", *numbers)(distances)
         return linear(fired, ops.mean(currents, axis=0, keepdims=True), slopes), None

@@ -1,28 +1,32 @@
-"""The surrogate gradient that depends on the spread of the potentials."""
+"""The surrogate gradient whose width follows the spread of the potentials."""
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import keras
 from keras import ops
 
 from keras_dep import surrogates
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Tensor
 from keras_dep.attacks.gradient_estimators.base import LayerRule
+from keras_dep.attacks.gradient_estimators.base import Memory
+from keras_dep.layers.lif import LIF
 
 
 @export
 @dataclasses.dataclass(frozen=True)
 class PDSG(LayerRule):
-    """Gaussian surrogates with the deviation of the layer's potentials up to each step.
+    """Gaussian surrogates with the standard deviation of the layer's potentials up to each step.
 
-    With the standard deviation `s` of the potentials seen so far, of each channel of a map or of
-    the whole of another layer, the derivative is the normal density with mean `s / 2` and deviation
-    `s` at the potential minus the threshold.
+    Let `s` be the standard deviation of the potentials up to a step, per channel of a feature map,
+    else over the whole layer. The derivative is the normal density with mean `s / 2` and standard
+    deviation `s` at the potential minus the threshold.
 
     Args:
-        per_image: take the deviation over each image by itself, so that an image does not depend on
-            its batch; the published one is over the batch.
+        per_image: take `s` per image, so that an image does not depend on its batch; the published
+            rule takes it over the batch.
 
     Source: arXiv 2503.03272.
 
@@ -34,7 +38,9 @@ class PDSG(LayerRule):
 
     per_image: bool = True
 
-    def spikes(self, layer, currents, numbers, memory):
+    def spikes(
+        self, layer: LIF, currents: Tensor, numbers: Sequence[Tensor], memory: Memory | None
+    ) -> tuple[Tensor, Memory | None]:
         axes = self._axes(len(currents.shape) - 1)
         _, threshold = layer.decay_and_threshold(currents.dtype)
         spread = Spread(axes)
@@ -47,7 +53,7 @@ class PDSG(LayerRule):
 
         return ops.stack([fired for _, fired in layer.steps(currents, fire)]), None
 
-    def _axes(self, rank):
+    def _axes(self, rank: int) -> tuple[int, ...]:
         axes = set(range(1 if self.per_image else 0, rank))
         if rank == 4:
             first = keras.config.image_data_format() == "channels_first"
@@ -56,15 +62,21 @@ class PDSG(LayerRule):
 
 
 class Spread:
-    """Standard deviation over some axes of all tensors joined so far."""
+    """Running standard deviation over some axes.
 
-    def __init__(self, axes):
+    Args:
+        axes: the axes.
+    """
+
+    def __init__(self, axes: tuple[int, ...]):
         self.axes = axes
-        self.count, self.mean, self.squares = 0.0, 0.0, 0.0
+        self.count: Tensor = 0.0
+        self.mean: Tensor = 0.0
+        self.squares: Tensor = 0.0
 
-    def joined(self, tensor):
+    def joined(self, tensor: Tensor) -> Tensor:
         """The deviation with one more tensor, over `count - 1`; 1 in place of 0."""
-        # The batch of a traced program need not be a number.
+        # The batch size of a traced program may be unknown.
         count = ops.sum(ops.ones_like(tensor), self.axes, keepdims=True)
         mean = ops.mean(tensor, self.axes, keepdims=True)
         squares = ops.sum(ops.square(tensor - mean), self.axes, keepdims=True)

@@ -1,20 +1,24 @@
-"""Estimators that see a layer's spikes as a rate, whatever their times."""
+"""Estimators that use the firing rate of a neuron, not the times of its spikes."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar
 
 from keras import ops
 
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Tensor
 from keras_dep.attacks.gradient_estimators.base import LayerRule
+from keras_dep.attacks.gradient_estimators.base import Memory
 from keras_dep.attacks.gradient_estimators.base import constant_steps
 from keras_dep.attacks.gradient_estimators.base import linear
+from keras_dep.layers.lif import LIF
 
 
 @export
 @dataclasses.dataclass(frozen=True)
 class BPTR(LayerRule):
-    """Backward pass through rate: 1 for a neuron that fires at all, at every step, else 0.
+    """Backward pass through rate: slope 1 at all steps for a neuron that fires at all, else 0.
 
     Source: Ding et al. 2022 (SNN-RAT).
 
@@ -24,7 +28,9 @@ class BPTR(LayerRule):
     BPTR()
     """
 
-    def spikes(self, layer, currents, numbers, memory):
+    def spikes(
+        self, layer: LIF, currents: Tensor, numbers: Sequence[Tensor], memory: Memory | None
+    ) -> tuple[Tensor, Memory | None]:
         _, fired = constant_steps(layer, currents)
         active = ops.any(fired > 0, axis=0, keepdims=True)
         return linear(fired, currents, ops.cast(active, currents.dtype)), None
@@ -36,11 +42,11 @@ class RGA(LayerRule):
     """Rate gradient approximation: the slope of a neuron's rate over its mean current `x`.
 
     With decay `d` and threshold `V` the rate rises by `subthreshold` per unit of current up to
-    `(1 - d) V`, from there on straight to 1 at `2 V`, and stays; the slope is that at `x`, for
-    every step.
+    `(1 - d) V`, then linearly to 1 at `2 V`, and is constant beyond. All steps have the slope at
+    `x`.
 
     Args:
-        subthreshold: slope below what would ever make a neuron fire, at least 0.
+        subthreshold: slope for currents too small to make the neuron fire, at least 0.
 
     Raises:
         ValueError: a negative slope.
@@ -57,16 +63,18 @@ class RGA(LayerRule):
 
     ARGUMENTS: ClassVar[tuple[str, ...]] = ("subthreshold",)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.subthreshold >= 0:
             raise ValueError(
                 f"subthreshold must be at least 0; received {self.subthreshold}; 0.2 is usual."
             )
 
-    def numbers(self):
+    def numbers(self) -> tuple[float, ...]:
         return (self.subthreshold,)
 
-    def spikes(self, layer, currents, numbers, memory):
+    def spikes(
+        self, layer: LIF, currents: Tensor, numbers: Sequence[Tensor], memory: Memory | None
+    ) -> tuple[Tensor, Memory | None]:
         (low,) = numbers
         decay, threshold = layer.decay_and_threshold(currents.dtype)
         least, most = (1.0 - decay) * threshold, 2.0 * threshold
