@@ -1,6 +1,7 @@
 """Square: random search by squares of pixels, without a gradient."""
 
 import math
+from collections.abc import Callable
 from collections.abc import Sequence
 
 import keras
@@ -14,6 +15,7 @@ from keras_dep._internal.types import Tensor
 from keras_dep.attacks import square_l2
 from keras_dep.attacks.base import Attack
 from keras_dep.attacks.randomness import image_draws
+from keras_dep.attacks.square_l2 import Floats
 from keras_dep.attacks.threat import Threat
 from keras_dep.models import inference
 
@@ -105,16 +107,16 @@ class Square(Attack):
             best[better], success[better] = candidate[better], found[better]
         return self.threat.project(ops.convert_to_tensor(as_given(best)), images)
 
-    def _first(self, draw, clean):
-        """What the search of one image starts from."""
+    def _first(self, draw: np.random.Generator, clean: Floats) -> Floats:
+        """The start of the search for one image."""
         if self.threat.norm == "L2":
             change = square_l2.first_bumps(draw, clean.shape, self.threat.epsilon)
         else:
             change = np.float32(self.threat.epsilon) * draw_stripes(draw, clean.shape)
         return np.clip(clean + change, *self.threat.bounds)
 
-    def _next(self, draw, clean, best, side):
-        """What it tries next."""
+    def _next(self, draw: np.random.Generator, clean: Floats, best: Floats, side: int) -> Floats:
+        """The next candidate for one image."""
         epsilon = np.float32(self.threat.epsilon)
         if self.threat.norm == "L2":
             side = square_l2.odd_side(side, clean.shape[:2])
@@ -123,14 +125,24 @@ class Square(Attack):
         painted = best + 2 * epsilon * draw_square(draw, clean.shape, side)
         return np.clip(np.clip(painted, clean - epsilon, clean + epsilon), *self.threat.bounds)
 
-    def _side(self, query, shape):
+    def _side(self, query: int, shape: tuple[int, ...]) -> int:
         place = int(query / self.queries * 10000)
         share = self.share / 2 ** sum(place > limit for limit in HALVINGS)
         return min(max(round(math.sqrt(share * shape[0] * shape[1])), 1), *shape)
 
 
-def layouts(shape, data_format=None):
-    """Functions from images or frames of a shape to `(batch, rows, columns, rest)` and back."""
+def layouts(
+    shape: Sequence[int], data_format: str | None = None
+) -> tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]:
+    """Functions from images or frames of a shape to `(batch, rows, columns, rest)` and back.
+
+    Args:
+        shape: shape of the images `(batch, ...)` or frames `(batch, time, ...)`.
+        data_format: `"channels_last"` or `"channels_first"`; default: that of Keras.
+
+    Returns:
+        `(as_map, as_given)`, two functions of an array.
+    """
     first = (data_format or keras.config.image_data_format()) == "channels_first"
     frames = tuple(shape[1:-3])
 
@@ -147,13 +159,13 @@ def layouts(shape, data_format=None):
     return as_map, as_given
 
 
-def draw_stripes(draw, shape):
-    """Signs `(1, width, channels)`: one for each column and channel."""
+def draw_stripes(draw: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    """Random signs `(1, width, channels)`, one for each column and channel."""
     return draw.choice(np.array([-1, 1], "float32"), (1, *shape[1:]))
 
 
-def draw_square(draw, shape, side):
-    """Zeros `shape` but for one square of the given side, of one sign per channel."""
+def draw_square(draw: np.random.Generator, shape: tuple[int, ...], side: int) -> Floats:
+    """Zeros of `shape`, except in one square with a random sign per channel."""
     row, column = (draw.integers(0, size - side + 1) for size in shape[:2])
     square = np.zeros(shape, "float32")
     signs = draw.choice(np.array([-1, 1], "float32"), shape[2])

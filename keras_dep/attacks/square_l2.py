@@ -30,7 +30,9 @@ def first_bumps(draw: np.random.Generator, shape: tuple[int, ...], epsilon: floa
     return _scaled(change, epsilon)
 
 
-def moved_bump(draw: np.random.Generator, change: Floats, epsilon: float, side: int) -> Floats:
+def moved_bump(
+    draw: np.random.Generator, change: Floats, epsilon: float | np.floating, side: int
+) -> Floats:
     """A change with one window set to zero and a bump added in another.
 
     The bump takes the length of the change in both windows, and what is missing to `epsilon`.
@@ -99,5 +101,5 @@ def _lengths(change: Floats) -> Floats:
     return np.sqrt(np.sum(np.square(change), axis=(0, 1), keepdims=True))
 
 
-def _scaled(change: Floats, epsilon: float) -> Floats:
+def _scaled(change: Floats, epsilon: float | np.floating) -> Floats:
     return (change * (epsilon / (TINY + np.sqrt(np.sum(np.square(change)))))).astype("float32")

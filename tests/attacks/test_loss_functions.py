@@ -1,4 +1,4 @@
-"""Losses of one's own: their gradient, their record, and no other's compiled gradient."""
+"""Loss functions of the user: their gradients, their records, and the cache of gradients."""
 
 import dataclasses
 import json
