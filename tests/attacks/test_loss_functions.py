@@ -238,3 +238,18 @@ def test_training_perturbs_by_it(loss):
     crafted = attack(network, x, y)
     assert (crafted != PGD(epsilon=0.2, step_size=0.1, steps=2, seed=5)(network, x, y)).any()
     assert trained_on(attack, network, x, y).tobytes() == crafted.tobytes()
+
+
+def test_a_compiled_step_trains_as_with_the_named_loss():
+    (x, y), weights = training_data(), []
+    for loss in ("tet", each_step):
+        network = spiking()
+        # An L2 step depends on all of the gradient, a signed one on its signs alone.
+        attack = PGD(epsilon=1.0, step_size=0.5, steps=1, norm="L2", random_start=False, loss=loss)
+        model = PerturbedTraining(network, attack)
+        model.compile("sgd", losses.MeanLogitCrossentropy())
+        marked = {"image": x, "adversarial": np.ones(len(x), "float32"), "start": np.zeros_like(x)}
+        model.train_on_batch(marked, y)
+        weights.append([ops.convert_to_numpy(w) for w in network.weights])
+    for own, named in zip(*weights, strict=True):
+        np.testing.assert_allclose(own, named, rtol=1e-5, atol=1e-6)
