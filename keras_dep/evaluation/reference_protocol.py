@@ -64,7 +64,7 @@ def released_protocol(
     8
     """
     images, labels = accuracy.check_data(model, images, labels, batch_size)
-    ball = {"epsilon": epsilon, "seed": seed}
+    ball: Record = {"epsilon": epsilon, "seed": seed}
     described = {
         "fgsm": attacks.FGSM(**ball),
         f"pgd-{steps}": attacks.PGD(step_size=step_size, steps=steps, **ball),

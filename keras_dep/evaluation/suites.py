@@ -82,7 +82,7 @@ def build(
     validation.one_of("suite", suite, SUITES)
     chosen = derivative(estimator, surrogate, width)
     _check_derivative(suite, spiking, chosen)
-    ball = {"norm": norm, "epsilon": radius(norm, epsilon)}
+    ball: Record = {"norm": norm, "epsilon": radius(norm, epsilon)}
     shared = {**ball, "seed": seed, "samples": samples}
     if suite == "reliable":
         through = _through_surrogates(shared) if spiking else {}

@@ -1,8 +1,10 @@
 """The estimator of the hybrid adversarial attack based on rate and timing."""
 
 import dataclasses
+from collections.abc import Callable
 from collections.abc import Sequence
 from typing import ClassVar
+from typing import cast
 
 from keras import ops
 
@@ -52,5 +54,6 @@ class HART(LayerRule):
         self, layer: LIF, currents: Tensor, numbers: Sequence[Tensor], memory: Memory | None
     ) -> tuple[Tensor, Memory | None]:
         distances, fired = constant_steps(layer, currents)
-        slopes = surrogates.derivative("triangle", *numbers)(distances)
+        slope = cast(Callable, surrogates.derivative("triangle", *numbers))
+        slopes = slope(distances)
         return linear(fired, ops.mean(currents, axis=0, keepdims=True), slopes), None
