@@ -70,14 +70,16 @@ expresses well enough there; torch's functions on curvature and layers have file
 - `share_of_replica(loss)`: a mean over a replica's part of the batch as its share of that over the
   whole batch, in the measure of Keras' losses;
 - `outermost_call()`: the layer or model whose call this is part of, or `None`;
+- `TrainingPass`: the loss of a pass in training mode, its gradients in the weights, the outputs, and
+  new values of other variables by their place in `updated(model)`;
+- `updated(model)`: the variables of a model that such a pass may update;
 - `TransformedStep`: a `keras.Model` whose train step passes each batch through
   `transform_batch(x, y, gradient)` first, inside the compiled step; `gradient(both, x, y, extra,
   replaced)` gives there what a function `both` of `gradient_and_outputs` gives of `(x, y, *extra)`.
   Meanwhile the variables of the pairs `replaced(read)` hold other values, where `read(variable)` is
   its own. Then the step passes `x` through `choose_gradient(x, y, sample_weight, training_pass)`.
-  There `training_pass(x, y, sample_weight, offsets=None)` is a `TrainingPass`: the model's loss and
-  its gradients in training mode, at the weights plus the offsets. Such a pass changes no variable;
-  its updates are values for `updated(model)`. Every pass of a step draws the same random numbers.
+  There `training_pass(x, y, sample_weight, offsets=None)` gives a `TrainingPass` at the weights
+  plus the offsets, and changes no variable. Every pass of a step draws the same random numbers.
   The attribute `compiled_draws_agree` says whether a compiled step draws the numbers that an eager
   one draws.
 """

@@ -9,6 +9,8 @@ import sys
 import keras
 import pytest
 
+from apps import command
+
 pytest.importorskip("resource", reason="only POSIX systems limit the size of files")
 if keras.backend.backend() != "torch":
     pytest.skip("files are written alike on every backend", allow_module_level=True)
@@ -68,7 +70,8 @@ def outcomes(tmp_path_factory):
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, json.dumps(given)],
         cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        # A fork must not start Python again.
+        env={**os.environ, **command.KEEP_MEMORY, "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
         timeout=240,
