@@ -70,8 +70,8 @@ expresses well enough there; torch's functions on curvature and layers have file
 - `share_of_replica(loss)`: a mean over a replica's part of the batch as its share of that over the
   whole batch, in the measure of Keras' losses;
 - `outermost_call()`: the layer or model whose call this is part of, or `None`;
-- `TrainingPass`: the loss of a pass in training mode, its gradients in the weights, the outputs, and
-  new values of other variables by their place in `updated(model)`;
+- `TrainingPass`: the loss of a pass in training mode, its gradients in the weights, the outputs,
+  and new values of other variables by their place in `updated(model)`;
 - `updated(model)`: the variables of a model that such a pass may update;
 - `TransformedStep`: a `keras.Model` whose train step passes each batch through
   `transform_batch(x, y, gradient)` first, inside the compiled step; `gradient(both, x, y, extra,
