@@ -55,7 +55,7 @@ def entropies(frames, y, parameters):
 def test_value_and_step_are_those_of_nested_derivatives(eager):
     x, y = data()
     smooth = network(MergedBatchNormalization(epsilon=EPSILON), layers.Activation("tanh"))
-    model = DefendedTraining(smooth, loss_terms=[TemporalInputGradient(STRENGTH)])
+    model = DefendedTraining(smooth, loss_terms=[TemporalInputGradient(STRENGTH, "sample")])
     model.compile(
         keras.optimizers.SGD(RATE),
         MeanLogitCrossentropy(),
@@ -88,14 +88,17 @@ def test_value_and_step_are_those_of_nested_derivatives(eager):
     np.testing.assert_allclose(moved, expected, rtol=0, atol=1e-6)
 
 
-def test_through_spikes_it_is_the_gradient_that_attacks_on_frames_follow():
+@pytest.mark.parametrize("gradient_of", ["sample", "batch"])
+def test_through_spikes_it_is_the_gradient_that_attacks_on_frames_follow(gradient_of):
     x, y = data()
+    divisor = len(x) ** 2 if gradient_of == "batch" else 1
     spiking = network(LIF(STEPS, tau=2.0, surrogate="arctan"))
     frames = with_frames(spiking).frames(x)
     slope = FGSM().gradient(with_frames(spiking), frames, y)
     expected = STRENGTH * (slope.reshape(-1, FEATURES) ** 2).sum(axis=1).mean()
     before = [ops.convert_to_numpy(v) for v in spiking.trainable_variables]
-    model = DefendedTraining(spiking, loss_terms=[TemporalInputGradient(STRENGTH)])
+    term = TemporalInputGradient(STRENGTH * divisor, gradient_of)
+    model = DefendedTraining(spiking, loss_terms=[term])
     model.compile("sgd", MeanLogitCrossentropy(), run_eagerly=BACKEND != "jax")
     logs = model.train_on_batch(x, y, return_dict=True)
     assert logs["temporal_input_gradient"] == pytest.approx(expected, rel=1e-4)
@@ -115,3 +118,5 @@ def test_it_needs_images_that_are_repeated():
         DefendedTraining(images, loss_terms=[TemporalInputGradient()])
     with pytest.raises(ValueError, match="strength must be finite and at least 0; received inf"):
         TemporalInputGradient(float("inf"))
+    with pytest.raises(ValueError, match="gradient_of must be one of batch, sample; received 'x'"):
+        TemporalInputGradient(gradient_of="x")
