@@ -37,8 +37,8 @@ class TemporalInputGradient(LossTerm):
             the gradient of each sample's own loss, as the equation has it.
 
     Raises:
-        ValueError: an unknown `gradient_of`; a strength outside its limits; in `DefendedTraining`, a network without direct
-            encoding over one number of steps.
+        ValueError: an unknown `gradient_of`; a strength outside its limits; in `DefendedTraining`,
+            a network without direct encoding over one number of steps.
 
     Source: TG-Reg (CVPR 2026), with the released loss: cross-entropy plus 100 times the mean
     squared l2 norm of the per-step input gradients, natural training only, T 8. Open: the paper's
