@@ -1,6 +1,7 @@
 """One hetero-training run from settings to result: the protocol behind `apps/hetero_train.py`."""
 
 import dataclasses
+import gc
 import os
 
 import keras
@@ -63,6 +64,8 @@ def run(
         return _Run(settings, method, os.fspath(folder), data).execute(resume, verbose)
     finally:
         keras.mixed_precision.set_dtype_policy(policy)
+        # A model is a cycle: its tensors would stay until long after the next run has begun.
+        gc.collect()
 
 
 class _Run:
