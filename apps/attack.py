@@ -9,7 +9,7 @@ command resumes a stopped evaluation or checklist.
   python apps/attack.py --model=net.keras --dataset=cifar10 --suite=reliable --examples=1000
   python apps/attack.py --model=net.keras --dataset=cifar10 --sweep=both --substitutes=other.keras
   python apps/attack.py --model=net.keras --dataset=cifar10 --examples=200 --checklist
-  python apps/attack.py --model=runs/hetero/dep --suite=reliable --train_substitutes=seed,twin
+  python apps/attack.py --model=runs/hetero/dep --train_substitutes=seed,ann_counterpart
   python apps/attack.py --model=runs/hetero/dep --suite=paper --protocol=released
 """
 
@@ -50,12 +50,12 @@ _define(
     "enum",
     "estimator",
     "training",
-    "Derivative of spikes that the white-box attacks of quick and paper and the sweeps look "
-    "through; reliable tries all.",
+    "Derivative of spikes in the white-box attacks of quick and paper and in the sweeps; "
+    "reliable tries all.",
     enum_values=("training", "assg", "bptr", "rga", "hart", "pdsg", "conversion"),
 )
-_define("string", "surrogate", None, "In its place another surrogate.")
-_define("float", "width", None, "Width of that; default: the usual one.")
+_define("string", "surrogate", None, "Another surrogate in place of an estimator.")
+_define("float", "width", None, "Its width; default: the usual one.")
 _define(
     "enum",
     "sweep",
@@ -64,16 +64,19 @@ _define(
     enum_values=("none", "epsilon", "steps", "both"),
 )
 _define(
-    "list", "epsilons", "", "Its radii, in grey levels of 255 or lengths; default: the paper's."
+    "list",
+    "epsilons",
+    "",
+    "Radii of the sweep, of 255 grey levels or l2 lengths; default: the paper's.",
 )
-_define("list", "steps", "", "Its numbers of steps; default: 7 to 80, as in the paper.")
-_define("list", "substitutes", "", "Models, as in --model, to transfer images from.")
+_define("list", "steps", "", "Steps of PGD in the sweep; default: 7 to 80, as in the paper.")
+_define("list", "substitutes", "", "Models, given as in --model, to transfer images from.")
 _define(
     "list",
     "train_substitutes",
     "",
-    "Such models to train first, as the run in --model was: seed (another), architecture "
-    "(another), twin (the ANN counterpart, with ReLUs for spikes).",
+    "Models to train for that, with the settings of the run in --model: seed (another), "
+    "architecture (another), ann_counterpart (ReLUs in place of spiking neurons; formerly twin).",
 )
 _define("boolean", "checklist", False, "Check for obfuscated gradients too.")
 _define("list", "checks", "", "Numbers of the checks to run; default: all.")
@@ -87,7 +90,12 @@ _define(
     enum_values=("described", "released"),
 )
 _define("integer", "pictures", 4, "Adversarial images for TensorBoard, per attack.", lower_bound=0)
-_define("boolean", "early_exit", None, "Attack only what still stands; default: in reliable only.")
+_define(
+    "boolean",
+    "early_exit",
+    None,
+    "Attack only images that no attack has broken; default: in reliable only.",
+)
 _define("string", "dataset", None, "Data set; default: the one of the run's folder.")
 _define("string", "data_dir", None, "TFDS folder; default: the user's.")
 _define(

@@ -109,7 +109,7 @@ def launch(tmp_path):
         (["--model=MODEL", "--checklist_rows=7,99"], "checks must be among [1, "),
         (
             ["--model=MODEL", "--train_substitutes=ann"],
-            "must be among seed, architecture, twin",
+            "must be among seed, architecture, ann_counterpart",
         ),
         (
             ["--model=MODEL/model.keras", "--dataset=digits", "--train_substitutes=seed"],
@@ -273,10 +273,10 @@ def test_substitutes_are_trained_once_as_the_run_was(launch, capsys, tmp_path, m
         "--batch_size=32",
         "--verbose=0",
         "--pictures=0",
-        "--train_substitutes=twin",
+        "--train_substitutes=ann_counterpart",
     )
     assert launch(*arguments, "--sweep=epsilon", "--epsilons=16") == 0
-    folder = tmp_path / "out" / "substitutes" / "twin"
+    folder = tmp_path / "out" / "substitutes" / "ann_counterpart"
     run = json.loads((folder / "result.json").read_text())
     assert run["method"] == "dep" and run["steps"] == 1
     assert run["settings"]["seed"] == 4 and not run["settings"]["spiking"]
@@ -284,11 +284,13 @@ def test_substitutes_are_trained_once_as_the_run_was(launch, capsys, tmp_path, m
     rows = json.loads((tmp_path / "out" / "sweep_epsilon.json").read_text())
     assert {row["attack"] for row in rows} >= {"fgsm, transferred"}
     trained = (folder / "model.keras").stat().st_mtime_ns
-    assert launch(*arguments) == 0
-    assert (folder / "model.keras").stat().st_mtime_ns == trained
+    # A folder and a flag of an earlier revision.
+    former = folder.rename(folder.parent / "twin")
+    assert launch(*arguments[:-1], "--train_substitutes=twin") == 0
+    assert (former / "model.keras").stat().st_mtime_ns == trained and not folder.exists()
     capsys.readouterr()
     run["settings"]["epochs"] = 2
-    records.write(folder / "result.json", run)
+    records.write(former / "result.json", run)
     assert launch(*arguments) == 2
     assert "holds a finished run with epochs=2; received 1" in capsys.readouterr().err
 
@@ -299,8 +301,9 @@ def test_settings_of_substitutes():
         kind: substitute_models.settings_of(settings, kind) for kind in substitute_models.KINDS
     }
     assert {each.seed for each in found.values()} == {0}
-    assert found["architecture"].model == "vgg11" and found["twin"].model == "vgg5"
-    assert [kind for kind, each in found.items() if not each.spiking] == ["twin"]
+    assert found["architecture"].model == "vgg11"
+    assert found["ann_counterpart"].model == "vgg5"
+    assert [kind for kind, each in found.items() if not each.spiking] == ["ann_counterpart"]
     assert not any(each.keep_epochs or each.hessian_examples for each in found.values())
     for name in models.names():
         assert name != substitute_models.other_architecture(name) in models.names()
