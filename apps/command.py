@@ -85,10 +85,15 @@ def launch(
 
 
 def plain_warnings(name: str) -> None:
-    """Prints each warning as one line, without the path into a library."""
+    """Prints each warning as one line, without the path into a library, and the same text once."""
+    shown = set()
 
     def one_line(message: Warning | str, *_: Any, **__: Any) -> str:
-        return f"{name}: {message}\n"
+        text = f"{name}: {message}\n"
+        if text in shown:
+            return ""
+        shown.add(text)
+        return text
 
     warnings.formatwarning = one_line
 

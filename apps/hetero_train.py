@@ -1,9 +1,9 @@
 """Hetero-training of a spiking network on images, by one method or several.
 
-Trains on one distribution (clean or adversarial images), lets a few batches of the other in, and
-reports whether the network stays up: clean, FGSM and PGD accuracy, the worst accuracy right behind
-a poisoned batch, and the Hessian's spectral radius. Each of --methods trains the same weights on
-the same batches; + combines methods, and options are given by keyword.
+Trains on one distribution (clean or adversarial images), inserts a few batches of the other, and
+reports whether the network collapses: clean, FGSM and PGD accuracy, the worst accuracy after a
+poisoned batch, and the Hessian's spectral radius. Each of --methods trains the same weights on the
+same batches; + combines methods, and options are given by keyword.
 
   python apps/hetero_train.py
   python apps/hetero_train.py --methods="sgd,dep,dep+feel,sam(rho=0.1)"
@@ -47,7 +47,7 @@ flags.DEFINE_enum(
 flags.DEFINE_string(
     "out_dir", "runs/hetero", "Folder of results, checkpoints and events.", module_name=RUN
 )
-flags.DEFINE_boolean("resume", False, "Go on with the run in --out_dir.", module_name=RUN)
+flags.DEFINE_boolean("resume", False, "Resume the run in --out_dir.", module_name=RUN)
 flags.DEFINE_string(
     "preset", None, "A recipe of the paper for the flags not given.", module_name=RUN
 )
@@ -61,8 +61,8 @@ flags.DEFINE_integer(
 )
 
 
-def launch(argv):
-    """From a command line to the exit status, as `SystemExit`."""
+def launch(argv: list[str]) -> None:
+    """Runs the app on a command line, and ends in `SystemExit` with the exit status."""
     from apps import command
 
     command.plain_warnings("hetero_train")
@@ -80,7 +80,8 @@ def launch(argv):
         app.run(main, argv=argv, flags_parser=_parse)
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
+    """Trains by the methods of the flags, and prints their table; an error ends in one line."""
     from apps import command
     from keras_dep import experiments
     from keras_dep.experiments import build
@@ -92,7 +93,7 @@ def main(argv):
     try:
         out_dir = command.folder("out_dir", FLAGS.out_dir)
         settings, methods = _settings(), _methods()
-        # Before hours of training: each method fits the settings.
+        # Checks each method against the settings before hours of training.
         chosen = {method.name: build.settings_of(settings, method) for method in methods}
         data = build.load_data(settings)
         for method in methods:
@@ -112,7 +113,7 @@ def main(argv):
 def _stopped():
     if not FLAGS.is_parsed():
         return "nothing was begun."
-    return f"add --resume to go on from the last whole epoch in {FLAGS.out_dir}."
+    return f"add --resume to continue from the last finished epoch in {FLAGS.out_dir}."
 
 
 def _methods():
@@ -141,13 +142,14 @@ def _folder(name):
 
 
 def _settings():
-    """Flags given on the command line, then the preset's, then the defaults."""
+    """The settings: values from the command line first, then the preset's, then the defaults."""
     from apps import command
     from apps.presets import PRESETS
+    from keras_dep._internal import validation
     from keras_dep.experiments.settings import Settings
 
-    if FLAGS.preset not in (None, *PRESETS):
-        raise ValueError(f"preset must be one of {', '.join(PRESETS)}; received {FLAGS.preset!r}.")
+    if FLAGS.preset is not None:
+        validation.one_of("preset", FLAGS.preset, PRESETS)
     values = {field.name: FLAGS[field.name].value for field in dataclasses.fields(Settings)}
     for name, value in PRESETS.get(FLAGS.preset, {}).items():
         if not FLAGS[name].present:
@@ -189,7 +191,7 @@ def _row(label, cells, widths):
 
 
 def _overhead(first):
-    """A step's time against that of the first run, in percent."""
+    """Returns a function that shows a step's time relative to the first run, in percent."""
 
     def show(result):
         times = result["seconds_per_step"], first["seconds_per_step"]
@@ -230,7 +232,7 @@ def _fail(message):
 
 
 def _choose_backend(argv):
-    """Keras reads its backend when it is imported, so that flag is parsed ahead of the others."""
+    """Parses `--backend` before the other flags: Keras reads its backend when imported."""
     from apps import command
 
     try:
@@ -242,7 +244,7 @@ def _choose_backend(argv):
 
 
 def _look_for_data(argv):
-    """Says at once that a set is missing: importing the package imports Keras, for seconds."""
+    """Reports a missing data set at once, without the seconds that importing Keras takes."""
     from apps import command
     from apps.presets import PRESETS
 
@@ -258,7 +260,7 @@ def _look_for_data(argv):
         if name in prepared.NAMES and not early.download:
             prepared.find(name, prepared.root(early.data_dir))
     except flags.Error:
-        return  # said, with every flag known, by `_parse`
+        return  # `_parse`, which knows every flag, reports it
     except prepared.DataMissingError as error:
         _fail(error)
 
@@ -297,7 +299,7 @@ def _grouped_help():
 
 
 def _parse(argv):
-    """As absl's own parser, with a message of one line."""
+    """Parses as absl does, with errors in one line."""
     try:
         return FLAGS(argv)
     except flags.Error as error:

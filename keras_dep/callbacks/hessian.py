@@ -45,9 +45,9 @@ class HessianSpectrum(keras.callbacks.Callback):
         batch_size: largest number of examples per product, as for `keras_dep.Hessian.at`.
         align: whether to compare the gradient with the eigenvectors too.
         max_share: largest share of the training time, in wall clock, to spend on measurements;
-            `None`: no limit. A measurement is left out if, at the cost of the last one, it would
-            exceed the share; the first time with a warning. The last one left out is made when
-            training ends. The first measurement, which compiles, does not count.
+            `None`: no limit. A measurement is skipped if, at the cost of the last one, it would
+            exceed the share; the first time with a warning. If the last one was skipped, it is made
+            when training ends. The first measurement, which compiles, does not count.
         writer: the `keras_dep.summaries.EventWriter` to write to; `None` writes nothing.
         network: the model to measure; default: the one in `fit`.
         regularizers: whether the loss includes the penalties, as for `keras_dep.Hessian`.
@@ -56,7 +56,7 @@ class HessianSpectrum(keras.callbacks.Callback):
         history: list of dictionaries `iteration`, `surrogate`, `eigenvalues`, `residuals`,
             `spectral_radius`, `leading_share`, `printed_ratio`, `seconds`, and `alignment` on
             request.
-        left_out: iterations at which a measurement was left out for its cost.
+        left_out: iterations at which a measurement was skipped for its cost.
         not_finite: iterations at which the loss or a derivative was not finite.
 
     Raises:
@@ -213,8 +213,9 @@ class HessianSpectrum(keras.callbacks.Callback):
             return
         if not self.left_out:
             warnings.warn(
-                f"Hessian spectrum left out where it would take more than {self.max_share:g} of "
-                f"the training time: {self._cost:.3g} s each; see left_out.",
+                "Hessian spectra are skipped where they would take more than "
+                f"{self.max_share:g} of the training time; raise max_share (--hessian_share) for "
+                "more of them.",
                 stacklevel=3,
             )
         self.left_out.append(int(self.model.optimizer.iterations))

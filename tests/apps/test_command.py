@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import warnings
 
 import keras
 import pytest
@@ -227,3 +228,10 @@ def python(*arguments, environment=None):
         timeout=120,
         env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
     )
+
+
+def test_a_warning_is_one_line_and_said_once(monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    command.plain_warnings("app")
+    shown = [warnings.formatwarning(text, UserWarning, "file.py", 1) for text in ("a", "b", "a")]
+    assert shown == ["app: a\n", "app: b\n", ""]
