@@ -1,8 +1,10 @@
-"""The parts of a run, made from its settings and its method: network, optimizer, loss, data."""
+"""Builds the parts of a run from its settings and its method: network, optimizer, loss, data."""
 
 import dataclasses
 import math
 import random
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -11,6 +13,7 @@ from keras_dep import losses
 from keras_dep import models
 from keras_dep.attacks.gradient_attack import GradientAttack
 from keras_dep.data import loader
+from keras_dep.data import pixels
 from keras_dep.data import sources
 from keras_dep.defences import Defence
 from keras_dep.defences import TrainingPlan
@@ -25,10 +28,10 @@ JIT = {"auto": "auto", "on": True, "off": False}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Assembly:
-    """What `fit` is called with.
+    """The arguments of `fit`.
 
     Args:
-        network: the network from images to logits, which is saved, attacked and measured.
+        network: the network from images to logits, to be saved, attacked and measured.
         model: the compiled model that `fit` trains: the network, or the network in a train step
             that perturbs its batch.
         training_data: what `fit` reads: the batches, or the batches with marks for the train step.
@@ -64,17 +67,17 @@ def assemble(
     """Composes a run.
 
     Args:
-        settings: what the run does.
-        method: what trains it; its `settings` must be among these already, see `settings_of`.
+        settings: the settings of the run, those of the method included (see `settings_of`).
+        method: the method of training.
         data: the data set.
         batches: its ordinary batches, as `build_batches` gives them.
-        runs: the folder that holds the runs of other methods.
+        runs: the folder with the runs of other methods, from which a method may read.
 
     Returns:
         The `Assembly`, its model compiled.
 
     Raises:
-        ValueError: settings or a method that do not suit the data or the network.
+        ValueError: settings or a method that do not fit the data or the network.
     """
     plan = TrainingPlan(
         epochs=settings.epochs,
@@ -82,7 +85,7 @@ def assemble(
         timesteps=settings.timesteps,
         seed=settings.seed,
         rank_one=settings.rank_one,
-        images=data.x_train.astype("float32") / 255.0,
+        images=pixels.scaled(data.x_train),
         runs=runs,
     )
     network = build_network(settings, data, method)
@@ -118,7 +121,7 @@ def assemble(
 
 
 def settings_of(settings: Settings, method: Defence) -> Settings:
-    """Settings with the values that a method publishes in place of theirs."""
+    """Replaces settings by the values that a method publishes for them."""
     return dataclasses.replace(settings, **method.settings)
 
 
@@ -181,7 +184,7 @@ def build_loss(settings: Settings) -> keras.losses.Loss:
 
 
 def training_attack(settings: Settings, method: Defence | None = None) -> GradientAttack | None:
-    """The attack of adversarial or poisoned batches, `None` where there is none."""
+    """The attack of adversarial or poisoned batches, or `None`."""
     if method is not None and method.training_attack is not None:
         return method.training_attack
     if settings.attack == "fgsm":
@@ -203,12 +206,14 @@ def learning_rate(settings: Settings, epoch: int) -> float:
     return 0.5 * settings.learning_rate * (1 + math.cos(math.pi * epoch / settings.epochs))
 
 
-def _made_apart(make, seed, **constants):
-    """A function that makes a layer of a method without shifting the draws of initial weights."""
+def _made_apart(
+    make: Callable[..., keras.layers.Layer] | None, seed: int, **constants: Any
+) -> Callable[..., keras.layers.Layer] | None:
+    """Wraps a function that makes layers so that it does not shift the draws of other weights."""
     if make is None:
         return None
 
-    def made(**given):
+    def made(**given: Any) -> keras.layers.Layer:
         state = random.getstate()
         random.seed(f"{seed} {given.get('name')}")
         try:

@@ -1,4 +1,4 @@
-"""What a finished run leaves in its folder: its result, and the trained network it describes."""
+"""The files of a finished run: its result and its trained network."""
 
 import dataclasses
 import os
@@ -10,7 +10,7 @@ from keras_dep._internal import records
 from keras_dep._internal.types import Record
 from keras_dep.experiments.settings import Settings
 
-# Names in the folder of a run; the last is a folder, of the weights of the epochs.
+# Names in the folder of a run; the last is the folder with the weights of each epoch.
 RESULT, NETWORK, EPOCHS = "result.json", "model.keras", "epochs"
 # Version 1 named the method "optimizer", and held no version.
 SCHEMA = 2
@@ -18,9 +18,9 @@ _MEND = (
     "the folder must hold the result.json and model.keras of a finished run; train one with "
     "apps/hetero_train.py"
 )
-# Settings that leave the result as it is.
+# Settings that do not change the result.
 _ASIDE = ("data_dir", "download", "keep_epochs")
-# Needed to measure a trained network.
+# Keys needed to measure a trained network.
 TRAINED = {"method": str, "settings": {}}
 _SPECTRUM = {
     "spectral_radius": float,
@@ -32,7 +32,7 @@ _SPECTRUM = {
         "cosine": float,
     },
 }
-# What the table of runs shows.
+# Keys that the table of runs shows.
 SHOWN = {
     **TRAINED,
     "backend": str,
@@ -47,7 +47,7 @@ SHOWN = {
 
 
 def description(settings: Settings, method: str) -> Record:
-    """What decides a result: method, backend and settings."""
+    """The method, backend and settings of a run, which decide its result."""
     values = dataclasses.asdict(settings)
     return {
         "schema": SCHEMA,
@@ -63,16 +63,16 @@ def finished(
     """The settings and the result of a finished run.
 
     Args:
-        folder: the run's.
-        schema: what the result must hold, see `keras_dep._internal.records.read`.
-        mend: what to do where it does not, in words.
+        folder: the run's folder.
+        schema: required keys and types, see `keras_dep._internal.records.read`.
+        mend: advice at the end of the error message.
 
     Returns:
         `(settings, result)`: a `keras_dep.experiments.Settings` and the dictionary of
         `result.json`, in the present schema.
 
     Raises:
-        ValueError: there is none, it is damaged, or of a later version of the package; one line
+        ValueError: the result is missing, damaged, or of a later version of the package; one line
             with the file and the mend.
     """
     path = os.path.join(folder, RESULT)
@@ -91,7 +91,7 @@ def finished(
 
 
 def read(path: str | os.PathLike, schema: Record, mend: str = _MEND) -> Record:
-    """The dictionary of a `result.json` in the present schema; arguments and errors as above."""
+    """Reads a `result.json`, and brings it to the present schema; see `finished`."""
     result = records.read(path, {}, mend)
     version = result.get("schema", 1)
     if version not in (1, SCHEMA):
@@ -106,7 +106,7 @@ def read(path: str | os.PathLike, schema: Record, mend: str = _MEND) -> Record:
 
 
 def save(folder: str | os.PathLike, network: keras.Model, result: Record) -> Record:
-    """Leaves the network and the result, which names the network's file by its checksum."""
+    """Saves the network, and the result with the checksum of the network's file."""
     path = os.path.join(folder, NETWORK)
     model_files.save_network(network, path)
     result = {**result, "model_sha256": model_files.sha256(path)}
@@ -115,7 +115,11 @@ def save(folder: str | os.PathLike, network: keras.Model, result: Record) -> Rec
 
 
 def trained_network(folder: str | os.PathLike, result: Record) -> keras.Model:
-    """The network that a result describes; raises `ValueError` for another or a damaged one."""
+    """Loads the network of a result.
+
+    Raises:
+        ValueError: the file is missing, damaged, or not the one that the result was written with.
+    """
     path = os.path.join(folder, NETWORK)
     network = model_files.load_network(path)
     # Earlier revisions recorded no checksum.

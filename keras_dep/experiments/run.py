@@ -14,9 +14,9 @@ from keras_dep._backend import aside
 from keras_dep._internal import atomic_io
 from keras_dep._internal import environment
 from keras_dep._internal import fingerprint
-from keras_dep._internal.types import Array
 from keras_dep._internal.types import Record
 from keras_dep.data import loader
+from keras_dep.data import pixels
 from keras_dep.data import sources
 from keras_dep.defences import Defence
 from keras_dep.defences import get
@@ -36,15 +36,15 @@ def run(
     resume: bool = False,
     verbose: str | int = "auto",
 ) -> Record:
-    """Trains one network, measures it, and leaves result, model, state and events in a folder.
+    """Trains one network, measures it, and writes result, model, state and events to a folder.
 
     Args:
         settings: the `keras_dep.experiments.Settings`. A method that publishes values for some of
-            them trains with its own.
+            them trains with those.
         method: the `keras_dep.defences.Defence`, or an expression for `keras_dep.defences.get`,
             such as `"sgd"` or `"dep"`.
-        folder: for `result.json`, `model.keras`, `state.*`, the event files and, on demand, the
-            weights of the epochs; created.
+        folder: folder of `result.json`, `model.keras`, `state.*`, the event files and, with
+            `keep_epochs`, the weights of the epochs; created if needed.
         data: a `keras_dep.data.sources.Dataset`; default: what `build.load_data(settings)` gives.
         resume: start from the state in the folder; without one, from the beginning.
         verbose: as in `keras.Model.fit`.
@@ -53,8 +53,8 @@ def run(
         The dictionary written to `result.json`.
 
     Raises:
-        ValueError: settings that do not fit the data, a method that is none, a folder that holds
-            another run or that another process writes to, or a state of another model.
+        ValueError: settings that do not fit the data, an unknown method, a folder that holds
+            another run or is in use by another process, or a state of another model.
     """
     method = get(method) if isinstance(method, str) else method
     policy = keras.mixed_precision.dtype_policy()
@@ -69,25 +69,27 @@ def run(
 
 
 class _Run:
-    """The parts of one run, in the order in which they are built and used."""
+    """The parts of one run, in the order of their use."""
 
-    def __init__(self, settings, method, folder, data):
+    def __init__(
+        self, settings: Settings, method: Defence, folder: str, data: sources.Dataset
+    ) -> None:
         self.settings = settings
         self.method = method
         self.folder = folder
         self.data = data
         self.description = results.description(settings, method.name)
         self.batches = build.build_batches(settings, data)
-        self.test_images = _scaled(data.x_test)
+        self.test_images = pixels.scaled(data.x_test)
 
-    def execute(self, resume, verbose):
+    def execute(self, resume: bool, verbose: str | int) -> Record:
         _make(self.folder)
         with atomic_io.claimed(self.folder):
             if not resume:
                 _refuse_held(self.folder)
             return _finished_result(self.folder, self.description) or self._train_and_save(verbose)
 
-    def _train_and_save(self, verbose):
+    def _train_and_save(self, verbose: str | int) -> Record:
         keras.mixed_precision.set_dtype_policy(self.settings.precision)
         aside.leave_out_tensorflow()
         keras.utils.set_random_seed(self.settings.seed)
@@ -96,14 +98,14 @@ class _Run:
         )
         self._make_callbacks()
         first_epoch = self.state.restore(self.parts.model)
-        # Events behind the restored state, or all of a run that saved none, happen again.
+        # Events after the restored state are written again: all of them if there is no state.
         redone = int(self.parts.model.optimizer.iterations) + 1 if first_epoch else 0
         with EventWriter(self.folder, purge_step=redone) as writer:
             self._train(writer, first_epoch, verbose)
             result = self._measure(writer)
         return results.save(self.folder, self.parts.network, result)
 
-    def _make_callbacks(self):
+    def _make_callbacks(self) -> None:
         settings, data, parts = self.settings, self.data, self.parts
         watched = slice(0, settings.watch_examples)
         self.watch = callbacks.CollapseWatch(
@@ -125,7 +127,7 @@ class _Run:
         )
         probe = slice(0, settings.hessian_examples)
         self.hessian = callbacks.HessianSpectrum(
-            _scaled(data.x_train[probe]),
+            pixels.scaled(data.x_train[probe]),
             data.y_train[probe],
             loss=losses.MeanLogitCrossentropy(),
             every=settings.hessian_every or "epoch",
@@ -152,7 +154,7 @@ class _Run:
             metadata=self.description,
         )
 
-    def _train(self, writer, first_epoch, verbose):
+    def _train(self, writer: EventWriter, first_epoch: int, verbose: str | int) -> None:
         settings, parts = self.settings, self.parts
         defaults = dataclasses.asdict(Settings())
         callbacks.describe_run(writer, results.hparams(self.description), defaults)
@@ -186,8 +188,8 @@ class _Run:
             verbose=verbose,
         )
 
-    def _measure(self, writer):
-        """Robustness of the trained network, and everything the run recorded."""
+    def _measure(self, writer: EventWriter) -> Record:
+        """Measures the robustness of the trained network; returns all that the run recorded."""
         settings, network = self.settings, self.parts.network
         chosen = slice(0, settings.attack_examples)
         images, labels = self.test_images[chosen], self.data.y_test[chosen]
@@ -209,7 +211,9 @@ class _Run:
         for name, value in accuracy.items():
             writer.scalar(f"result/{name}", value, step)
         shown = slice(0, settings.batch_size)
-        crafted = threats["pgd"](network, images[shown], labels[shown])
+        crafted = evaluation.craft(
+            network, threats["pgd"], images[shown], labels[shown], settings.batch_size
+        )
         triple = evaluation.side_by_side(images[:1], crafted[:1], settings.eval_epsilon)
         writer.image("visualization/clean_adversarial_difference", triple, step)
         return {
@@ -217,8 +221,7 @@ class _Run:
             **environment.environment(),
             "accuracy": accuracy,
             "attacked_examples": len(images),
-            "worst_case": measured["worst_case"],
-            "gradients": measured["gradients"],
+            "evaluation": evaluation.summary(measured),
             "poisoned_batches": self.poison.injected,
             "collapse": self.watch.events,
             "worst_after_poison": self.watch.worst_accuracy,
@@ -231,8 +234,8 @@ class _Run:
             "history": self.state.history,
         }
 
-    def _final_spectrum(self, step):
-        """The Hessian's record of the last step; `None` where none is asked for, or finite."""
+    def _final_spectrum(self, step: int) -> Record | None:
+        """The spectrum after the last step; `None` if it is not wanted or not finite."""
         if not self.settings.hessian_examples or step in self.hessian.not_finite:
             return None
         history = self.hessian.history
@@ -254,8 +257,8 @@ def measuring_attacks(settings: Settings) -> dict[str, attacks.FGSM | attacks.PG
     }
 
 
-def _make(folder):
-    """Makes a run's folder where there is none, and refuses one that cannot be written."""
+def _make(folder: str) -> None:
+    """Makes a run's folder if needed, and checks that it can be written."""
     try:
         atomic_io.try_folder(folder)
     except OSError as error:
@@ -264,7 +267,7 @@ def _make(folder):
         ) from error
 
 
-def _refuse_held(folder):
+def _refuse_held(folder: str) -> None:
     if any(name.startswith(("state.", "result.")) for name in os.listdir(folder)):
         raise ValueError(
             f"out_dir {folder!r} already holds a run; pass --resume to continue it, or choose "
@@ -272,8 +275,8 @@ def _refuse_held(folder):
         )
 
 
-def _finished_result(folder, description):
-    """The result of a finished run, `None` if there is none; refuses that of another run."""
+def _finished_result(folder: str, description: Record) -> Record | None:
+    """Reads the result of a finished run, if any; raises `ValueError` for that of another run."""
     path = os.path.join(folder, results.RESULT)
     if not os.path.exists(path):
         return None
@@ -287,7 +290,3 @@ def _finished_result(folder, description):
         path, "a finished run", found, wanted, "choose another folder or the same settings"
     )
     return result
-
-
-def _scaled(images: Array) -> Array:
-    return images.astype("float32") / 255.0

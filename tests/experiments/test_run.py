@@ -72,7 +72,10 @@ def test_other_bases_and_modes(tmp_path, data, base, mode):
     assert poisoned["place"] == (3 if mode == "insert" else 2)
     assert (poisoned["loss"] is None) == (mode == "replace")
     assert result["worst_after_poison"] == result["collapse"][0]["after"]
-    assert 0 <= result["accuracy"]["pgd"] <= 1
+    found = result["evaluation"]
+    assert found["images"] == result["attacked_examples"] == 8
+    for name in ("fgsm", "pgd"):
+        assert found["attacks"][name]["accuracy"] == result["accuracy"][name]
     network = keras.saving.load_model(tmp_path / "model.keras")
     assert network.output_shape == (None, 2, 10)
 
