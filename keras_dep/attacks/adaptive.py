@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_dep._internal import validation
 from keras_dep._internal.types import Array
 from keras_dep._internal.types import ArrayLike
 from keras_dep._internal.types import Tensor
@@ -64,12 +65,8 @@ class AdaptiveAttack(GradientAttack):
         width: float | None = None,
         estimator: str | Estimator | None = None,
         samples: int = 1,
-    ):
-        if norm not in self.NORMS:
-            raise ValueError(
-                f"norm must be one of {', '.join(self.NORMS)} for {type(self).__name__}; received "
-                f"{norm!r}."
-            )
+    ) -> None:
+        validation.one_of(f"norm of {type(self).__name__}", norm, self.NORMS)
         super().__init__(
             Threat(epsilon=epsilon, steps=steps, random_start=True, restarts=restarts, norm=norm),
             loss=loss,
@@ -109,7 +106,7 @@ class AdaptiveAttack(GradientAttack):
     def _climbed(self, look: Look, start: Tensor, images: Tensor, labels: Tensor) -> Memory:
         """The best iterates of one search."""
 
-        def examine(candidate):
+        def examine(candidate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             """Gradient, loss per image, and whether each image is misclassified."""
             slope, outputs = look(candidate, labels)
             slope = ops.where(ops.isfinite(slope), slope, ops.zeros_like(slope))
@@ -143,7 +140,7 @@ class Memory:
         fooled: whether each is misclassified, `(batch,)`.
     """
 
-    def __init__(self, candidate: Tensor, loss: Tensor, fooled: Tensor):
+    def __init__(self, candidate: Tensor, loss: Tensor, fooled: Tensor) -> None:
         self.fooling, self.fooled = candidate, fooled
         self.best, self.loss = candidate, loss
 

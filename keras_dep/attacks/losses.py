@@ -13,6 +13,7 @@ from keras import ops
 
 from keras_dep import losses
 from keras_dep._internal import compilation
+from keras_dep._internal import validation
 from keras_dep._internal.types import Record
 from keras_dep._internal.types import Tensor
 from keras_dep.losses import mean_logits
@@ -110,14 +111,10 @@ def resolved(loss: Loss | Record) -> Loss:
     """
     if isinstance(loss, dict):
         loss = _deserialized(loss)
-    if isinstance(loss, str) and loss in LOSSES:
+    if callable(loss) and not isinstance(loss, type):
         return loss
-    if not callable(loss) or isinstance(loss, type):
-        raise ValueError(
-            f"loss must be one of {', '.join(LOSSES)}; received {loss!r}; give a name, or a "
-            "function (labels, logits) -> value per sample."
-        )
-    return loss
+    mend = "give a name, or a function (labels, logits) -> value per sample"
+    return validation.one_of("loss", loss, LOSSES, mend)
 
 
 def config(loss: Loss) -> str | Record:

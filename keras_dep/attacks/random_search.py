@@ -1,6 +1,7 @@
 """Random search: many random points of the ball, the worst of them kept."""
 
 import math
+from collections.abc import Iterator
 from collections.abc import Sequence
 
 import keras
@@ -57,12 +58,10 @@ class RandomSearch(Attack):
         seed: int | Sequence[int] = 0,
         targeted: bool = False,
         norm: str = "Linf",
-    ):
+    ) -> None:
         super().__init__(Threat(epsilon=epsilon, norm=norm), seed=seed, targeted=targeted)
-        if points not in POINTS:
-            raise ValueError(f"points must be one of {', '.join(POINTS)}; received {points!r}.")
         self.draws = validation.whole_number("draws", draws)
-        self.points = points
+        self.points = validation.one_of("points", points, POINTS)
 
     def get_config(self) -> Record:
         return {**super().get_config(), "draws": self.draws, "points": self.points}
@@ -72,7 +71,7 @@ class RandomSearch(Attack):
     ) -> Tensor:
         draws, shape = image_draws(images, seed), tuple(images.shape[1:])
 
-        def points():
+        def points() -> Iterator[Tensor]:
             for _ in range(self.draws):
                 offset = np.stack([self._offset(draw, shape) for draw in draws]).astype("float32")
                 yield self.threat.project(images + ops.convert_to_tensor(offset), images)

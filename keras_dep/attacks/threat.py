@@ -53,10 +53,7 @@ class Threat:
     norm: str = "Linf"
 
     def __post_init__(self) -> None:
-        if self.norm not in NORMS:
-            raise ValueError(
-                f"norm must be one of {', '.join(NORMS)}; received {self.norm!r}; Linf is usual."
-            )
+        validation.one_of("norm", self.norm, NORMS, "Linf is usual")
         if self.norm == "L2":
             self._check_lengths()
         elif not 0 <= self.epsilon <= 1:

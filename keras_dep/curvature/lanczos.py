@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from keras_dep._internal import validation
 from keras_dep._internal.types import Tensor
 from keras_dep.curvature import flat_vectors as flat
 from keras_dep.curvature.krylov import Krylov
@@ -104,8 +105,7 @@ def lanczos(
     [-5.0, 3.0]
     """
     check_size(dimension, count)
-    if which not in WHICH:
-        raise ValueError(f"which must be one of {', '.join(WHICH)}; received {which!r}.")
+    validation.one_of("which", which, WHICH)
     krylov = Krylov(product, dimension, seed, dtype)
     limit = min(dimension, max(max_steps, 1))
     while True:

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_dep import surrogates
 from keras_dep._internal import keras_internals
+from keras_dep._internal import validation
 from keras_dep._internal.export import export
 from keras_dep._internal.types import Record
 from keras_dep._internal.types import Shape
@@ -87,10 +88,8 @@ class RateEncoding(time_axis.Timewise):
         self, timesteps: int, seed: int | None = None, law: str = "bernoulli", **kwargs: Any
     ) -> None:
         super().__init__(timesteps, **kwargs)
-        if law not in LAWS:
-            raise ValueError(f"law must be one of {', '.join(LAWS)}; received {law!r}.")
         self.seed = seed
-        self.law = law
+        self.law = validation.one_of("law", law, LAWS)
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, inputs: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_dep import _backend
 from keras_dep import surrogates
+from keras_dep._internal import validation
 from keras_dep._internal.export import export
 from keras_dep._internal.types import Record
 from keras_dep._internal.types import Tensor
@@ -149,10 +150,8 @@ class LIF(SpikingLayer):
     ) -> None:
         super().__init__(timesteps, threshold, surrogate, width, **kwargs)
         tau = time_constant(tau, decay, default=1.1)
-        if reset not in RESETS:
-            raise ValueError(f"reset must be one of {', '.join(RESETS)}; received {reset!r}.")
         self.tau = tau
-        self.reset = reset
+        self.reset = validation.one_of("reset", reset, RESETS)
         self.detach_reset = detach_reset
         self.detach_membrane = detach_membrane
         self.recompute = recompute

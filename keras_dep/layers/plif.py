@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from keras_dep._internal import validation
 from keras_dep._internal.export import export
 from keras_dep._internal.types import Record
 from keras_dep._internal.types import Shape
@@ -99,11 +100,7 @@ class PLIF(LIF):
                 f"tau must be above 1 and finite to be learnt; received {tau}; use LIF for a fixed "
                 "one."
             )
-        if shared_by not in SHARING:
-            raise ValueError(
-                f"shared_by must be one of {', '.join(SHARING)}; received {shared_by!r}."
-            )
-        self.shared_by = shared_by
+        self.shared_by = validation.one_of("shared_by", shared_by, SHARING)
         self.learn_threshold = learn_threshold
         self.axis = axis
         self.built = False

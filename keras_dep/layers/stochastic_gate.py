@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from keras_dep._internal import validation
 from keras_dep._internal.export import export
 from keras_dep._internal.types import Tensor
 from keras_dep.layers import time_axis
@@ -69,13 +70,10 @@ class StochasticGate(time_axis.Timed, keras.layers.Layer):
         time_axis.check_timesteps(timesteps)
         if not 0 <= gamma < math.inf:
             raise ValueError(f"gamma must be finite and not negative; received {gamma}.")
-        for name, value, choices in (("norm", norm, NORMS), ("gradient", gradient, GRADIENTS)):
-            if value not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}; received {value!r}.")
         self.timesteps = timesteps
         self.gamma = gamma
-        self.norm = norm
-        self.gradient = gradient
+        self.norm = validation.one_of("norm", norm, NORMS)
+        self.gradient = validation.one_of("gradient", gradient, GRADIENTS)
         self.bypass = bypass
         self.seed = seed
         self._generator = keras.random.SeedGenerator(seed)

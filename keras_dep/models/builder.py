@@ -78,11 +78,9 @@ class NetworkBuilder:
         std: float | Sequence[float] = 1.0,
     ) -> None:
         time_axis.check_timesteps(timesteps)
-        if not _makes_layers(encoder) and encoder not in ENCODERS:
-            raise ValueError(
-                f"encoder must be one of {', '.join(ENCODERS)}, or a callable (timesteps=..., "
-                f"name=...) -> layer; received {encoder!r}."
-            )
+        if not _makes_layers(encoder):
+            mend = "or give a callable (timesteps=..., name=...) -> layer"
+            validation.one_of("encoder", encoder, ENCODERS, mend)
         if after_spikes is not None and not _makes_layers(after_spikes):
             raise ValueError(
                 "after_spikes must be a callable (timesteps=..., name=...) -> layer; received "

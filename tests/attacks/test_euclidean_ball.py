@@ -135,7 +135,7 @@ def test_tiny_and_absent_gradients():
         (lambda: FGSM(norm="l1"), "norm must be one of Linf, L2; received 'l1'"),
         (lambda: FGSM(norm="L2", epsilon=-1), "epsilon must be at least 0 and finite .* received"),
         (lambda: PGD(norm="L2", step_size=np.inf), "step_size must be at least 0 and finite"),
-        (lambda: SAPGD(norm="L2"), "norm must be one of Linf for SAPGD; received 'L2'"),
+        (lambda: SAPGD(norm="L2"), "norm of SAPGD must be one of Linf; received 'L2'"),
     ],
 )
 def test_bad_arguments(build, message):
