@@ -1,0 +1,1 @@
+"""The command lines: flags and printing around what `keras_dep` does."""

@@ -112,7 +112,7 @@ def launch(argv: list[str]) -> None:
     from apps import command
 
     def stopped():
-        return f"the same command resumes from what is in {FLAGS.out_dir}."
+        return f"the same command resumes from the files in {FLAGS.out_dir}."
 
     command.launch(argv, "attack", __doc__, FLAGS, main, stopped)
 
@@ -286,7 +286,7 @@ def _train_substitutes():
 
 
 def _derivative():
-    """Returns the derivative that the white-box attacks of the small suites look through."""
+    """Returns the derivative of spikes for the white-box attacks of the small suites."""
     estimator = None if FLAGS.estimator == "training" else FLAGS.estimator
     return {"estimator": estimator, "surrogate": FLAGS.surrogate, "width": FLAGS.width}
 

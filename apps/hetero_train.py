@@ -117,7 +117,7 @@ def _stopped():
 
 
 def _methods():
-    """The methods asked for, by the flag or by its former name."""
+    """The methods of the flag, or of its former name."""
     from apps.presets import METHODS
     from keras_dep import defences
 

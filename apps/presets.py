@@ -38,7 +38,7 @@ _COMMON = {
     "poison_position": "random",
 }
 
-# The methods that a preset compares, where it names some.
+# The methods of those presets that compare some.
 METHODS = {
     "rivals": "sgd,dep,sam,random_rank_one,second_component,dep_every,clip,noise,stog,dlif,hosnn,"
     "feel,snn_rat,sr,tgo,mpd_sgr,tg_reg"

@@ -1,33 +1,34 @@
-"""Files whole or absent, whatever gives out; and folders that one process alone writes to."""
+"""Atomic file writes, and locks on folders of results."""
 
 import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Generator
 
 try:
     import fcntl
-except ImportError:  # Windows, where folders are not claimed
-    fcntl = None
+except ImportError:  # Windows, where folders are not locked
+    fcntl = None  # type: ignore[assignment]
 
 CLAIM = "in_use.lock"
 
 
 @contextlib.contextmanager
-def whole_file(path):
-    """Gives a path to write to, whose file takes the name `path` only once the block has ended.
+def whole_file(path: str | os.PathLike) -> Generator[str, None, None]:
+    """Yields a temporary path; the file written there is renamed to `path` when the block ends.
 
-    The file and its folder have then reached the disk. A block that fails leaves nothing behind,
-    and whatever was under `path` before stays as it was.
+    File and folder are flushed to the disk. If the block fails, the temporary file is removed, and
+    an existing file at `path` stays as it was.
 
     Args:
         path: the final name, in a folder that exists.
 
     Yields:
-        A path in the same folder with the same ending, as some writers go by it.
+        A path in the same folder with the same ending, which selects the format of some writers.
 
     Raises:
-        OSError: the file could not be written; one line with `path` and the free space.
+        OSError: the file cannot be written; one line with `path` and the free space.
 
     Example:
 
@@ -45,7 +46,7 @@ def whole_file(path):
         yield unfinished
         _sync(unfinished, os.O_RDWR)
         os.replace(unfinished, path)
-        # A rename survives a power cut only once its folder is on the disk; Windows has no call.
+        # A rename survives a power cut only if its folder is flushed; Windows has no call for it.
         if hasattr(os, "O_DIRECTORY"):
             _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
     except BaseException as error:
@@ -58,24 +59,24 @@ def whole_file(path):
         raise
 
 
-def try_folder(folder):
-    """Makes a folder where there is none, and raises `OSError` unless files can be made in it."""
+def try_folder(folder: str | os.PathLike) -> None:
+    """Makes a folder if needed, and raises `OSError` if no file can be made in it."""
     os.makedirs(folder, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
+    with tempfile.TemporaryFile(dir=os.fspath(folder)):
         pass
 
 
 @contextlib.contextmanager
-def claimed(folder):
-    """Keeps other processes from a folder of results for the time of the block.
+def claimed(folder: str | os.PathLike) -> Generator[None, None, None]:
+    """Locks a folder of results against other processes during the block.
 
-    The system gives the folder back when the process ends, however it ends.
+    The lock ends with the process, also if it is killed.
 
     Args:
         folder: created if needed.
 
     Raises:
-        ValueError: another process has it, or so has a block around this one.
+        ValueError: another process, or a block around this one, has locked it.
         OSError: no file can be made in it.
 
     Example:
@@ -91,22 +92,22 @@ def claimed(folder):
         yield
     finally:
         if descriptor is not None:
-            # Removed while it is still locked, so that nobody's claim is removed.
+            # Removed while it is still locked, so that no lock of another process is removed.
             with contextlib.suppress(OSError):
                 os.remove(path)
             os.close(descriptor)
 
 
-def free_bytes(folder):
-    """Free space on the disk of a folder, or `"unknown"` where it cannot be asked."""
+def free_bytes(folder: str | os.PathLike) -> int | str:
+    """Free space on the disk of a folder, or `"unknown"`."""
     try:
         return shutil.disk_usage(folder).free
     except OSError:
         return "unknown"
 
 
-def _locked(path, folder):
-    """An open and locked file of that name, or `None` where there are no such locks."""
+def _locked(path: str, folder: str | os.PathLike) -> int | None:
+    """Opens and locks a file; returns its descriptor, or `None` if the system has no locks."""
     while fcntl is not None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -128,7 +129,7 @@ def _locked(path, folder):
     return None
 
 
-def _sync(path, flags):
+def _sync(path: str, flags: int) -> None:
     descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)

@@ -1,6 +1,7 @@
 """Auto-PGD towards one wrong class after another."""
 
 from collections.abc import Hashable
+from collections.abc import Iterator
 from collections.abc import Sequence
 
 import keras
@@ -67,7 +68,7 @@ class APGDT(APGD):
         width: float | None = None,
         estimator: str | Estimator | None = None,
         samples: int = 1,
-    ):
+    ) -> None:
         super().__init__(
             epsilon=epsilon,
             steps=steps,
@@ -106,7 +107,7 @@ class APGDT(APGD):
         wrong = ops.where(ops.one_hot(labels, classes) > 0, -float("inf"), scores)
         likeliest = ops.cast(ops.top_k(wrong, classes - 1)[1], "int32")
 
-        def found():
+        def found() -> Iterator[Tensor]:
             for rank in range(min(self.classes, classes - 1)):
                 pairs = ops.stack([labels, likeliest[:, rank]], axis=1)
                 draws = [*np.atleast_1d(seed), rank]

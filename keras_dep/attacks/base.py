@@ -47,7 +47,9 @@ class Attack:
     [[0.25, 0.25, 0.25, 0.25]]
     """
 
-    def __init__(self, threat: Threat, *, seed: int | Sequence[int] = 0, targeted: bool = False):
+    def __init__(
+        self, threat: Threat, *, seed: int | Sequence[int] = 0, targeted: bool = False
+    ) -> None:
         self.threat = threat
         self.seed = validation.checked_seed(seed)
         self.targeted = targeted

@@ -53,7 +53,7 @@ class FGSM(GradientAttack):
         width: float | None = None,
         estimator: str | Estimator | None = None,
         samples: int = 1,
-    ):
+    ) -> None:
         super().__init__(
             Threat(epsilon=epsilon, norm=norm),
             loss=loss,

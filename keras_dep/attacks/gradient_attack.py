@@ -83,7 +83,7 @@ class GradientAttack(Attack):
         width: float | None = None,
         estimator: str | Estimator | None = None,
         samples: int = 1,
-    ):
+    ) -> None:
         super().__init__(threat, seed=seed, targeted=targeted)
         if surrogate is None and width is not None:
             raise ValueError(f"width={width} belongs to a surrogate; name one in surrogate=.")
@@ -128,7 +128,7 @@ class GradientAttack(Attack):
             float32 array like the images.
 
         Raises:
-            ValueError: what the call refuses, except images out of bounds.
+            ValueError: as in a call, except for images out of bounds.
         """
         images, labels = self._checked(model, x, y, bounds=None)
         with random_states_kept(model):

@@ -6,6 +6,7 @@ import copy
 import weakref
 from collections.abc import Callable
 from collections.abc import Hashable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import keras
@@ -14,6 +15,7 @@ from keras import ops
 
 from keras_dep import _backend
 from keras_dep._internal import compilation
+from keras_dep._internal.types import Tensor
 from keras_dep.attacks import losses
 from keras_dep.attacks.gradient_estimators import Estimator
 from keras_dep.attacks.randomness import random_variables
@@ -21,6 +23,9 @@ from keras_dep.attacks.randomness import random_variables
 if TYPE_CHECKING:
     from keras_dep.attacks.gradient_attack import GradientAttack
     from keras_dep.attacks.gradient_attack import Look
+    from keras_dep.attacks.gradient_estimators.base import Memory
+
+    Numbers = Sequence[float | Tensor]
 
 # More random numbers than one pass through a model draws.
 DRAWS_PER_LOOK = 4096
@@ -30,7 +35,7 @@ def looking(attack: GradientAttack, model: keras.Model) -> Look:
     """The gradient of an attack's objective, for one search.
 
     It is averaged over the attack's samples. Attacks with equal objectives and rules for spikes
-    share one compiled gradient, which is compiled anew where a constant of the model has changed.
+    share one compiled gradient, which is compiled again when a constant of the model has changed.
 
     Args:
         attack: the attack.
@@ -42,7 +47,9 @@ def looking(attack: GradientAttack, model: keras.Model) -> Look:
     rule, variables = attack._rule, random_variables(model)
     both, states = _compiled(attack, model), [ops.convert_to_numpy(v) for v in variables]
 
-    def once(x, y, numbers, memory, shift):
+    def once(
+        x: Tensor, y: Tensor, numbers: Numbers, memory: Memory | None, shift: int
+    ) -> tuple[Tensor, Tensor, Memory]:
         for variable, (seed, count) in zip(variables, states):
             variable.assign(np.array([seed, int(count) + shift], variable.dtype))
         memory = rule.start(model, x) if memory is None else memory
@@ -65,8 +72,10 @@ def looking_in_step(attack: GradientAttack, model: keras.Model, gradient: Callab
     """
     both, variables = _compiled(attack, model), random_variables(model)
 
-    def once(x, y, numbers, memory, shift):
-        def moved(read):
+    def once(
+        x: Tensor, y: Tensor, numbers: Numbers, memory: Memory | None, shift: int
+    ) -> tuple[Tensor, Tensor, Memory]:
+        def moved(read: Callable) -> list[tuple[Tensor, Tensor]]:
             states = [(variable, read(variable)) for variable in variables]
             return [(v, state + ops.convert_to_tensor([0, shift], v.dtype)) for v, state in states]
 
@@ -89,9 +98,9 @@ def _averaged(attack: GradientAttack, once: Callable) -> Look:
     """Counts passes, hands memory from pass to pass, and averages gradients over samples."""
     rule, passes = attack._rule, 0
     # One trace fewer for a rule without memory.
-    memory: list | None = [] if type(rule).start is Estimator.start else None
+    memory: Memory | None = [] if type(rule).start is Estimator.start else None
 
-    def look(x, y, again=False):
+    def look(x: Tensor, y: Tensor, again: bool = False) -> tuple[Tensor, Tensor]:
         nonlocal passes, memory
         # Only some backends advance their random states between passes.
         passes += 1
@@ -99,7 +108,7 @@ def _averaged(attack: GradientAttack, once: Callable) -> Look:
         slope, outputs, memory = once(x, y, numbers, memory, passes * DRAWS_PER_LOOK)
         return slope, outputs
 
-    def average(x, y):
+    def average(x: Tensor, y: Tensor) -> list[Tensor]:
         seen = [look(x, y, again=sample > 0) for sample in range(attack.samples)]
         return [sum(parts) / attack.samples for parts in zip(*seen)]
 
@@ -107,12 +116,12 @@ def _averaged(attack: GradientAttack, once: Callable) -> Look:
 
 
 def _compiled(attack: GradientAttack, model: keras.Model) -> Callable:
-    def build(traced):
+    def build(traced: Callable) -> Callable:
         # A copy: later shapes are traced too, when the attack may have other attributes.
         rule, objective = attack._rule, copy.copy(attack).objective
         proxy = weakref.proxy(model)
 
-        def ask(x, numbers, memory):
+        def ask(x: Tensor, numbers: Numbers, memory: Memory | None) -> Tensor:
             memory = rule.start(proxy, x) if memory is None else memory
             found = rule.ask(proxy, x, numbers, memory)
             traced()

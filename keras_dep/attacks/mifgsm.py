@@ -63,7 +63,7 @@ class MIFGSM(GradientAttack):
         width: float | None = None,
         estimator: str | Estimator | None = None,
         samples: int = 1,
-    ):
+    ) -> None:
         super().__init__(
             Threat(epsilon=epsilon, step_size=step_size, steps=steps, norm=norm),
             loss=loss,

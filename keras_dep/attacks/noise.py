@@ -33,7 +33,7 @@ class GaussianNoise(Attack):
     (3, 4)
     """
 
-    def __init__(self, *, std: float = 8 / 255, seed: int | Sequence[int] = 0):
+    def __init__(self, *, std: float = 8 / 255, seed: int | Sequence[int] = 0) -> None:
         if not 0 <= std <= 1:
             raise ValueError(f"std must lie in [0, 1] (pixels are in [0, 1]); received {std}.")
         # Normal noise has no bound but the pixel range.

@@ -59,7 +59,7 @@ class PGD(GradientAttack):
         width: float | None = None,
         estimator: str | Estimator | None = None,
         samples: int = 1,
-    ):
+    ) -> None:
         super().__init__(
             Threat(
                 epsilon=epsilon,

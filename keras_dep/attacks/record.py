@@ -64,7 +64,7 @@ def check_complete(attack: Attack) -> None:
         attack: the attack.
 
     Raises:
-        ValueError: an attribute that is lost on the way.
+        ValueError: an attribute that the record does not restore.
     """
     again = type(attack).from_config(attack.get_config())
     for name, value in vars(attack).items():
@@ -81,7 +81,7 @@ def _comparable(name: str, value: Any) -> Any:
 
 
 def _arguments(kind: type) -> list[str]:
-    """Names of the constructor's arguments, with those of its bases behind `**kwargs`."""
+    """Names of the constructor's arguments, with those of its bases that `**kwargs` takes."""
     names: list[str] = []
     for base in kind.__mro__:
         if "__init__" not in vars(base):

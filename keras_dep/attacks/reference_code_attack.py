@@ -61,7 +61,7 @@ class ReferenceCodeAttack(Attack):
     [[0.5, 0.5, 0.5, 0.5]]
     """
 
-    def __init__(self, attack: GradientAttack, stale_state: bool = True):
+    def __init__(self, attack: GradientAttack, stale_state: bool = True) -> None:
         warnings.warn(
             "ReferenceCodeAttack perturbs one time step of normalised, clamped images, as the "
             "paper's code does; its accuracies do not measure robustness.",
@@ -131,12 +131,12 @@ class ReferenceCodeAttack(Attack):
     def _normalized(
         self, model: keras.Model, images: Tensor, labels: Tensor, seed: int | Sequence[int]
     ) -> tuple[Tensor, list[Tensor]]:
-        """The normalised adversarial images, and all inputs of the network on the way."""
+        """The normalised adversarial images, and all inputs of the network during the search."""
         mean, std = map(ops.convert_to_tensor, pixel_statistics(model))
         network = self._behind_normalization(model)
         seen: list[Tensor] = []
 
-        def look(x, y):
+        def look(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
             frames = [*seen, x]
             if self.stale_state:
                 seen.append(x)

@@ -59,7 +59,7 @@ class RFGSM(GradientAttack):
         width: float | None = None,
         estimator: str | Estimator | None = None,
         samples: int = 1,
-    ):
+    ) -> None:
         step_size = epsilon / 2 if step_size is None else step_size
         super().__init__(
             Threat(epsilon=epsilon, step_size=step_size, steps=steps),

@@ -60,7 +60,7 @@ class SPSA(Attack):
         seed: int | Sequence[int] = 0,
         targeted: bool = False,
         norm: str = "Linf",
-    ):
+    ) -> None:
         threat = Threat(epsilon=epsilon, step_size=step_size, steps=steps, norm=norm)
         super().__init__(threat, seed=seed, targeted=targeted)
         if not 0 < spacing <= 1:

@@ -67,7 +67,7 @@ class Square(Attack):
         seed: int | Sequence[int] = 0,
         targeted: bool = False,
         norm: str = "Linf",
-    ):
+    ) -> None:
         super().__init__(Threat(epsilon=epsilon, norm=norm), seed=seed, targeted=targeted)
         if not 0 < share <= 1:
             raise ValueError(f"share must lie in (0, 1]; received {share}; the usual one is 0.8.")
@@ -89,7 +89,7 @@ class Square(Attack):
         clean = as_map(ops.convert_to_numpy(images))
         draws = image_draws(clean, seed)
 
-        def distance(candidate):
+        def distance(candidate: Floats) -> Floats:
             return ops.convert_to_numpy(self._ask(model, as_given(candidate), labels))
 
         best = np.stack([self._first(*each) for each in zip(draws, clean)])
@@ -146,12 +146,12 @@ def layouts(
     first = (data_format or keras.config.image_data_format()) == "channels_first"
     frames = tuple(shape[1:-3])
 
-    def as_map(pixels):
+    def as_map(pixels: Floats) -> Floats:
         pixels = np.moveaxis(pixels, -3, -1) if first else pixels
         pixels = np.moveaxis(pixels, 1, -2) if frames else pixels
         return pixels.reshape(*pixels.shape[:3], -1)
 
-    def as_given(pixels):
+    def as_given(pixels: Floats) -> Floats:
         pixels = pixels.reshape(*pixels.shape[:3], *frames, -1)
         pixels = np.moveaxis(pixels, -2, 1) if frames else pixels
         return np.ascontiguousarray(np.moveaxis(pixels, -1, -3) if first else pixels)

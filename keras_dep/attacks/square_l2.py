@@ -35,7 +35,7 @@ def moved_bump(
 ) -> Floats:
     """A change with one window set to zero and a bump added in another.
 
-    The bump takes the length of the change in both windows, and what is missing to `epsilon`.
+    The bump takes the length of the change in both windows, and the rest up to `epsilon`.
 
     Args:
         draw: a `numpy.random.Generator`.

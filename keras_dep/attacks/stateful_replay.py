@@ -33,7 +33,7 @@ class StatefulReplay(keras.Model):
     (3, 2, 2)
     """
 
-    def __init__(self, model: keras.Model, steps: int, read: int):
+    def __init__(self, model: keras.Model, steps: int, read: int) -> None:
         super().__init__(name=f"{model.name}_replay")
         self.network = model
         self.steps = steps

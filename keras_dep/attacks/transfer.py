@@ -41,7 +41,7 @@ class Transfer(Attack):
     (3, 4)
     """
 
-    def __init__(self, attack: Attack, substitutes: keras.Model | Sequence[keras.Model]):
+    def __init__(self, attack: Attack, substitutes: keras.Model | Sequence[keras.Model]) -> None:
         substitutes = substitutes if isinstance(substitutes, (list, tuple)) else [substitutes]
         if not substitutes:
             raise ValueError("substitutes must be at least one model; received none.")

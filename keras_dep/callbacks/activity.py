@@ -4,7 +4,7 @@ import dataclasses
 
 import keras
 
-from keras_dep._internal.types import ArrayLike
+from keras_dep._internal.types import Array
 from keras_dep._internal.types import Record
 from keras_dep.profiling.activity import EDGES
 from keras_dep.profiling.activity import Activity
@@ -41,7 +41,7 @@ class ActivityLog(keras.callbacks.Callback):
 
     def __init__(
         self,
-        x: ArrayLike,
+        x: Array,
         writer: EventWriter | None = None,
         network: keras.Model | None = None,
     ) -> None:
@@ -81,8 +81,8 @@ class ActivityLog(keras.callbacks.Callback):
         for layer in activity.layers:
             for name in ("rate", "dead", "saturated", "near_threshold", "accumulates"):
                 self._scalar(f"activity_{name}/{layer.name}", getattr(layer, name), step)
-            for place, bound in enumerate(EDGES if layer.neurons else (), start=1):
-                share = sum(layer.membrane[:place])
+            for place, bound in enumerate(EDGES if layer.membrane else (), start=1):
+                share = sum((layer.membrane or ())[:place])
                 self._scalar(f"membrane/{layer.name}/{bound:+g}", share, step)
 
     def _scalar(self, tag: str, value: float | None, step: int) -> None:

@@ -142,7 +142,7 @@ class ResumeState(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Record | None = None) -> None:
         if self.epochs_completed and epoch != self.epochs_completed:
             raise ValueError(
-                f"fit must go on at epoch {self.epochs_completed}; received epoch {epoch}; "
+                f"fit must continue at epoch {self.epochs_completed}; received epoch {epoch}; "
                 f"write fit(..., initial_epoch={self.epochs_completed})."
             )
 

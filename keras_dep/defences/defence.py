@@ -1,4 +1,4 @@
-"""What a method of training consists of, and how two of them combine."""
+"""The parts of a method of training, and how two methods combine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keras_dep.training.sharpness import SharpnessAware
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """What a method may depend on beside the network: the length and the seed of a run.
+    """The facts of a run on which a method may depend, such as its length and its seed.
 
     Args:
         epochs: epochs of the run.
@@ -27,7 +27,7 @@ class TrainingPlan:
         seed: seed of the run.
         rank_one: what `keras_dep.DEP` does with matrices with a side of 1 or 2.
         images: the training images in [0, 1], or `None`.
-        runs: the folder that holds the runs of other methods, or `None`.
+        runs: the folder with the runs of other methods, or `None`.
 
     Example:
 
@@ -51,7 +51,7 @@ class TrainingPlan:
 
 # For `Defence(alone=...)` of DEP and its controls.
 REMOVES = frozenset({"change the leading component of the gradient"})
-# The parts that a network or a train step has room for once, and what each replaces.
+# The parts that a run can have only once, with the words of the error message.
 _SINGLE = {
     "neuron": "replace the neuron",
     "after_spikes": "act on the spikes",
@@ -70,7 +70,7 @@ class Defence:
     share a word of `alone`, are refused.
 
     Args:
-        name: what `keras_dep.defences.get` found it by, with its options.
+        name: its name in `keras_dep.defences.get`, with its options.
         neuron: `(timesteps=..., name=..., **constants) -> layer`, in place of `keras_dep.LIF`;
             constants are those of the settings: `tau`, `threshold`, `reset`, `surrogate`, ...
         after_spikes: `(timesteps=..., name=...) -> layer` on the spikes of each spiking layer.
@@ -85,8 +85,7 @@ class Defence:
             `set_state` are resumed with the run.
         settings: values that the method publishes for fields of
             `keras_dep.experiments.Settings`, for example `{"weight_decay": 0.0}`.
-        alone: what the method does that no second one may do in the same run, in words that
-            complete "both ...".
+        alone: actions that only one method of a run may take, in words that complete "both ...".
 
     Raises:
         ValueError: at `+`, two methods that do not combine; one line with the reason.
@@ -163,13 +162,13 @@ class Defence:
             )
 
 
-def _one_around_the_other(outer, inner):
+def _one_around_the_other(outer: Callable | None, inner: Callable | None) -> Callable | None:
     if outer is None or inner is None:
         return outer or inner
     return lambda optimizer, plan: outer(inner(optimizer, plan), plan)
 
 
-def _one_after_the_other(first, second):
+def _one_after_the_other(first: Callable | None, second: Callable | None) -> Callable | None:
     if first is None or second is None:
         return first or second
     return lambda network, plan: [*first(network, plan), *second(network, plan)]

@@ -1,6 +1,7 @@
 """Frequency encoding and evolutionary leaks (FEEL-SNN)."""
 
 import functools
+from typing import Any
 
 from keras_dep.defences.defence import Defence
 from keras_dep.defences.registry import register
@@ -37,7 +38,7 @@ def feel(
     """
     FrequencyEncoding(1 if radii is None else len(radii), radii, mask, part)
 
-    def neuron(tau=None, **options):
+    def neuron(tau: float | None = None, **options: Any) -> EvolutionaryLeakLIF:
         start = {"tau": tau} if leak is None else {"decay": leak}
         return EvolutionaryLeakLIF(**start, **options)
 

@@ -44,5 +44,5 @@ def tgo(
     )
 
 
-def _risen(epoch, epochs):
+def _risen(epoch: int, epochs: int) -> float:
     return 0.5 * (1 - math.cos(math.pi * (epoch + 1) / epochs))

@@ -3,8 +3,6 @@
 import dataclasses
 import math
 import random
-from collections.abc import Callable
-from typing import Any
 
 import keras
 
@@ -31,7 +29,7 @@ class Assembly:
     """The arguments of `fit`.
 
     Args:
-        network: the network from images to logits, to be saved, attacked and measured.
+        network: the network from images to logits, which is saved, attacked and measured.
         model: the compiled model that `fit` trains: the network, or the network in a train step
             that perturbs its batch.
         training_data: what `fit` reads: the batches, or the batches with marks for the train step.
@@ -206,14 +204,12 @@ def learning_rate(settings: Settings, epoch: int) -> float:
     return 0.5 * settings.learning_rate * (1 + math.cos(math.pi * epoch / settings.epochs))
 
 
-def _made_apart(
-    make: Callable[..., keras.layers.Layer] | None, seed: int, **constants: Any
-) -> Callable[..., keras.layers.Layer] | None:
-    """Wraps a function that makes layers so that it does not shift the draws of other weights."""
+def _made_apart(make, seed, **constants):
+    """A function that makes a layer of a method without shifting the draws of initial weights."""
     if make is None:
         return None
 
-    def made(**given: Any) -> keras.layers.Layer:
+    def made(**given):
         state = random.getstate()
         random.seed(f"{seed} {given.get('name')}")
         try:

@@ -20,7 +20,7 @@ _MEND = (
 )
 # Settings that do not change the result.
 _ASIDE = ("data_dir", "download", "keep_epochs")
-# Keys needed to measure a trained network.
+# Needed to measure a trained network.
 TRAINED = {"method": str, "settings": {}}
 _SPECTRUM = {
     "spectral_radius": float,

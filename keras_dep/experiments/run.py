@@ -1,4 +1,4 @@
-"""One hetero-training run from settings to result: the protocol behind `apps/hetero_train.py`."""
+"""One hetero-training run, from settings to result: the protocol of `apps/hetero_train.py`."""
 
 import dataclasses
 import gc

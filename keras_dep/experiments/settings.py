@@ -1,12 +1,15 @@
-"""The settings of a hetero-training run, as one frozen value."""
+"""The settings of a hetero-training run, as a frozen dataclass."""
 
 import dataclasses
 import math
 import types
 import typing
+from collections.abc import Sequence
+from typing import Any
 
 from keras_dep import models
 from keras_dep import surrogates
+from keras_dep._internal import validation
 from keras_dep.data import sources
 from keras_dep.data import transforms
 from keras_dep.models.builder import NORMALIZATIONS
@@ -18,14 +21,20 @@ _KINDS = {str: "a string", int: "an integer", float: "a number", bool: "True or 
 GROUPS = ("data", "network", "training", "poison", "measurement")
 
 
-def _field(default, group, text, choices=None, limits=None):
+def _field(
+    default: Any,
+    group: str,
+    text: str,
+    choices: Sequence[str] | None = None,
+    limits: tuple[float, float] | None = None,
+) -> Any:
     about = {"group": group, "help": text, "choices": choices, "limits": limits}
     return dataclasses.field(default=default, metadata=about)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a hetero-training run does, apart from its method.
+    """The settings of a hetero-training run, apart from its method.
 
     Each field carries its help text, group, choices and limits as metadata; the flags of
     `apps/hetero_train.py` are these fields. Radii are in pixel units of [0, 1].
@@ -46,7 +55,7 @@ class Settings:
         choices=sources.names(),
     )
     data_dir: str | None = _field(None, "data", "TFDS folder; default: the user's.")
-    download: bool = _field(False, "data", "Allow TFDS to download what is missing.")
+    download: bool = _field(False, "data", "Let TFDS download a missing data set.")
     train_examples: int | None = _field(
         None, "data", "First n training images; default all.", limits=(1, ANY)
     )
@@ -144,7 +153,7 @@ class Settings:
     base: str = _field(
         "clean",
         "poison",
-        "What ordinary batches are.",
+        "Kind of the ordinary batches.",
         choices=("clean", "adversarial"),
     )
     poison_count: int = _field(
@@ -152,12 +161,12 @@ class Settings:
     )
     poison_epoch: int = _field(0, "poison", "First poisoned epoch, from 0.", limits=(0, ANY))
     poison_every_epoch: bool = _field(
-        True, "poison", "Poison every epoch from there, or that one alone."
+        True, "poison", "Poison every epoch from the first on, or only the first."
     )
     poison_mode: str = _field(
         "insert",
         "poison",
-        "insert: between ordinary batches; replace: in place of some.",
+        "insert: between ordinary batches; replace: instead of some of them.",
         choices=("insert", "replace"),
     )
     poison_position: str = _field("random", "poison", "Place in the epoch.", choices=POSITIONS)
@@ -165,14 +174,16 @@ class Settings:
     attack: str = _field(
         "fgsm",
         "poison",
-        "Perturbation in training.",
+        "Attack in training, on adversarial or poisoned batches.",
         choices=("fgsm", "pgd", "none"),
     )
-    epsilon: float = _field(2 / 255, "poison", "Its radius, in pixel units.", limits=(0, 1))
-    attack_step_size: float = _field(
-        0.01, "poison", "Its step, for pgd, in pixel units.", limits=(0, 1)
+    epsilon: float = _field(
+        2 / 255, "poison", "Radius of the attack in training, in pixel units.", limits=(0, 1)
     )
-    attack_steps: int = _field(7, "poison", "Its steps, for pgd.", limits=(1, ANY))
+    attack_step_size: float = _field(
+        0.01, "poison", "Step of pgd in training, in pixel units.", limits=(0, 1)
+    )
+    attack_steps: int = _field(7, "poison", "Steps of pgd in training.", limits=(1, ANY))
 
     eval_epsilon: float = _field(
         8 / 255, "measurement", "Radius of the final FGSM and PGD, in pixel units.", limits=(0, 1)
@@ -185,16 +196,19 @@ class Settings:
     attack_examples: int | None = _field(
         1000,
         "measurement",
-        "First n test images attacked; the presets attack all.",
+        "First n test images to attack; the presets of the paper attack all.",
         limits=(1, ANY),
     )
     watch_examples: int = _field(
-        256, "measurement", "First n test images watched around poison.", limits=(1, ANY)
+        256,
+        "measurement",
+        "First n test images, measured around each poisoned batch.",
+        limits=(1, ANY),
     )
     hessian_examples: int = _field(
         32,
         "measurement",
-        "First n training images of the Hessian; 0 leaves it out.",
+        "First n training images, for the Hessian; 0: no Hessian.",
         limits=(0, ANY),
     )
     hessian_every: int = _field(
@@ -203,7 +217,7 @@ class Settings:
     hessian_share: float = _field(
         1.0,
         "measurement",
-        "Largest share of the training time for Hessians; past it only the last is taken.",
+        "Largest share of the training time for Hessians; beyond it only the last is measured.",
         limits=(0, ANY),
     )
 
@@ -211,7 +225,7 @@ class Settings:
         False, "measurement", "Keep the weights of every epoch, for apps/hessian.py."
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.encoder == "events":
             raise ValueError(
                 "encoder must be one of direct, rate, latency; received 'events', which takes "
@@ -233,7 +247,7 @@ class Settings:
             )
 
     @property
-    def poison(self):
+    def poison(self) -> PoisonSchedule:
         """The `PoisonSchedule` of these settings."""
         return PoisonSchedule(
             first_epoch=self.poison_epoch,
@@ -244,24 +258,24 @@ class Settings:
         )
 
 
-def kind(field):
-    """The plain type of a field: `str`, `int`, `float` or `bool`, also where `None` is allowed."""
+def kind(field: dataclasses.Field) -> Any:
+    """The type of a field apart from `None`: `str`, `int`, `float` or `bool`."""
     if isinstance(field.type, types.UnionType):
         return next(part for part in typing.get_args(field.type) if part is not type(None))
     return field.type
 
 
-def _check(field, value):
+def _check(field: dataclasses.Field, value: Any) -> None:
     choices, limits = field.metadata["choices"], field.metadata["limits"]
     if value is None and isinstance(field.type, types.UnionType):
         return
     wanted = kind(field)
-    # A whole number will do for a float; booleans are integers to Python alone.
+    # An int is a valid float; a bool, though an int in Python, is neither.
     fits = isinstance(value, (int, float) if wanted is float else wanted)
     if not fits or (isinstance(value, bool) and wanted is not bool):
         raise ValueError(f"{field.name} must be {_KINDS[wanted]}; received {value!r}.")
-    if choices and value not in choices:
-        raise ValueError(f"{field.name} must be one of {', '.join(choices)}; received {value!r}.")
+    if choices:
+        validation.one_of(field.name, value, choices)
     if not limits:
         return
     low, high = limits

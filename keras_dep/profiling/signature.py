@@ -47,12 +47,13 @@ def membrane_signature(
     if not len(images):
         raise ValueError("a signature needs images; received none; pass the training set.")
     currents = keras.Model(model.inputs, [layer.input for layer in neurons])
-    sums = {layer.name: 0.0 for layer in neurons}
+    sums: dict[str, Array] = {}
     for start in range(0, len(images), batch_size):
         found = currents(ops.convert_to_tensor(images[start : start + batch_size]), training=False)
         found = found if isinstance(found, (list, tuple)) else [found]
         for layer, inputs in zip(neurons, found):
             distances = time_axis.unfold(layer.distances(inputs), layer.timesteps)
             potentials = ops.convert_to_numpy(distances).astype("float64") + layer.threshold
-            sums[layer.name] = sums[layer.name] + potentials.sum(axis=1)
+            total = potentials.sum(axis=1)
+            sums[layer.name] = sums[layer.name] + total if start else total
     return {name: (total / len(images)).astype("float32") for name, total in sums.items()}

@@ -166,7 +166,7 @@ def damage_commands(case):
     unfinished = ("run/dep/result.json", "run/dep/model.keras")
     readers = [
         ("attack", attack, "run/dep/result.json", ()),
-        ("attack", (*attack, "--train_substitutes=twin"), "run/dep/result.json", ()),
+        ("attack", (*attack, "--train_substitutes=ann_counterpart"), "run/dep/result.json", ()),
         ("attack", attack, "run/dep/model.keras", ()),
         ("attack", (*attack, "--substitutes={other}/dep"), "other/dep/model.keras", ()),
         ("attack", attack, "out/evaluation.json", ()),

@@ -25,7 +25,7 @@ class ASSG(LayerRule):
     For every neuron, step and image the attack keeps running means of the distance to the
     threshold, `M`, and of its deviation, `D`, from gradient to gradient, and takes the steepness
     `a / (M + relaxation D + 1e-4)`. `vanishing` sets `a`: the degree to which the gradient of a
-    neuron at its mean distance vanishes, from 0, not at all, to 1, entirely.
+    neuron at its mean distance vanishes, from 0 (not) to 1 (entirely).
 
     Args:
         vanishing: largest expected degree to which a gradient vanishes, in (0, 1).
@@ -81,7 +81,7 @@ class ASSG(LayerRule):
         # Within a train step the number of samples may be unknown.
         shapes, samples = [], ops.shape(images)[0]
 
-        def note(layer, currents):
+        def note(layer: LIF, currents: Tensor) -> Tensor:
             steps, _, *rest = currents.shape
             shapes.append((steps, samples, *rest))
             return currents
@@ -97,7 +97,7 @@ class ASSG(LayerRule):
         before = zip(*(ops.unstack(ops.cast(each, currents.dtype)) for each in memory or ()))
         kept = []
 
-        def fire(distance):
+        def fire(distance: Tensor) -> Tensor:
             mean, deviation = next(before)
             size = ops.abs(ops.stop_gradient(distance))
             mean = mean_decay * mean + (1 - mean_decay) * size

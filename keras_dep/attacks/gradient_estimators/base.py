@@ -124,7 +124,7 @@ class LayerRule(Estimator):
             layer: a `keras_dep.LIF` or a layer derived from it.
             currents: tensor `(T, batch, ...)`.
             numbers: those of `numbers`, as scalars of the type of the currents.
-            memory: what the last call for this layer returned, at first that of `start`.
+            memory: the memory that the last call for this layer returned, at first that of `start`.
 
         Returns:
             `(spikes, memory)`; the memory is `None` for a rule without one.
@@ -139,7 +139,7 @@ class LayerRule(Estimator):
     ) -> tuple[Tensor, tuple[Memory, Tensor]]:
         kept, before = [], iter(memory)
 
-        def spikes(layer, currents):
+        def spikes(layer: LIF, currents: Tensor) -> Tensor:
             typed = [ops.cast(number, currents.dtype) for number in numbers]
             fired, remembered = self.spikes(layer, currents, typed, next(before, None))
             if remembered is not None:

@@ -45,7 +45,7 @@ class PDSG(LayerRule):
         _, threshold = layer.decay_and_threshold(currents.dtype)
         spread = Spread(axes)
 
-        def fire(distance):
+        def fire(distance: Tensor) -> Tensor:
             deviation = spread.joined(ops.stop_gradient(distance + threshold))
             # The primitive of the density at z - 1/2.
             z = (distance / deviation - 0.5) / math.sqrt(2)

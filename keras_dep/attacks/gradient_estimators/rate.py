@@ -18,7 +18,7 @@ from keras_dep.layers.lif import LIF
 @export
 @dataclasses.dataclass(frozen=True)
 class BPTR(LayerRule):
-    """Backward pass through rate: slope 1 at all steps for a neuron that fires at all, else 0.
+    """Backward pass through rate: slope 1 at all steps for a neuron that fires, else 0.
 
     Source: Ding et al. 2022 (SNN-RAT).
 
