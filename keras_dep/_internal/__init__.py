@@ -1,1 +1,1 @@
-"""What every room may use and no user imports: files, checks, registration."""
+"""Private foundations of all rooms: files, argument checks, registration."""

@@ -1,13 +1,16 @@
-"""What a compiled function of a model holds as constants, and when it must be compiled anew.
+"""Recompiles functions of a model when the constants in them have changed.
 
-Tracing reads the attributes of layers once: `layer.threshold = 2.0` afterwards changes no function
-that is compiled already, ours or Keras'.
+Tracing reads the attributes of layers once: `layer.threshold = 2.0` afterwards does not change a
+function that is compiled already, ours or Keras'.
 """
 
 import dataclasses
 import functools
 import types
 import weakref
+from collections.abc import Callable
+from collections.abc import Hashable
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,17 +18,17 @@ from keras import ops
 
 from keras_dep._internal import keras_internals
 
-_COMPILED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-_PREDICTS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_COMPILED: weakref.WeakKeyDictionary[keras.Model, Any] = weakref.WeakKeyDictionary()
+_PREDICTS: weakref.WeakKeyDictionary[keras.Model, Any] = weakref.WeakKeyDictionary()
 
 
-def constants(model):
-    """What tracing a model bakes in, as a value that is equal as long as none of it changes.
+def constants(model: keras.Model) -> Hashable:
+    """Returns a value that changes when a constant of the model's compiled functions changes.
 
-    Counted are, of the model and the layers in it at any depth: attributes that are numbers, texts,
+    It covers, for the model and its layers at any depth: attributes that are numbers, strings,
     arrays or containers and dataclasses of them, by value; other public attributes, such as
-    activations, by identity; whether each is trainable; and dtype policies. So are the variables,
-    not their values. Behind functions and other objects it does not look.
+    activations, by identity; whether each is trainable; and dtype policies. It covers the variables
+    by identity, not their values. It does not look inside functions and other objects.
 
     Args:
         model: a built `keras.Model`.
@@ -46,20 +49,25 @@ def constants(model):
     return (*map(_of_layer, layers), variables, keras.config.image_data_format())
 
 
-def compiled_once(model, key, build):
-    """`build(traced)`, once for each model and key while the model's `constants` stay as they are.
+def compiled_once(
+    model: keras.Model, key: Hashable, build: Callable[[Callable[[], None]], Any]
+) -> Any:
+    """Returns `build(traced)`, kept for each model and key until the model's `constants` change.
 
     Args:
-        model: a built `keras.Model`. The function must not refer to it, but by `weakref.proxy`.
-        key: hashable value of all else that decides what the function computes.
-        build: function of `traced`, a function that is to be called where a trace ends: what the
-            model's own call sets on its layers is then no reason to compile again.
+        model: a built `keras.Model`. The result may refer to it only by `weakref.proxy`.
+        key: hashable value of everything else that the function depends on.
+        build: function of `traced`. Its result must call `traced()` at the end of each trace, so
+            that attributes which the model's call sets on its layers do not cause a recompilation.
+
+    Returns:
+        The result of `build`.
     """
     kept, now = _COMPILED.setdefault(model, {}), constants(model)
     if key not in kept or kept[key][0] != now:
         reference = weakref.ref(model)
 
-        def traced():
+        def traced() -> None:
             kept[key][0] = constants(reference())
 
         kept[key] = [now, None]
@@ -67,11 +75,11 @@ def compiled_once(model, key, build):
     return kept[key][1]
 
 
-def heed_changes(model):
-    """Makes `model.predict_on_batch` answer by the model as it is now.
+def heed_changes(model: keras.Model) -> None:
+    """Makes `model.predict_on_batch` use the current attributes of the model's layers.
 
-    Keras compiles the function behind it once and forgets it in `compile` alone. Here it is let go
-    where `constants` have changed since, or where nobody knows what it was compiled with.
+    Keras compiles its function once and drops it only in `compile`. This drops it too if
+    `constants` have changed since, or if it was compiled before the first call of `heed_changes`.
     """
     now, known = constants(model), _PREDICTS.get(model)
     function = model.predict_function
@@ -80,10 +88,10 @@ def heed_changes(model):
         _PREDICTS[model] = weakref.ref(model.make_predict_function() or model.predict_function), now
 
 
-def value(thing):
-    """A hashable value for an attribute: equal for equal plain values, by identity for others."""
+def value(thing: Any) -> Hashable:
+    """Returns a hashable value of an attribute: plain values by value, others by identity."""
     if thing is None or isinstance(thing, (bool, int, float, complex, str, bytes, np.generic)):
-        # 1, 1.0 and True are equal, and a NaN is not equal to itself.
+        # Type and text tell 1, 1.0 and True apart, and make NaN equal to itself.
         return type(thing), repr(thing)
     if isinstance(thing, np.ndarray):
         return thing.dtype.str, thing.shape, thing.tobytes()
@@ -99,37 +107,39 @@ def value(thing):
         return _Same(thing.__self__), thing.__func__
     if isinstance(thing, keras.DTypePolicy):
         return type(thing), thing.name
-    # To TensorFlow a variable is a tensor too.
+    # In TensorFlow a variable is a tensor too.
     if ops.is_tensor(thing) and not isinstance(thing, (keras.KerasTensor, keras.Variable)):
         try:
             return value(ops.convert_to_numpy(thing))
         except Exception:
-            # Left behind by a trace.
-            return type(thing)
+            # A symbolic tensor that a trace left behind has no values.
+            return "symbolic", type(thing)
     return _Same(thing)
 
 
 class _Same:
-    """Equal for the same object, which it does not keep alive where that can be helped."""
+    """Compares an object by identity, and holds it weakly if its type allows that."""
 
-    def __init__(self, thing):
+    reference: Callable[[], Any]
+
+    def __init__(self, thing: Any) -> None:
         self.number = id(thing)
         try:
             self.reference = weakref.ref(thing)
         except TypeError:
             self.reference = lambda: thing
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         if not isinstance(other, _Same) or self.number != other.number:
             return False
         thing = self.reference()
         return thing is not None and thing is other.reference()
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return self.number
 
 
-def _of_layer(layer):
+def _of_layer(layer: keras.layers.Layer) -> Hashable:
     bookkeeping, usual = _bookkeeping(isinstance(layer, keras.Model)), type(layer)
     return (
         _Same(layer),
@@ -138,7 +148,7 @@ def _of_layer(layer):
         *(
             (name, value(thing))
             for name, thing in vars(layer).items()
-            # What a class has for all its layers is no news where one of them repeats it.
+            # Skip an attribute that equals the default of its class.
             if name not in bookkeeping
             and thing is not getattr(usual, name, bookkeeping)
             and (name[0] != "_" or _is_plain(thing))
@@ -146,15 +156,15 @@ def _of_layer(layer):
     )
 
 
-def _is_plain(thing):
-    """Whether a private attribute may be a setting: Keras keeps objects and lists of its own."""
+def _is_plain(thing: Any) -> bool:
+    """Whether a private attribute may be a setting; Keras keeps objects and lists in others."""
     if isinstance(thing, tuple):
         return all(map(_is_plain, thing))
     return thing is None or isinstance(thing, (bool, int, float, complex, str, np.generic))
 
 
 @functools.cache
-def _bookkeeping(model):
-    """Names that any layer, or any model, has without a class of its own."""
+def _bookkeeping(model: bool) -> frozenset[str]:
+    """Names of the attributes that every layer, or every model, has."""
     bare = keras.Model() if model else keras.layers.Layer()
     return frozenset(vars(bare)) | keras_internals.BOOKKEEPING

@@ -2,13 +2,17 @@
 
 Each function wraps one of them. Nothing else in the package names them, which
 `tests/test_architecture.py` checks; `tests/_internal/test_keras_internals.py` has a test of each,
-which fails where a new version has moved it. Frameworks are imported in the functions that need
-them.
+which fails where a new version has moved it. Each function imports the framework that it needs.
 """
 
 import typing
+from collections.abc import Hashable
+from collections.abc import Sequence
+from typing import Any
 
 import keras
+
+from keras_dep._internal.types import Tensor
 
 try:
     from keras.src.backend.common import dtypes
@@ -19,7 +23,7 @@ except ImportError as error:
         "pip install 'keras>=3.15,<3.16'."
     ) from None
 
-# What Keras sets on layers and models while they are compiled, trained and called.
+# Attributes that Keras sets on layers and models while they are compiled, trained and called.
 BOOKKEEPING = frozenset(
     """
     train_function test_function predict_function optimizer loss history training
@@ -32,19 +36,19 @@ BOOKKEEPING = frozenset(
 # Layers and graphs.
 
 
-def all_layers(model, include_self=True):
-    """The layers of a model at any depth, each once."""
+def all_layers(model: keras.Model, include_self: bool = True) -> Sequence[keras.layers.Layer]:
+    """Returns the layers of a model at any depth, each once."""
     return model._flatten_layers(include_self=include_self)
 
 
-def own_weights(layer):
-    """The variables that a layer holds itself; none before its constructor has run."""
+def own_weights(layer: keras.layers.Layer) -> tuple[keras.Variable, ...]:
+    """Returns the variables that a layer holds itself; none before its constructor has run."""
     own = vars(layer)
     return (*own.get("_trainable_variables", ()), *own.get("_non_trainable_variables", ()))
 
 
-def lambda_output_shape(layer):
-    """The `output_shape` that a `keras.layers.Lambda` was given, or `None`."""
+def lambda_output_shape(layer: keras.layers.Lambda) -> Any:
+    """Returns the `output_shape` that a `keras.layers.Lambda` was given, or `None`."""
     return layer._output_shape
 
 
@@ -52,12 +56,12 @@ class Origin(typing.NamedTuple):
     """The operation that a symbolic tensor comes from, its inputs, and which output it is."""
 
     operation: keras.Operation
-    inputs: list
+    inputs: list[Tensor]
     output: int
 
 
-def origin(tensor):
-    """The `Origin` of a symbolic tensor; `None` for any other, which no operation has made."""
+def origin(tensor: Tensor) -> Origin | None:
+    """Returns the `Origin` of a symbolic tensor, and `None` for any other tensor."""
     history = getattr(tensor, "_keras_history", None)
     if history is None:
         return None
@@ -65,7 +69,7 @@ def origin(tensor):
     return Origin(history.operation, node.input_tensors, history.tensor_index)
 
 
-def is_symbolic(tensor):
+def is_symbolic(tensor: Tensor) -> bool:
     """Whether a tensor belongs to a graph of layers."""
     return getattr(tensor, "_keras_history", None) is not None
 
@@ -73,77 +77,84 @@ def is_symbolic(tensor):
 # Calls and types.
 
 
-def entry_layer():
-    """The layer or model whose call Keras records as the outermost one, or `None`."""
+def entry_layer() -> keras.layers.Layer | None:
+    """Returns the layer or model whose call Keras records as the outermost one, or `None`."""
     return getattr(_global_state("current_call_ctx"), "entry_layer", None)
 
 
-def in_stateless_scope():
+def in_stateless_scope() -> bool:
     """Whether a `keras.StatelessScope` is open."""
     return _global_state("stateless_scope") is not None
 
 
-def _global_state(name):
+def _global_state(name: str) -> Any:
     return global_state.get_global_attribute(name)
 
 
-def narrowed_dtypes():
-    """Keras' table of the types that results have in place of wider ones, by name; editable."""
+def narrowed_dtypes() -> dict[str, str]:
+    """Returns Keras' own table from 64-bit types to those that results have in their place."""
     return dtypes.BIT64_TO_BIT32_DTYPE
 
 
 # Optimizers.
 
 
-def variable_key(optimizer, variable):
-    """A hashable key of a variable, equal for its copies on the replicas of a strategy."""
+def variable_key(optimizer: keras.optimizers.Optimizer, variable: keras.Variable) -> Hashable:
+    """Returns a hashable key of a variable, equal for its copies on the replicas of a strategy."""
     return optimizer._var_key(variable)
 
 
-def variable_index(optimizer, variable):
-    """The index of a variable, or its copy on a replica, among those that an optimizer trains."""
+def variable_index(optimizer: keras.optimizers.Optimizer, variable: keras.Variable) -> int:
+    """Returns the index of a variable or of its replica among those that an optimizer trains."""
     return optimizer._get_variable_index(variable)
 
 
-def track_variable(optimizer, variable):
+def track_variable(optimizer: keras.optimizers.Optimizer, variable: keras.Variable) -> None:
     """Adds a variable to those of an optimizer itself."""
     optimizer._track_variable(variable)
 
 
-def trained_variables(optimizer):
-    """The variables that an optimizer was built on."""
+def trained_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """Returns the variables that an optimizer was built on."""
     return optimizer._trainable_variables
 
 
-def own_variables(optimizer):
-    """The variables of an optimizer itself, in the order in which it saves them."""
+def own_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """Returns the variables of an optimizer itself, in the order in which it saves them."""
     return optimizer._variables
 
 
-def call_count(optimizer):
-    """The variable in which an optimizer counts its calls, accumulating ones included."""
+def call_count(optimizer: keras.optimizers.Optimizer) -> keras.Variable:
+    """Returns the variable in which an optimizer counts its calls, accumulating ones included."""
     return optimizer._iterations
 
 
-def accumulated_gradient(optimizer, variable):
-    """The variable in which an optimizer adds up the gradient of one that it trains."""
+def accumulated_gradient(
+    optimizer: keras.optimizers.Optimizer, variable: keras.Variable
+) -> keras.Variable:
+    """Returns the variable in which an optimizer accumulates the gradient of a trained one."""
     return optimizer._accumulated_gradients[variable_index(optimizer, variable)]
 
 
-def decays(optimizer, variable):
+def decays(optimizer: keras.optimizers.Optimizer, variable: keras.Variable) -> bool:
     """Whether an optimizer's weight decay applies to a variable."""
     return optimizer._use_weight_decay(variable)
 
 
 class AveragesOfInner:
-    """Mixin of an optimizer wrapper: `keras.callbacks.SwapEMAWeights` finds averages one deep."""
+    """Mixin of an optimizer wrapper, which shows Keras the moving averages of the inner optimizer.
+
+    `keras.callbacks.SwapEMAWeights` looks for them in the optimizer and one wrapper inside it.
+    """
+
+    inner_optimizer: keras.optimizers.Optimizer
 
     @property
-    def _model_variables_moving_average(self):
+    def _model_variables_moving_average(self) -> Any:
         return self.inner_optimizer._model_variables_moving_average
 
     @_model_variables_moving_average.setter
-    def _model_variables_moving_average(self, averages):
+    def _model_variables_moving_average(self, averages: Any) -> None:
         # The base constructor assigns its default before there is an inner optimizer.
         if "inner_optimizer" in vars(self):
             self.inner_optimizer._model_variables_moving_average = averages
@@ -152,36 +163,36 @@ class AveragesOfInner:
 # Frameworks.
 
 
-def torch_transforms_active():
+def torch_transforms_active() -> bool:
     """Whether a transform of `torch.func` is running."""
     import torch
 
     return torch._C._are_functorch_transforms_active()
 
 
-def torch_has_triton():
+def torch_has_triton() -> bool:
     """Whether torch's compiler finds Triton for the GPU at hand."""
     from torch.utils._triton import has_triton
 
     return has_triton()
 
 
-def tensorflow_replicas_meet():
-    """Whether the replicas of the current strategy must meet to update a variable."""
+def tensorflow_replicas_meet() -> bool:
+    """Whether the current strategy synchronises its replicas to update a variable."""
     import tensorflow as tf
 
     return not tf.__internal__.distribute.strategy_supports_no_merge_call()
 
 
-def tensorflow_xla():
-    """TensorFlow's module of XLA operations."""
+def tensorflow_xla() -> Any:
+    """Returns TensorFlow's module of XLA operations."""
     from tensorflow.compiler.tf2xla.python import xla
 
     return xla
 
 
-def omit_retracing_warning(function):
-    """Keeps a `tf.function` from being counted with others that were made of the same code."""
+def omit_retracing_warning(function: Any) -> None:
+    """Disables the retracing warning, which counts all `tf.function`s of the same code together."""
     if not hasattr(function, "_omit_frequent_tracing_warning"):
         raise AttributeError("_omit_frequent_tracing_warning")
     function._omit_frequent_tracing_warning = True

@@ -1,18 +1,21 @@
-"""Networks and weights read from files: whole and of the expected content, or one clear error."""
+"""Reads and writes files of networks and weights, and verifies their checksums."""
 
 import hashlib
 import os
 import zipfile
+from typing import TypeAlias
 
 import keras
 
 from keras_dep._internal import atomic_io
 
+Path: TypeAlias = str | os.PathLike[str]
+
 _CHUNK = 2**20
 
 
-def load_network(path):
-    """Loads a `.keras` file for inference, after its checksums were found right.
+def load_network(path: Path) -> keras.Model:
+    """Verifies the checksums of a `.keras` file and loads its network for inference.
 
     Args:
         path: the file.
@@ -21,8 +24,8 @@ def load_network(path):
         A `keras.Model`, not compiled.
 
     Raises:
-        ValueError: no such file, a damaged or truncated one, one that names a layer that nobody
-            registered, or one that holds something else; one line with the file and the mend.
+        ValueError: the file is missing, damaged or truncated, names an unregistered layer, or holds
+            no model; one line with the file and the mend.
 
     Example:
 
@@ -38,7 +41,7 @@ def load_network(path):
     _check_archive(path)
     try:
         model = keras.saving.load_model(path, compile=False)
-    # Keras passes on whatever a layer's constructor and the readers of JSON and HDF5 raise.
+    # Keras raises any error of a layer's constructor and of the readers of JSON and HDF5.
     except Exception as error:
         raise ValueError(
             f"model {path!r} cannot be loaded ({_brief(_first(error))}); its layers must be "
@@ -52,17 +55,17 @@ def load_network(path):
     return model
 
 
-def save_network(network, path):
-    """Saves a network as a `.keras` file, whole or not at all."""
+def save_network(network: keras.Model, path: Path) -> None:
+    """Saves a network as a `.keras` file, atomically."""
     with atomic_io.whole_file(path) as unfinished:
         network.save(unfinished)
 
 
-def save_weights(network, path):
+def save_weights(network: keras.Model, path: Path) -> None:
     """Saves a network's weights as `<path>`, and their checksum as `<path>.sha256`.
 
-    The latter is in the format of `sha256sum`. Each file is whole or absent, and a file of weights
-    never stands beside the checksum of another.
+    The latter is in the format of `sha256sum`. Each file is written atomically, and the checksum
+    beside a file of weights is never that of older weights.
     """
     path = os.fspath(path)
     if os.path.exists(_sum_path(path)):
@@ -74,7 +77,7 @@ def save_weights(network, path):
         file.write(f"{digest}  {os.path.basename(path)}\n")
 
 
-def check_weights(path):
+def check_weights(path: Path) -> None:
     """Checks a file of weights against the checksum recorded beside it.
 
     Files of earlier revisions have no checksum and pass.
@@ -100,8 +103,8 @@ def check_weights(path):
         raise ValueError(_damaged(path, "the checksum does not fit"))
 
 
-def load_weights(network, path):
-    """Loads what `save_weights` saved into a network; raises `ValueError` as `check_weights`."""
+def load_weights(network: keras.Model, path: Path) -> None:
+    """Loads a file of `save_weights` into a network; raises `ValueError` as `check_weights`."""
     check_weights(path)
     try:
         network.load_weights(path)
@@ -109,8 +112,8 @@ def load_weights(network, path):
         raise ValueError(_damaged(path, _brief(error))) from error
 
 
-def sha256(path):
-    """The SHA-256 of a file as hexadecimal digits."""
+def sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file as hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
@@ -118,8 +121,8 @@ def sha256(path):
     return digest.hexdigest()
 
 
-def _check_archive(path):
-    """A `.keras` file is a zip archive, which keeps a checksum of each member."""
+def _check_archive(path: str) -> None:
+    """Verifies the checksums of the members of a `.keras` file, which is a zip archive."""
     if not path.endswith(".keras"):
         return
     mend = "save or copy it anew"
@@ -134,26 +137,26 @@ def _check_archive(path):
         raise ValueError(f"model {path!r} is damaged: the checksum of {damaged} is wrong; {mend}.")
 
 
-def _damaged(path, what):
-    """The message about weights that cannot be used."""
+def _damaged(path: Path, fault: str) -> str:
+    """Returns the message about weights that cannot be used."""
     return (
-        f"the weights in {os.fspath(path)!r} cannot be used ({what}); remove the file, or train "
+        f"the weights in {os.fspath(path)!r} cannot be used ({fault}); remove the file, or train "
         "again."
     )
 
 
-def _sum_path(path):
+def _sum_path(path: Path) -> str:
     return f"{os.fspath(path)}.sha256"
 
 
-def _first(error):
-    """The error that others were raised on top of: Keras wraps that of a layer in its model's."""
+def _first(error: BaseException) -> BaseException:
+    """Returns the original error: Keras wraps that of a layer in one of its model."""
     while below := error.__cause__ or error.__context__:
         error = below
     return error
 
 
-def _brief(error):
-    """Kind and first line of an error."""
+def _brief(error: BaseException) -> str:
+    """Returns the class and the first line of an error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no message"]
     return f"{type(error).__name__}: {lines[0][:200]}"

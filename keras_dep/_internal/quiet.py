@@ -1,6 +1,6 @@
-"""Imports of TensorFlow without what it logs.
+"""Imports of TensorFlow without its log lines.
 
-Standard library alone: an app needs it before it imports Keras.
+It uses the standard library alone: an app needs it before it imports Keras.
 """
 
 import contextlib
@@ -8,21 +8,22 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Generator
 
-# What TensorFlow logs when it is imported, whatever TF_CPP_MIN_LOG_LEVEL says.
+# Lines that TensorFlow logs during its import at any TF_CPP_MIN_LOG_LEVEL.
 _LOGGED = re.compile(r"WARNING: All log messages before absl::InitializeLog|I0000 ")
 
 
 @contextlib.contextmanager
-def without_import_log():
-    """Leaves out of the error output what TensorFlow logs while it is imported in the block.
+def without_import_log() -> Generator[None, None, None]:
+    """Drops the lines that TensorFlow logs to the error output while the block imports it.
 
-    Whatever else is written there comes when the block ends.
+    Other lines are written when the block ends.
     """
     try:
         sys.stderr.flush()
         errors = os.dup(2)
-    except (OSError, ValueError, AttributeError):  # there is no error output
+    except (OSError, ValueError, AttributeError):  # No error output exists.
         yield
         return
     with tempfile.TemporaryFile() as held:

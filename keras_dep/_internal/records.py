@@ -5,10 +5,12 @@ import json
 import math
 import os
 import types
+from typing import Any
 
 from keras_dep._internal import atomic_io
+from keras_dep._internal.types import Record
 
-# The names that Protocol Buffers' JSON mapping gives them; `float` reads them back.
+# Strings in place of non-finite numbers, named as in Protocol Buffers' JSON mapping.
 NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _CHECKSUM = "sha256"
 _KINDS = {
@@ -23,7 +25,7 @@ _KINDS = {
 }
 
 
-def write(path, record):
+def write(path: str | os.PathLike[str], record: Record) -> None:
     """Writes a record as strict JSON, atomically.
 
     JSON has no NaN and no infinities: they are written as the strings `"NaN"`, `"Infinity"` and
@@ -32,7 +34,7 @@ def write(path, record):
 
     Args:
         path: the file, in a folder that exists.
-        record: dictionary of what JSON can hold: dictionaries with string keys, lists, tuples,
+        record: dictionary with string keys; its values are such dictionaries, lists, tuples,
             strings, Python numbers, booleans and `None`.
 
     Raises:
@@ -50,17 +52,17 @@ def write(path, record):
         file.write(to_json({**record, _CHECKSUM: _digest(record)}, indent=2) + "\n")
 
 
-def to_json(record, indent=None):
-    """A record as the text that `write` writes."""
+def to_json(record: Record, indent: int | None = None) -> str:
+    """Returns the JSON text that `write` writes."""
     return json.dumps(_marked(record), indent=indent, allow_nan=False)
 
 
-def plain(record):
-    """A record as `read` gives it once it was written: tuples are lists."""
+def plain(record: Record) -> Record:
+    """Returns a record as `read` returns it after `write`: tuples become lists."""
     return _unmarked(json.loads(to_json(record)))
 
 
-def read(path, schema, mend):
+def read(path: str | os.PathLike[str], schema: Any, mend: str) -> Record:
     """Reads a record and checks it.
 
     Args:
@@ -69,7 +71,7 @@ def read(path, schema, mend):
             stands for a value of it, where an integer counts as a float and a boolean as neither; a
             dictionary for an object with at least these keys; a list of one schema for a list of
             such; `{str: schema}` for an object with any keys; a tuple for one of several.
-        mend: what to do about a file that cannot be used, in words.
+        mend: advice for the error message, for example `"train again"`.
 
     Returns:
         The record, with the numbers that `write` marked. Files of earlier revisions, which have no
@@ -89,27 +91,27 @@ def read(path, schema, mend):
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror or error}); {mend}.") from error
     except (ValueError, RecursionError) as error:
-        what = str(error).splitlines()[0]
-        raise ValueError(f"{path} is damaged, not whole JSON ({what}); {mend}.") from error
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} is damaged, not whole JSON ({reason}); {mend}.") from error
     if not is_intact:
         raise ValueError(f"{path} is damaged, its checksum is wrong; {mend}.")
     check(path, record, schema, mend)
     return record
 
 
-def check(path, record, schema, mend):
+def check(path: str | os.PathLike[str], record: Any, schema: Any, mend: str) -> None:
     """Raises `ValueError` unless a record that a file holds fits a schema; see `read`."""
     fault = _fault(record, schema, "")
     if fault:
         raise ValueError(f"{path} is not the file expected: {fault}; {mend}.")
 
 
-def _digest(record):
+def _digest(record: Record) -> str:
     content = {key: value for key, value in record.items() if key != _CHECKSUM}
     return hashlib.sha256(to_json(content).encode()).hexdigest()
 
 
-def _marked(value):
+def _marked(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _marked(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
@@ -119,7 +121,7 @@ def _marked(value):
     return value
 
 
-def _unmarked(value):
+def _unmarked(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _unmarked(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -127,16 +129,16 @@ def _unmarked(value):
     return NOT_FINITE.get(value, value) if isinstance(value, str) else value
 
 
-def _fault(value, schema, place):
-    """What is wrong with a value, in words, or `None`."""
+def _fault(value: Any, schema: Any, place: str) -> str | None:
+    """Describes how a value violates a schema; returns `None` if it fits."""
     if isinstance(schema, tuple):
         faults = [_fault(value, each, place) for each in schema]
-        # The last one of several is the fullest.
+        # The last alternative is the most detailed.
         return None if None in faults else faults[-1]
     if isinstance(schema, list):
         pairs = enumerate(value) if isinstance(value, list) else ()
-        faults = (_fault(each, schema[0], f"{place}[{index}]") for index, each in pairs)
-        return _wrong(value, list, place) or next(filter(None, faults), None)
+        inner_faults = (_fault(each, schema[0], f"{place}[{index}]") for index, each in pairs)
+        return _wrong(value, list, place) or next(filter(None, inner_faults), None)
     if isinstance(schema, dict):
         if fault := _wrong(value, dict, place):
             return fault
@@ -151,10 +153,10 @@ def _fault(value, schema, place):
     return _wrong(value, schema, place)
 
 
-def _wrong(value, kind, place):
+def _wrong(value: Any, kind: Any, place: str) -> str | None:
     kinds = kind.__args__ if isinstance(kind, types.UnionType) else (kind,)
     accepted = (*kinds, int) if float in kinds else kinds
-    # Python counts booleans among the integers.
+    # In Python booleans are integers.
     if isinstance(value, bool):
         accepted = tuple(each for each in accepted if each in (bool, object))
     if isinstance(value, accepted):

@@ -1,4 +1,4 @@
-"""A JSON file that a long measurement fills, and that the next one of the same kind continues."""
+"""A JSON file in which a long measurement stores results, and from which it resumes."""
 
 import dataclasses
 import os
@@ -17,12 +17,12 @@ def _unchanged(record: Record) -> Record:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ResumableFile:
-    """A record in a file, whose `protocol` says what was measured and how.
+    """A record in a file; its `protocol` describes the measurement.
 
     Args:
-        path: the file, or `None` to keep nothing.
-        what: what it holds, for messages, for example `"an evaluation"`.
-        schema: what a record must hold, see `records.read`.
+        path: the file, or `None` to store nothing.
+        what: the kind of record, for messages, for example `"an evaluation"`.
+        schema: schema of a record, see `records.read`.
         finished_schema: the same of a record whose `finished` is true, or `None` where records are
             never marked as finished.
         migrated: turns a record of an earlier revision into one of today.
@@ -49,7 +49,7 @@ class ResumableFile:
         """Returns the record to continue.
 
         Args:
-            protocol: what decides the measurement that is asked for, a dictionary of plain values.
+            protocol: description of the requested measurement, a dictionary of plain values.
 
         Returns:
             The record, or `None` where there is no file.
@@ -69,6 +69,6 @@ class ResumableFile:
         return record
 
     def write(self, record: Record) -> None:
-        """Writes a record, whole or not at all."""
+        """Writes a record, atomically."""
         if self.path is not None:
             records.write(self.path, record)

@@ -1,4 +1,4 @@
-"""Names for what annotations speak of: tensors belong to a framework that is chosen at run time."""
+"""Types for annotations: the class of a tensor depends on the framework chosen at run time."""
 
 from typing import Any
 from typing import TypeAlias
@@ -7,10 +7,10 @@ import numpy.typing as npt
 
 # A tensor of the backend, or symbolic.
 Tensor: TypeAlias = Any
-# What `keras.ops.convert_to_tensor` takes.
+# An argument of `keras.ops.convert_to_tensor`.
 ArrayLike: TypeAlias = npt.ArrayLike | Tensor
 Array: TypeAlias = npt.NDArray[Any]
 # Sizes of axes; None where unknown.
 Shape: TypeAlias = tuple[int | None, ...]
-# A dictionary that JSON keeps.
+# A dictionary that JSON can hold.
 Record: TypeAlias = dict[str, Any]

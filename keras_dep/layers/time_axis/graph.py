@@ -161,12 +161,15 @@ def _check_outermost(layer: Any) -> None:
     Only its inputs are known to be one per sample: those of a model inside may hold steps.
     """
     model = _backend.outermost_call()
-    if model is layer or not _is_graph(model):
+    if model is None or model is layer or not _is_graph(model):
         return
     graph = [id(tensor) for tensor in model.outputs]
     if _checked.get(model) != graph:
-        sources = [keras_internals.origin(tensor).operation for tensor in model.inputs]
-        given = {id(tensor): (1, source) for tensor, source in zip(model.inputs, sources)}
+        origins = map(keras_internals.origin, model.inputs)
+        given = {
+            id(tensor): (1, origin and origin.operation)
+            for tensor, origin in zip(model.inputs, origins)
+        }
         for tensor in model.outputs:
             steps_in(tensor, given, check=True)
         _checked[model] = graph
