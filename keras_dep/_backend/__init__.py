@@ -1,75 +1,78 @@
-"""What Keras cannot express, one file per framework behind one interface.
+"""Functions that `keras.ops` cannot express or computes slowly: one interface, three frameworks.
 
-Each framework's module has all of the following. It imports from `generic` what `keras.ops`
-expresses well enough there; torch's functions on curvature and layers have files of their own:
+Each framework's module defines all of the following, or imports them from `generic`, which writes
+them with `keras.ops`. Torch's functions on curvature, layers and maps have files of their own.
 
 - `gradient_and_outputs(model, objective, ask)`: a function `(x, y, *extra) -> (gradient, outputs,
-  beside)` of `ask(x, *extra) -> (outputs, beside)`, which asks the model in inference mode; the
-  gradient is that of the summed `objective(y, outputs)` in the input, weights untouched. Numbers
-  and lists of tensors among `extra` are arguments of what is compiled, and never compiled again;
+  beside)` of `ask(x, *extra) -> (outputs, beside)`, which calls the model in inference mode; the
+  gradient is that of the summed `objective(y, outputs)` in the input. Weights do not change.
+  Numbers and lists of tensors in `extra` are arguments of the compiled function: new values do not
+  recompile it;
 - `stateless_outputs(model, values, x)`: the model's outputs in inference mode, and the list of
-  losses that its layers add, where variables have given values: pairs of a Keras variable and a
-  tensor;
-- `unchanged(model)`: a context within which variables of a model have their values, and what the
-  model assigns to them is forgotten;
+  losses that its layers add, with the variables' values replaced by the given ones; `values` holds
+  pairs of a Keras variable and a tensor;
+- `unchanged(model)`: a context within which a model reads its current variables, and its
+  assignments to them are discarded;
 - `differentiable_gradient(model, value, x)`: the gradient of the scalar `value(x)` in a tensor,
   within a training pass that differentiates it in the model's weights; the model is `unchanged`;
 - `loss_gradient(value)`: a function `(weights, *data) -> gradient` of the scalar
   `value(weights, *data)` in a list of tensors, flattened in order;
 - `hessian_product(value)`: a function `(weights, *data) -> product`, where `product(vector)` is the
-  Hessian of that scalar in those tensors times a flat vector; a `ValueError` that names the
-  operation where one has no second derivative;
+  Hessian of that scalar in those tensors times a flat vector; raises a `ValueError` that names an
+  operation without second derivative;
 - `gauss_newton_product(answer, value)`: the same for `J^T H J`, with `J` the Jacobian of the tensor
   `answer(weights, *data)` in the weights and `H` the Hessian of the scalar `value(answer, *data)`
   in the answer;
-- `compiled(function)`: the function of tensors, compiled once for each of their shapes, also where
-  the caller runs eagerly; as it is where a framework runs eagerly at full speed;
+- `compiled(function)`: the function of tensors, compiled once per shape, even if the caller runs
+  eagerly; returned uncompiled where the framework runs eagerly at full speed;
 - `product(one, other, transpose_one=False, transpose_other=False)`: inside such a function, the
   matrix products of two stacks, each transposed first if asked, in the full precision of their
-  type, also where a GPU would round to fewer bits; `other` may also be one matrix for the stack;
-- `subtract_rank_one(matrix, left, right)`: a matrix less a column times a row, in one pass;
+  type even on a GPU; `other` may also be one matrix for the whole stack;
+- `subtract_rank_one(matrix, left, right)`: a matrix minus a column times a row, in one pass;
 - `leading_eigenvectors(program, closeness)`: the function `program(matrices)` of small positive
-  semi-definite matrices `(k, n, n)`, or a decomposition in its place: unit vectors `(k, n, 1)` of
-  their largest eigenvalues, and whether a second one is within the share `closeness` of it, `(k,)`;
-- `with_derivative(program, forward, backward)`: the function `program(*tensors)`, run as
-  `forward(*tensors) -> (outputs, kept)`, `kept` a tuple of tensors, with
-  `backward(gradient, kept, *tensors) -> gradients` for its first derivative where the framework
-  runs each operation by itself, as one kernel each where that takes a GPU less; the first of the
-  tensors is `(T, ...)`, and what lies behind `T` is independent, so that alone it may come as
-  `(T, n)`. Further derivatives are the program's own;
-- `marked(values, x)`: `values`, NaN where `x` is not finite; nothing is derived in `x`;
+  semi-definite matrices `(k, n, n)`, or an eigendecomposition in its place: unit vectors
+  `(k, n, 1)` of their largest eigenvalues, and whether a second eigenvalue lies within the share
+  `closeness` of it, `(k,)`;
+- `with_derivative(program, forward, backward)`: the function `program(*tensors)`. A framework that
+  runs each operation by itself computes it as `forward(*tensors) -> (outputs, kept)`, with `kept` a
+  tuple of tensors, and its first derivative as `backward(gradient, kept, *tensors) -> gradients`;
+  each becomes one kernel if that is faster on a GPU. The first tensor is `(T, ...)`, and the
+  function must be independent along the axes after `T`: a single tensor may arrive as `(T, n)`.
+  Higher derivatives are those of the program;
+- `marked(values, x)`: `values`, NaN where `x` is not finite, without derivative in `x`;
 - `fires(potential, threshold)`: 1 where a potential reaches the threshold, 0 where it does not, NaN
   where it is not finite, of the potential's type and without derivative;
 - `over_steps(step, start, inputs)`: the outputs `(T, ...)` of `step(carry, x) -> (carry, output)`
-  for each `x` of the inputs `(T, ...)` in turn; a loop where many steps one after the other compile
-  or run more slowly, differentiable as often as the step;
-- `convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format)`: what
-  `keras.ops.conv` gives of two spatial axes, plus the bias or `None`;
-- `average_pool(inputs, pool_size, strides, padding, data_format)`: what `keras.ops` gives;
+  for each `x` of the inputs `(T, ...)` in turn; a loop if unrolled steps would compile or run more
+  slowly. It is differentiable as often as the step;
+- `convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format)`: `keras.ops.conv`
+  along two spatial axes, plus the bias or `None`;
+- `average_pool(inputs, pool_size, strides, padding, data_format)`: `keras.ops.average_pool` along
+  two spatial axes;
 - `batch_normalizer(program)`: the function `program(steps, gamma, beta, axis, epsilon)` of tensors
   `(T, batch, ...)`, which normalises each step by its own statistics and returns the outputs and
-  the statistics `(T, channels)`, or the framework's kernel for it; parameters and statistics are in
-  float32 at least, and outputs of half-precision steps may be;
+  the means and variances `(T, channels)`, or the framework's kernel for it; parameters and
+  statistics are in float32 at least, also if the steps are in half precision;
 - `double_precision()`: a context within which Keras keeps float64 as the type of a result;
-- `orthogonalize(vector, basis)`: a flat vector less its projection on each of some unit vectors, in
-  turn; `combination(weights, basis)`: their sum weighted by Python numbers. Both touch no argument,
-  and no number leaves the device;
-- `normalize(inputs, mean, variance, gamma, beta, axis, epsilon)`: by given statistics, of the same
-  types;
-- `branches_freely(tensor)`: whether a branch on a value computed from `tensor` costs no waiting
-  for its device;
-- `readable(tensor)`: whether its values can be read at once: it belongs to no program that is being
-  compiled, and nothing waits for its device;
+- `orthogonalize(vector, basis)`: a flat vector minus its projection on each of some unit vectors,
+  in turn; `combination(weights, basis)`: their sum weighted by Python numbers. Neither modifies its
+  arguments or waits for the device;
+- `normalize(inputs, mean, variance, gamma, beta, axis, epsilon)`: normalises by given statistics of
+  the same types;
+- `branches_freely(tensor)`: whether a branch on a value computed from `tensor` does not wait for
+  its device;
+- `readable(tensor)`: whether reading its values is possible and does not wait: the tensor belongs
+  to no program that is being compiled, and to no GPU whose work would be awaited;
 - `conditional_assign(condition, first, second, variables)`: runs one of two functions without
-  results, which assign to some of `variables`; a `ValueError` where the replicas of a strategy
-  cannot;
-- `module_role(module, variable)`: what a variable of a `keras.layers.TorchModuleWrapper` is to the
-  torch module in it: `(what, outputs, layout)`, as in `keras_dep.optimizers.roles.Role`;
-- `on_reduced(transform, gradients)`: `transform` of the gradients as reduced over all replicas, in
-  the share per replica that a Keras optimizer reduces by itself;
-- `share_of_replica(loss)`: a mean over a replica's part of the batch as its share of that over the
-  whole batch, in the measure of Keras' losses;
-- `outermost_call()`: the layer or model whose call this is part of, or `None`;
+  results, which assign to some of `variables`; raises a `ValueError` under a strategy whose
+  replicas cannot;
+- `module_role(module, variable)`: the role that a variable of a `keras.layers.TorchModuleWrapper`
+  has in its torch module: `(what, outputs, layout)`, as in `keras_dep.optimizers.roles.Role`;
+- `on_reduced(transform, gradients)`: `transform` of the gradients reduced over all replicas, in the
+  share per replica that a Keras optimizer reduces by itself;
+- `share_of_replica(loss)`: turns the mean over a replica's part of the batch into its share of the
+  mean over the whole batch, scaled as Keras' losses are;
+- `outermost_call()`: the layer or model whose call encloses this one, or `None`;
 - `TrainingPass`: the loss of a pass in training mode, its gradients in the weights, the outputs,
   and new values of other variables by their place in `updated(model)`;
 - `updated(model)`: the variables of a model that such a pass may update;

@@ -1,4 +1,4 @@
-"""Keeps frameworks out of a process in which another one computes."""
+"""Keeps frameworks that are not the chosen backend out of the process."""
 
 import contextlib
 import sys
@@ -23,7 +23,7 @@ def absent(*names: str) -> Generator[None, None, None]:
     """
     hidden = [n for n in names if n not in sys.modules and n != keras.backend.backend()]
     for name in hidden:
-        sys.modules[name] = None  # type: ignore[assignment] # Python's sign for a failing import.
+        sys.modules[name] = None  # type: ignore[assignment] # `None` makes an import fail.
     try:
         yield
     finally:
@@ -34,9 +34,9 @@ def absent(*names: str) -> Generator[None, None, None]:
 def leave_out_tensorflow() -> None:
     """Keeps Keras from importing TensorFlow on torch and JAX, where it is installed beside them.
 
-    Keras imports it, for seconds and with lines on the error output, to seed its generators and to
-    ask whether what it saves is of a type of it. Once Keras has not found it, it does not look
-    again. A process that has TensorFlow already, or imports it later, is as it was.
+    Keras imports it to seed its generators and to recognise its types while saving. That takes
+    seconds and logs to the error output. Keras does not retry an import that failed once. A process
+    that has imported TensorFlow already, or imports it later, is not affected.
     """
     with absent("tensorflow"):
         keras.saving.serialize_keras_object(keras.initializers.Zeros())

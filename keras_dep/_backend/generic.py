@@ -1,40 +1,57 @@
-"""What Keras expresses well enough where the framework compiles a whole program."""
+"""Functions written with `keras.ops`, shared by the backends that need no version of their own."""
 
 import contextlib
 import math
 import typing
+from collections.abc import Callable
+from collections.abc import Generator
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from keras_dep._backend import calls
 from keras_dep._internal import keras_internals
+from keras_dep._internal.types import Tensor
+
+# Its name, the axes of its outputs, and the shape in which to view it.
+Role: typing.TypeAlias = tuple[str, tuple[int, ...] | None, tuple[int, ...] | None]
 
 
-def stateless_outputs(model, values, x):
+def stateless_outputs(
+    model: keras.Model, values: Sequence[tuple[keras.Variable, Tensor]], x: Tensor
+) -> tuple[Any, list[Tensor]]:
     with keras.StatelessScope(state_mapping=values, collect_losses=True) as scope:
         outputs = model(x, training=False)
     return outputs, scope.losses
 
 
-def unchanged(model):
-    """Within the block variables of a model have their values, and what it assigns is forgotten."""
+def unchanged(model: keras.Model) -> contextlib.AbstractContextManager[Any]:
+    """Within the block a model reads its current variables, and its assignments are discarded."""
     mapping = [(variable, variable.value) for variable in model.variables]
     return keras.StatelessScope(state_mapping=mapping)
 
 
-def with_derivative(program, forward, backward):
+def with_derivative(
+    program: Callable[..., Tensor],
+    forward: Callable[..., tuple[Tensor, tuple[Tensor, ...]]],
+    backward: Callable[..., Sequence[Tensor | None]],
+) -> Callable[..., Tensor]:
     return program
 
 
-def marked(values, x):
+def marked(values: Tensor, x: Tensor) -> Tensor:
     return keras.ops.where(keras.ops.isfinite(x), values, keras.ops.cast(math.nan, values.dtype))
 
 
-def fires(potential, threshold):
+def fires(potential: Tensor, threshold: Tensor) -> Tensor:
     return marked(keras.ops.cast(potential >= threshold, potential.dtype), potential)
 
 
-def over_steps(step, start, inputs):
+def over_steps(
+    step: Callable[[Any, Tensor], tuple[Any, Tensor]], start: Any, inputs: Tensor
+) -> Tensor:
     outputs, carry = [], start
     for x in keras.ops.unstack(inputs):
         carry, output = step(carry, x)
@@ -42,42 +59,68 @@ def over_steps(step, start, inputs):
     return keras.ops.stack(outputs)
 
 
-def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format):
+def convolve(
+    inputs: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    strides: tuple[int, ...],
+    padding: str,
+    dilation_rate: tuple[int, ...],
+    data_format: str,
+) -> Tensor:
     options = {"padding": padding, "data_format": data_format, "dilation_rate": dilation_rate}
     outputs = keras.ops.conv(inputs, kernel, strides, **options)
     return outputs if bias is None else biased(outputs, bias, data_format)
 
 
-def biased(outputs, bias, data_format):
+def biased(outputs: Tensor, bias: Tensor, data_format: str) -> Tensor:
     shape = (1, -1, 1, 1) if data_format == "channels_first" else (1, 1, 1, -1)
     return outputs + keras.ops.reshape(bias, shape)
 
 
-def average_pool(inputs, pool_size, strides, padding, data_format):
+def average_pool(
+    inputs: Tensor,
+    pool_size: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: str,
+    data_format: str,
+) -> Tensor:
     return keras.ops.average_pool(inputs, pool_size, strides, padding, data_format)
 
 
-def batch_normalizer(program):
+def batch_normalizer(
+    program: Callable[..., tuple[Tensor, Tensor, Tensor]],
+) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
     return program
 
 
-def normalize(inputs, mean, variance, gamma, beta, axis, epsilon):
+def normalize(
+    inputs: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    axis: int,
+    epsilon: float,
+) -> Tensor:
     # TensorFlow multiplies in the inputs' precision.
     inputs = keras.ops.cast(inputs, mean.dtype)
     return keras.ops.batch_normalization(inputs, mean, variance, axis, beta, gamma, epsilon)
 
 
-def subtract_rank_one(matrix, left, right):
+def subtract_rank_one(matrix: Tensor, left: Tensor, right: Tensor) -> Tensor:
     return matrix - left * right
 
 
-def leading_eigenvectors(program, closeness):
+def leading_eigenvectors(
+    program: Callable[[Tensor], tuple[Tensor, Tensor]], closeness: float
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     return program
 
 
 @contextlib.contextmanager
-def double_precision():
-    # Keras computes in float64 on TensorFlow alone, and looks its table up at each operation.
+def double_precision() -> Generator[None, None, None]:
+    # By default Keras keeps float64 on TensorFlow alone. It reads this table at each operation.
     narrowed = keras_internals.narrowed_dtypes()
     before = narrowed["float64"]
     narrowed["float64"] = "float64"
@@ -87,34 +130,34 @@ def double_precision():
         narrowed["float64"] = before
 
 
-def orthogonalize(vector, basis):
+def orthogonalize(vector: Tensor, basis: Iterable[Tensor]) -> Tensor:
     for unit in basis:
         vector = vector - keras.ops.sum(vector * unit) * unit
     return vector
 
 
-def combination(weights, basis):
+def combination(weights: Iterable[float], basis: Sequence[Tensor]) -> Tensor:
     return sum(weight * unit for weight, unit in zip(weights, basis))
 
 
-def share_of_replica(loss):
+def share_of_replica(loss: Tensor) -> Tensor:
     return loss
 
 
-def branches_freely(tensor):
+def branches_freely(tensor: Tensor) -> bool:
     return True
 
 
-def module_role(module, variable):
+def module_role(module: Any, variable: keras.Variable) -> Role:
     return "weight of a torch module, which does not run here", None, None
 
 
-def outermost_call():
+def outermost_call() -> keras.layers.Layer | None:
     return calls.outermost()
 
 
 class TrainingPass(typing.NamedTuple):
-    """What a pass in training mode found, without having changed anything.
+    """Results of a pass in training mode, which changes no variable.
 
     Attributes:
         gradients: of the loss in each trainable variable, `None` where it has none.
@@ -129,7 +172,7 @@ class TrainingPass(typing.NamedTuple):
     updates: dict
 
 
-def updated(model):
+def updated(model: keras.Model) -> list[keras.Variable]:
     """The variables of a model that a training pass may update."""
     return [*model.non_trainable_variables, *model.metrics_variables]
 
@@ -176,18 +219,24 @@ class TransformedStep(keras.Model):
         return TrainingPass(unscaled(gradients, scale), *found)
 
 
-def moved(values, offsets):
-    """Each tensor plus its offset; the same where there is no offset."""
+def moved(values: Sequence[Tensor], offsets: Sequence[Tensor | None] | None) -> Sequence[Tensor]:
+    """Adds to each tensor its offset, unless it is `None`."""
     if offsets is None:
         return values
     return [value if by is None else value + by for value, by in zip(values, offsets)]
 
 
-def unscaled(gradients, scale):
+def unscaled(gradients: Sequence[Tensor | None], scale: Tensor) -> list[Tensor | None]:
     return [None if g is None else g / keras.ops.cast(scale, g.dtype) for g in gradients]
 
 
-def _gradient(both, x, y, extra, replaced):
+def _gradient(
+    both: Callable[..., Any],
+    x: Tensor,
+    y: Tensor,
+    extra: Sequence[Any],
+    replaced: Callable[..., list[tuple[keras.Variable, Tensor]]],
+) -> Any:
     others = replaced(_read)
     own = [(variable, _read(variable)) for variable, _ in others]
     _assign(others)
@@ -196,11 +245,11 @@ def _gradient(both, x, y, extra, replaced):
     return found
 
 
-def _read(variable):
-    # A copy, which stays as it is when the variable moves.
+def _read(variable: keras.Variable) -> Tensor:
+    # A copy keeps its value when the variable is assigned.
     return keras.ops.copy(variable.value)
 
 
-def _assign(pairs):
+def _assign(pairs: Iterable[tuple[keras.Variable, Tensor]]) -> None:
     for variable, value in pairs:
         variable.assign(value)

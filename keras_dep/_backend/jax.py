@@ -2,6 +2,11 @@
 
 import contextlib
 import functools
+from collections.abc import Callable
+from collections.abc import Generator
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import keras
@@ -24,48 +29,62 @@ from keras_dep._backend.generic import share_of_replica as share_of_replica
 from keras_dep._backend.generic import stateless_outputs as stateless_outputs
 from keras_dep._backend.generic import subtract_rank_one as subtract_rank_one
 from keras_dep._backend.generic import with_derivative as with_derivative
+from keras_dep._internal.types import Tensor
 
 
-def gradient_and_outputs(model, objective, ask):
+def gradient_and_outputs(
+    model: keras.Model,
+    objective: Callable[[Tensor, Any], Tensor],
+    ask: Callable[..., tuple[Any, Any]],
+) -> Callable[..., tuple[Tensor, Any, Any]]:
     return _GradientAndOutputs(model, objective, ask)
 
 
 class _GradientAndOutputs:
-    def __init__(self, model, objective, ask):
+    def __init__(
+        self,
+        model: keras.Model,
+        objective: Callable[[Tensor, Any], Tensor],
+        ask: Callable[..., tuple[Any, Any]],
+    ) -> None:
         self.model = model
 
         @jax.jit
-        def both(state, x, y, extra):
+        def both(state: Any, x: Tensor, y: Tensor, extra: Any) -> tuple[Tensor, Any, Any]:
             return _gradient_and_outputs(model, objective, ask, state, x, y, extra)
 
         self.both = both
 
-    def __call__(self, x, y, *extra):
+    def __call__(self, x: Tensor, y: Tensor, *extra: Any) -> tuple[Tensor, Any, Any]:
         return self.both(_state(self.model), x, y, extra)
 
-    def of_values(self, read, x, y, extra):
-        """With `read(variable)` for the value of each."""
+    def of_values(
+        self, read: Callable[[keras.Variable], Tensor], x: Tensor, y: Tensor, extra: Any
+    ) -> tuple[Tensor, Any, Any]:
+        """Calls the function with the value `read(variable)` of each variable."""
         trainable, others = self.model.trainable_variables, self.model.non_trainable_variables
         return self.both(([*map(read, trainable)], [*map(read, others)]), x, y, extra)
 
 
-def loss_gradient(value):
+def loss_gradient(value: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @jax.jit
-    def gradient(weights, data):
+    def gradient(weights: Sequence[Tensor], data: Sequence[Any]) -> Tensor:
         flat, restore = ravel_pytree(weights)
         return jax.grad(lambda flat: value(restore(flat), *data))(flat)
 
     return lambda weights, *data: gradient(weights, data)
 
 
-def differentiable_gradient(model, value, x):
+def differentiable_gradient(
+    model: keras.Model, value: Callable[[Tensor], Tensor], x: Tensor
+) -> Tensor:
     with generic.unchanged(model):
         return jax.grad(value)(x)
 
 
-def hessian_product(value):
+def hessian_product(value: Callable[..., Tensor]) -> Callable[..., Callable[[Tensor], Tensor]]:
     @jax.jit
-    def maps(weights, data):
+    def maps(weights: Sequence[Tensor], data: Sequence[Any]) -> tuple[Any, ...]:
         flat, restore = ravel_pytree(weights)
         gradient = jax.grad(lambda flat: value(restore(flat), *data))
         return (jax.linearize(gradient, flat)[1],)
@@ -73,9 +92,11 @@ def hessian_product(value):
     return _bound(maps)
 
 
-def gauss_newton_product(answer, value):
+def gauss_newton_product(
+    answer: Callable[..., Tensor], value: Callable[..., Tensor]
+) -> Callable[..., Callable[[Tensor], Tensor]]:
     @jax.jit
-    def maps(weights, data):
+    def maps(weights: Sequence[Tensor], data: Sequence[Any]) -> tuple[Any, ...]:
         flat, restore = ravel_pytree(weights)
         outputs, push = jax.linearize(lambda flat: answer(restore(flat), *data), flat)
         bend = jax.linearize(jax.grad(lambda outputs: value(outputs, *data)), outputs)[1]
@@ -85,44 +106,48 @@ def gauss_newton_product(answer, value):
     return _bound(maps)
 
 
-def compiled(function):
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return functools.wraps(function)(jax.jit(function))
 
 
-def product(one, other, transpose_one=False, transpose_other=False):
+def product(
+    one: Tensor, other: Tensor, transpose_one: bool = False, transpose_other: bool = False
+) -> Tensor:
     one = one.mT if transpose_one else one
     other = other.mT if transpose_other else other
-    # On a GPU products are rounded to ten bits otherwise.
+    # By default a GPU rounds the factors to ten bits.
     return jax.numpy.matmul(one, other, precision="highest")
 
 
 @contextlib.contextmanager
-def double_precision():
+def double_precision() -> Generator[None, None, None]:
     with generic.double_precision(), jax.enable_x64(True):
         yield
 
 
-def orthogonalize(vector, basis):
-    # One at a time: a growing stack would be compiled anew.
+def orthogonalize(vector: Tensor, basis: Iterable[Tensor]) -> Tensor:
+    # One at a time: each length of a stack would be compiled separately.
     for unit in basis:
         vector = _less(vector, unit)
     return vector
 
 
 @jax.jit
-def _less(vector, unit):
+def _less(vector: Tensor, unit: Tensor) -> Tensor:
     return vector - jax.numpy.sum(vector * unit) * unit
 
 
-# On a CPU XLA computes a step of a longer chain anew wherever it is used: eight steps and their
-# derivative take twenty times as long unrolled. On a GPU a loop costs more than that.
+# Longest unrolled chain. On a CPU XLA recomputes a step of a longer chain at each use: eight steps
+# and their derivative take twenty times as long unrolled. On a GPU a loop costs more than that.
 LONGEST_CHAIN = 4
 LONGEST_CHAIN_ON_GPU = 16
-# Outside a compiled program every call would compile the loop anew.
+# Outside a compiled program each call would compile the loop again.
 LONGEST_EAGER_CHAIN = 64
 
 
-def over_steps(step, start, inputs):
+def over_steps(
+    step: Callable[[Any, Tensor], tuple[Any, Tensor]], start: Any, inputs: Tensor
+) -> Tensor:
     longest = LONGEST_CHAIN_ON_GPU if jax.default_backend() == "gpu" else LONGEST_CHAIN
     traced = isinstance(inputs, jax.core.Tracer)
     if len(inputs) <= (longest if traced else LONGEST_EAGER_CHAIN):
@@ -130,37 +155,47 @@ def over_steps(step, start, inputs):
     return jax.lax.scan(step, start, inputs)[1]
 
 
-def convolve(inputs, kernel, bias, strides, padding, dilation_rate, data_format):
+def convolve(
+    inputs: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    strides: tuple[int, ...],
+    padding: str,
+    dilation_rate: tuple[int, ...],
+    data_format: str,
+) -> Tensor:
     kernel = keras.ops.convert_to_tensor(kernel)
     options = (strides, padding, dilation_rate, data_format)
     if jax.default_backend() != "cpu" or not windows.possible(inputs, kernel, *options):
         return generic.convolve(inputs, kernel, bias, *options)
     if windows.preferable(inputs, kernel, *options):
-        # XLA's fast path on a CPU ends there: two by two maps of a kernel of three take fifty times
-        # as long as a product.
+        # XLA's fast path on a CPU excludes these sizes: a kernel of three on maps of two by two
+        # takes fifty times as long as a product.
         return windows.product(inputs, kernel, bias, strides, padding, data_format)
     outputs = _convolution(*options)(inputs, kernel)
     return outputs if bias is None else generic.biased(outputs, bias, data_format)
 
 
 @functools.cache
-def _convolution(strides, padding, dilation_rate, data_format):
-    """A convolution whose derivative in the kernel is a product.
+def _convolution(
+    strides: tuple[int, ...], padding: str, dilation_rate: tuple[int, ...], data_format: str
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """A convolution whose derivative in the kernel is a matrix product.
 
-    XLA's own takes five times as long on a CPU where maps are large: 32 by 32 of 64 channels.
+    On a CPU XLA's own derivative takes five times as long for large maps: 32 by 32, 64 channels.
     """
     options = (strides, padding, dilation_rate, data_format)
 
     @jax.custom_jvp
-    def convolution(inputs, kernel):
+    def convolution(inputs: Tensor, kernel: Tensor) -> Tensor:
         return generic.convolve(inputs, kernel, None, *options)
 
-    # Nine times the maps: laid out again for the derivative, and not kept.
+    # The windows take nine times the memory of the maps: they are recomputed, not kept.
     @jax.checkpoint
-    def product(inputs, kernel):
+    def product(inputs: Tensor, kernel: Tensor) -> Tensor:
         return windows.product(inputs, kernel, None, strides, padding, data_format)
 
-    def derivative(primals, tangents):
+    def derivative(primals: Any, tangents: Any) -> tuple[Tensor, Tensor]:
         (inputs, kernel), (moved, turned) = primals, tangents
         parts = []
         if not isinstance(moved, SymbolicZero):
@@ -173,13 +208,18 @@ def _convolution(strides, padding, dilation_rate, data_format):
     return convolution
 
 
-def readable(tensor):
+def readable(tensor: Tensor) -> bool:
     return not isinstance(tensor, jax.core.Tracer)
 
 
-def conditional_assign(condition, first, second, variables):
-    def outcome(function):
-        def run():
+def conditional_assign(
+    condition: Tensor,
+    first: Callable[[], None],
+    second: Callable[[], None],
+    variables: Sequence[keras.Variable],
+) -> None:
+    def outcome(function: Callable[[], None]) -> Callable[[], list[Tensor]]:
+        def run() -> list[Tensor]:
             current = [(variable, variable.value) for variable in variables]
             with keras.StatelessScope(state_mapping=current) as scope:
                 function()
@@ -192,8 +232,11 @@ def conditional_assign(condition, first, second, variables):
         variable.assign(value)
 
 
-def on_reduced(transform, gradients):
-    # A sharded program sees global gradients.
+def on_reduced(
+    transform: Callable[[list[Tensor | None]], Sequence[Tensor | None]],
+    gradients: list[Tensor | None],
+) -> Sequence[Tensor | None]:
+    # In a sharded program gradients are global already.
     return transform(gradients)
 
 
@@ -240,11 +283,19 @@ class TransformedStep(keras.Model):
         return generic.TrainingPass(generic.unscaled(gradients, scale), loss, outputs, updates)
 
 
-def _gradient_and_outputs(model, objective, ask, state, x, y, extra):
+def _gradient_and_outputs(
+    model: keras.Model,
+    objective: Callable[[Tensor, Any], Tensor],
+    ask: Callable[..., tuple[Any, Any]],
+    state: tuple[list[Tensor], list[Tensor]],
+    x: Tensor,
+    y: Tensor,
+    extra: Sequence[Any],
+) -> tuple[Tensor, Any, Any]:
     variables = [*model.trainable_variables, *model.non_trainable_variables]
     mapping = list(zip(variables, [*state[0], *state[1]]))
 
-    def total(x):
+    def total(x: Tensor) -> tuple[Tensor, tuple[Any, Any]]:
         with keras.StatelessScope(state_mapping=mapping):
             outputs, beside = ask(x, *extra)
         return keras.ops.sum(objective(y, outputs)), (outputs, beside)
@@ -253,28 +304,28 @@ def _gradient_and_outputs(model, objective, ask, state, x, y, extra):
     return gradient, *both
 
 
-def _state(model):
+def _state(model: keras.Model) -> tuple[list[Tensor], list[Tensor]]:
     return (
         [variable.value for variable in model.trainable_variables],
         [variable.value for variable in model.non_trainable_variables],
     )
 
 
-def _bound(maps):
-    """Products as a chain of linear maps, found once and applied to every vector."""
+def _bound(maps: Callable[..., Any]) -> Callable[..., Callable[[Tensor], Tensor]]:
+    """Linearises once per data set, and applies the chain of linear maps to each vector."""
 
     @jax.jit
-    def applied(chain, vector):
+    def applied(chain: Any, vector: Tensor) -> Tensor:
         for linear in chain:
             vector = linear(vector)
         return vector
 
-    def bind(weights, *data):
+    def bind(weights: Sequence[Tensor], *data: Any) -> Callable[[Tensor], Tensor]:
         chain = maps(weights, data)
         return lambda vector: applied(chain, vector)
 
     return bind
 
 
-def _first(function, vector):
+def _first(function: Callable[[Tensor], Any], vector: Tensor) -> Tensor:
     return function(vector)[0]

@@ -2,15 +2,21 @@
 
 import contextlib
 import re
+from collections.abc import Callable
+from collections.abc import Generator
+from collections.abc import Sequence
+from typing import Any
 
+import keras
 import torch
 from torch.nn.attention import SDPBackend
 
 from keras_dep._backend import generic
+from keras_dep._internal.types import Tensor
 
 
-def loss_gradient(value):
-    def gradient(weights, *data):
+def loss_gradient(value: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def gradient(weights: Sequence[Tensor], *data: Any) -> Tensor:
         weights = _leaves(weights)
         with torch.enable_grad():
             return _flat(_gradients(value(weights, *data), weights)).detach()
@@ -18,20 +24,22 @@ def loss_gradient(value):
     return gradient
 
 
-def differentiable_gradient(model, value, x):
+def differentiable_gradient(
+    model: keras.Model, value: Callable[[Tensor], Tensor], x: Tensor
+) -> Tensor:
     x = x.detach().requires_grad_(True)
     with _twice_differentiable(), generic.unchanged(model):
         return _gradients(value(x), [x], create_graph=True)[0]
 
 
-def hessian_product(value):
-    def bind(weights, *data):
+def hessian_product(value: Callable[..., Tensor]) -> Callable[..., Callable[[Tensor], Tensor]]:
+    def bind(weights: Sequence[Tensor], *data: Any) -> Callable[[Tensor], Tensor]:
         weights = _leaves(weights)
         with _twice_differentiable():
             gradient = _flat(_gradients(value(weights, *data), weights, create_graph=True))
 
-        def product(vector):
-            # The graph of the gradient serves every vector.
+        def product(vector: Tensor) -> Tensor:
+            # All vectors share the graph of the gradient.
             with _twice_differentiable():
                 return _flat(_gradients(gradient, weights, vector, retain_graph=True)).detach()
 
@@ -40,18 +48,20 @@ def hessian_product(value):
     return bind
 
 
-def gauss_newton_product(answer, value):
-    def bind(weights, *data):
+def gauss_newton_product(
+    answer: Callable[..., Tensor], value: Callable[..., Tensor]
+) -> Callable[..., Callable[[Tensor], Tensor]]:
+    def bind(weights: Sequence[Tensor], *data: Any) -> Callable[[Tensor], Tensor]:
         weights = _leaves(weights)
         with _twice_differentiable():
             outputs = answer(weights, *data)
             leaf = outputs.detach().requires_grad_(True)
             (slope,) = _gradients(value(leaf, *data), [leaf], create_graph=True)
-            # Linear in the cotangent, whose own gradient is then the product with the Jacobian.
+            # `pulled` is linear in the cotangent: its gradient multiplies by the Jacobian.
             cotangent = torch.zeros_like(leaf, requires_grad=True)
             pulled = _flat(_gradients(outputs, weights, cotangent, create_graph=True))
 
-        def product(vector):
+        def product(vector: Tensor) -> Tensor:
             with _twice_differentiable():
                 (pushed,) = _gradients(pulled, [cotangent], vector, retain_graph=True)
                 (bent,) = _gradients(slope, [leaf], pushed, retain_graph=True)
@@ -63,8 +73,8 @@ def gauss_newton_product(answer, value):
 
 
 @contextlib.contextmanager
-def _twice_differentiable():
-    """Gradients are on, attention is computed as its formula says, and what fails says where."""
+def _twice_differentiable() -> Generator[None, None, None]:
+    """Enables gradients and unfused attention; errors name operations without second derivative."""
     try:
         # Fused attention has a first derivative only.
         with torch.enable_grad(), torch.nn.attention.sdpa_kernel(SDPBackend.MATH):
@@ -79,16 +89,18 @@ def _twice_differentiable():
         ) from error
 
 
-def _leaves(tensors):
+def _leaves(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [tensor.detach().requires_grad_(True) for tensor in tensors]
 
 
-def _gradients(outputs, inputs, cotangent=None, **options):
-    """`torch.autograd.grad`, zero where nothing depends on the inputs."""
+def _gradients(
+    outputs: Tensor, inputs: Sequence[Tensor], cotangent: Tensor = None, **options: bool
+) -> Sequence[Tensor]:
+    """Calls `torch.autograd.grad`; returns zeros where nothing depends on the inputs."""
     if not outputs.requires_grad:
         return [torch.zeros_like(tensor) for tensor in inputs]
     return torch.autograd.grad(outputs, inputs, cotangent, materialize_grads=True, **options)
 
 
-def _flat(tensors):
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.reshape(-1) for tensor in tensors])

@@ -1,9 +1,16 @@
-"""What a parameter is to its torch module: torch's layers hold outputs first."""
+"""The role of a parameter in its torch module: torch's layers hold outputs first."""
 
+from collections.abc import Callable
+from typing import Any
+
+import keras
 from torch import nn
 
+from keras_dep._backend.generic import Role
+from keras_dep._internal.types import Tensor
 
-def module_role(module, variable):
+
+def module_role(module: Any, variable: keras.Variable) -> Role:
     for owner in module.modules():
         for name, parameter in owner.named_parameters(recurse=False):
             if parameter is variable.value:
@@ -12,26 +19,28 @@ def module_role(module, variable):
             parameters = list(parametrization.parameters())
             for parameter in parameters:
                 if parameter is variable.value:
-                    # A norm apart from its direction has one entry per output.
+                    # A norm stored apart from its direction has one entry per output.
                     whole = max(parameters, key=lambda part: part.numel())
                     return _role(owner, name if parameter is whole else f"{name}_g", parameter)
     return _by_shape(module, variable.value)
 
 
-def _role(module, name, parameter):
+def _role(module: Any, name: str, parameter: Tensor) -> Role:
     kind = next((kind for kind in type(module).__mro__ if kind in _ROLES), None)
     return _by_shape(module, parameter) if kind is None else _ROLES[kind](module, name, parameter)
 
 
-def _by_shape(module, parameter):
+def _by_shape(module: Any, parameter: Tensor) -> Role:
     known = f"weight of torch's {type(module).__name__}"
     if parameter.ndim < 2:
         return f"{known}: a {'vector' if parameter.ndim else 'scalar'}", None, None
     return f"{known}: by its shape, outputs first", (0,), None
 
 
-def _kernel(outputs):
-    def role(module, name, parameter):
+def _kernel(
+    outputs: Callable[[Any, Tensor], tuple[tuple[int, ...], tuple[int, ...] | None]],
+) -> Callable[[Any, str, Tensor], Role]:
+    def role(module: Any, name: str, parameter: Tensor) -> Role:
         of = f"of torch's {type(module).__name__}"
         # Attention adds `bias_k` and `bias_v`; `_g` is the gain of a normalised weight.
         if "bias" in name or name.endswith("_g"):
@@ -41,25 +50,25 @@ def _kernel(outputs):
     return role
 
 
-def _first(module, parameter):
+def _first(module: Any, parameter: Tensor) -> tuple[tuple[int, ...], None]:
     return (0,), None
 
 
-def _second(module, parameter):
-    """Transposed: `(inputs, outputs of a group, ...)`, with the groups in the first axis."""
+def _second(module: Any, parameter: Tensor) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """Axes of the outputs of `(inputs, outputs of a group, ...)`: groups share the first axis."""
     inputs, outputs, *window = parameter.shape
     if module.groups == 1:
         return (1,), None
     return (0, 2), (module.groups, inputs // module.groups, outputs, *window)
 
 
-def _looked_up(module, name, parameter):
+def _looked_up(module: Any, name: str, parameter: Tensor) -> Role:
     return f"embeddings of torch's {type(module).__name__}", (-1,), None
 
 
-def _scale_or_shift(module, name, parameter):
-    what = "bias" if "bias" in name else "gain"
-    return f"{what} of torch's {type(module).__name__}", None, None
+def _scale_or_shift(module: Any, name: str, parameter: Tensor) -> Role:
+    part = "bias" if "bias" in name else "gain"
+    return f"{part} of torch's {type(module).__name__}", None, None
 
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -70,7 +79,7 @@ _NORMALIZATIONS = (
     *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
     *(nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.PReLU),
 )
-_ROLES = {
+_ROLES: dict[type, Callable[[Any, str, Tensor], Role]] = {
     **dict.fromkeys((nn.Linear, nn.Bilinear, nn.MultiheadAttention), _kernel(_first)),
     **dict.fromkeys((*_CONVOLUTIONS, *_RECURRENT), _kernel(_first)),
     **dict.fromkeys(_TRANSPOSED, _kernel(_second)),

@@ -1,29 +1,55 @@
-"""Convolution as one product: every window of the maps, laid out as a row, times the kernel.
+"""Convolution as one matrix product: each window of the maps becomes a row (im2col).
 
-On a CPU the frameworks' own convolutions lose their way where a map is smaller than the kernel.
+On a CPU the frameworks' own convolutions are slow where a map is smaller than the kernel.
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 from keras import ops
 
+from keras_dep._internal.types import Tensor
 
-def possible(inputs, kernel, strides, padding, dilation_rate, data_format):
-    """Whether `product` computes it: one group, no gaps, known sizes, something left of maps."""
+
+def possible(
+    inputs: Tensor,
+    kernel: Tensor,
+    strides: tuple[int, ...],
+    padding: str,
+    dilation_rate: tuple[int, ...],
+    data_format: str,
+) -> bool:
+    """Whether `product` supports it: one group, no dilation, known sizes and a non-empty result."""
     maps = _last(inputs.shape, data_format)
     if None in maps[1:] or max(dilation_rate) > 1 or maps[3] != kernel.shape[2]:
         return False
     return min(_sizes(maps, kernel, strides, padding)) > 0
 
 
-def preferable(inputs, kernel, strides, padding, dilation_rate, data_format):
-    """Whether it does, and the result is smaller than the kernel."""
+def preferable(
+    inputs: Tensor,
+    kernel: Tensor,
+    strides: tuple[int, ...],
+    padding: str,
+    dilation_rate: tuple[int, ...],
+    data_format: str,
+) -> bool:
+    """Whether `product` supports it and the result is smaller than the kernel."""
     if not possible(inputs, kernel, strides, padding, dilation_rate, data_format):
         return False
     sizes = _sizes(_last(inputs.shape, data_format), kernel, strides, padding)
     return any(size < side for size, side in zip(sizes, kernel.shape))
 
 
-def product(inputs, kernel, bias, strides, padding, data_format):
-    """The convolution, plus the bias or `None`."""
+def product(
+    inputs: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    strides: tuple[int, ...],
+    padding: str,
+    data_format: str,
+) -> Tensor:
+    """Computes the convolution and adds the bias, if any."""
     first = data_format == "channels_first"
     maps = ops.moveaxis(inputs, 1, 3) if first else inputs
     *window, channels, filters = kernel.shape
@@ -39,18 +65,20 @@ def product(inputs, kernel, bias, strides, padding, data_format):
         for row in range(window[0])
         for column in range(window[1])
     ]
-    # As a stack of matrices TensorFlow would multiply each of them by itself.
+    # TensorFlow would multiply the matrices of a stack one by one.
     laid_out = ops.reshape(ops.concatenate(shifted, -1), (-1, len(shifted) * channels))
     outputs = laid_out @ ops.reshape(kernel, (-1, filters))
     outputs = ops.reshape(outputs if bias is None else outputs + bias, (-1, *sizes, filters))
     return ops.moveaxis(outputs, 3, 1) if first else outputs
 
 
-def stepped(inputs, kernel, strides, data_format):
-    """Inputs and strides of the same convolution: windows of one point step over the maps first.
+def stepped(
+    inputs: Tensor, kernel: Tensor, strides: tuple[int, ...], data_format: str
+) -> tuple[Tensor, tuple[int, ...]]:
+    """Applies the strides of a 1x1 convolution to its inputs, and returns both, strides now 1.
 
-    On a processor with AVX2 alone oneDNN writes the gradient of such a kernel, strided and of few
-    channels, past the end of its memory.
+    On a processor with AVX2 but no newer extension, oneDNN writes the gradient of such a kernel
+    with few channels past the end of its memory if the convolution is strided.
     """
     if max(strides) == 1 or tuple(kernel.shape[:2]) != (1, 1):
         return inputs, strides
@@ -60,12 +88,14 @@ def stepped(inputs, kernel, strides, data_format):
     return inputs[:, ::down, ::right], (1, 1)
 
 
-def _last(shape, data_format):
+def _last(shape: Sequence[int | None], data_format: str) -> tuple[int | None, ...]:
     batch, *rest = shape
     return (batch, *rest[1:], rest[0]) if data_format == "channels_first" else (batch, *rest)
 
 
-def _sizes(shape, kernel, strides, padding):
+def _sizes(
+    shape: Sequence[Any], kernel: Tensor, strides: tuple[int, ...], padding: str
+) -> list[int]:
     sides = shape[1:3]
     if padding == "same":
         return [-(-side // stride) for side, stride in zip(sides, strides)]

@@ -266,10 +266,10 @@ class GradientTransform(keras_internals.AveragesOfInner, keras.optimizers.Optimi
             self._update(grads, variables)
 
     def _update(self, gradients: list[Tensor | None], variables: Sequence[keras.Variable]) -> None:
-        gradients = _backend.on_reduced(
+        transformed = _backend.on_reduced(
             lambda reduced: self.transform(reduced, variables), gradients
         )
-        self.inner_optimizer.apply(gradients, variables)
+        self.inner_optimizer.apply(transformed, variables)
 
     def _accumulate(
         self, gradients: list[Tensor | None], variables: Sequence[keras.Variable]
