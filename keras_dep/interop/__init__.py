@@ -1,4 +1,4 @@
-"""Exchange with other libraries: networks through NIR, image layouts of attack libraries."""
+"""Exchange with other libraries: networks in NIR, and the image layout of attack libraries."""
 
 from keras_dep.interop.channels_first import channels_first
 from keras_dep.interop.nir import from_nir

@@ -1,4 +1,4 @@
-"""A model with the interface of other attack libraries."""
+"""Adapts a model to the interface of other attack libraries."""
 
 import keras
 from keras import layers
@@ -9,8 +9,8 @@ from keras_dep.losses import mean_logits
 def channels_first(model: keras.Model) -> keras.Model:
     """Adapts a network to images `(batch, channels, height, width)` and logits `(batch, classes)`.
 
-    On the torch backend a Keras model is a `torch.nn.Module`, and in this form attack libraries for
-    torch accept it; torchattacks is tested. Weights are shared, logits are averaged over time.
+    On the torch backend a Keras model is a `torch.nn.Module`, so that attack libraries for torch
+    accept the adapted one; torchattacks is tested. Weights are shared, logits averaged over time.
 
     Args:
         model: a `keras.Model` from images `(batch, height, width, channels)` in [0, 1] to logits
@@ -20,7 +20,7 @@ def channels_first(model: keras.Model) -> keras.Model:
         A `keras.Model`.
 
     Raises:
-        ValueError: a model of other inputs.
+        ValueError: the model takes other inputs.
 
     Example:
 

@@ -1,6 +1,6 @@
-"""Networks out of and into the Neuromorphic Intermediate Representation (package `nir`).
+"""Exchange of networks in the Neuromorphic Intermediate Representation (package `nir`).
 
-NIR states neurons as differential equations. A step of `dt` seconds turns them into those here:
+NIR defines neurons by differential equations. Discretised in steps of `dt` seconds they are:
 
 | NIR | here |
 |---|---|
@@ -10,8 +10,8 @@ NIR states neurons as differential equations. A step of `dt` seconds turns them 
 | `I`, `r = 1 / dt` | `Integrator` with `tau=math.inf` |
 
 with `v_leak = v_reset = 0`; another `r` scales the current. NIR's neurons fire above the threshold,
-those here at it. NIR has no reset by subtraction, so that a network is written only with
-`reset="hard"`, and no surrogate derivative, so that one is chosen when a graph is read.
+those here at or above it. NIR has no reset by subtraction, so a network can be written only with
+`reset="hard"`, and no surrogate derivative, so one is chosen when a graph is read.
 
 Source: Pedersen et al. 2024 (NIR).
 """

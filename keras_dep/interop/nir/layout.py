@@ -1,4 +1,4 @@
-"""How maps and kernels lie in NIR and in Keras, and the package that holds graphs.
+"""Conversion of maps and kernels between the layouts of NIR and Keras.
 
 In NIR maps are `(channels, height, width)`, kernels `(outputs, inputs, height, width)`, and
 matrices `(outputs, inputs)`; a map is flattened in that order.

@@ -1,4 +1,4 @@
-"""A NIR graph as a Keras network."""
+"""Reads a NIR graph as a Keras network."""
 
 from typing import Any
 
@@ -26,18 +26,19 @@ def from_nir(
 ) -> keras.Model:
     """Builds a trainable network of a NIR graph; its outputs are `(batch, timesteps, ...)`.
 
-    Edges that meet add up; sum pooling becomes average pooling and a factor; neurons with constants
-    of their own become `PLIF`, which learns them. Maps are laid out as Keras is configured.
+    Signals of several edges into a node are added; sum pooling becomes average pooling and a
+    factor; neurons with individual constants become `PLIF`, which learns them. Maps have the image
+    data format that Keras is configured with.
 
     Args:
         graph: a `nir.NIRGraph`, its constants arrays or tensors of any library, or the path of a
             file that holds one.
         timesteps: number of steps `T` to run, at least 1.
         dt: seconds per step, as when the graph was written.
-        encoder: what the graph gets: the image at every step (`"direct"`), its pixels as spikes
+        encoder: input of the graph: the image at every step (`"direct"`), its pixels as spikes
             (`"rate"`, `"latency"`), or the frames `(batch, timesteps, ...)` (`"events"`).
-        surrogate: surrogate derivative of the neurons, as in `keras_dep.LIF`; NIR leaves this and
-            the following open. Default: that of `keras_dep.LIF`, here and below.
+        surrogate: surrogate derivative of the neurons, as in `keras_dep.LIF`. NIR does not define
+            this or the following arguments; their default is that of `keras_dep.LIF`.
         width: width of the surrogate.
         detach_reset: whether no gradient flows through the reset.
         detach_membrane: whether no gradient flows through the membrane of the step before.

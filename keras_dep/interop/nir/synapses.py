@@ -1,14 +1,18 @@
-"""Layers that weigh, average or rearrange, as nodes of a NIR graph."""
+"""Writes layers with weights, pooling and flattening as nodes of a NIR graph."""
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 from keras import layers
 
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import Tensor
 from keras_dep.interop.nir import layout
 from keras_dep.interop.nir.signals import Signal
+from keras_dep.interop.nir.signals import Writer
 from keras_dep.interop.nir.signals import array
 from keras_dep.interop.nir.signals import behind
 from keras_dep.interop.nir.signals import refusal
@@ -18,21 +22,32 @@ from keras_dep.layers import pooling
 from keras_dep.layers import weight_standardization
 
 
-def write_input(writer, layer, inputs, output):
-    """The node through which data enter."""
+def write_input(
+    writer: Writer, layer: layers.Layer, inputs: Sequence[Tensor], output: Tensor
+) -> Signal:
+    """Writes the input node."""
     shape = layout.map_shape(output.shape[1:], writer.last)
     return writer.add("input", writer.nir.Input(np.array(shape)), Signal((), shape))
 
 
-def write_encoder(writer, layer, inputs, output):
-    """An encoder in front is left to whoever runs the graph."""
+def write_encoder(
+    writer: Writer, layer: layers.Layer, inputs: Sequence[Tensor], output: Tensor
+) -> Signal:
+    """Leaves out an encoder at the input: the graph takes encoded data."""
     if not isinstance(behind(inputs[0])[0], layers.InputLayer):
         raise refusal(layer, "stand at the input", "move it to the front")
     return write_input(writer, layer, inputs, output)
 
 
-def write_convolution(writer, layer, inputs, output, scale=1.0, shift=0.0):
-    """`Conv2d`, its outputs scaled and shifted per channel."""
+def write_convolution(
+    writer: Writer,
+    layer: layers.Layer,
+    inputs: Sequence[Tensor],
+    output: Tensor,
+    scale: float | Array = 1.0,
+    shift: float | Array = 0.0,
+) -> Signal:
+    """Writes a `Conv2d` whose outputs are scaled and shifted per channel."""
     _check_linear(layer)
     kernel = _whole(layer, _kernel(layer))
     signal, padding = _padded(writer, layer, inputs, kernel.shape[:2], layer.dilation_rate)
@@ -49,8 +64,15 @@ def write_convolution(writer, layer, inputs, output, scale=1.0, shift=0.0):
     return writer.add(layer.name, node, signal, shape=shape)
 
 
-def write_dense(writer, layer, inputs, output, scale=1.0, shift=0.0):
-    """`Affine` or `Linear`; a pooling to a set size ahead of it is part of its matrix."""
+def write_dense(
+    writer: Writer,
+    layer: layers.Layer,
+    inputs: Sequence[Tensor],
+    output: Tensor,
+    scale: float | Array = 1.0,
+    shift: float | Array = 0.0,
+) -> Signal:
+    """Writes an `Affine` or `Linear`; a `PooledTo` before it is folded into its matrix."""
     _check_linear(layer)
     kernel = _kernel(layer)
     bias = _bias(layer, kernel) * scale + shift
@@ -82,8 +104,10 @@ FOLDING = {
 }
 
 
-def write_batch_normalization(writer, layer, inputs, output):
-    """Part of what weighs ahead of it; otherwise a product with a diagonal matrix."""
+def write_batch_normalization(
+    writer: Writer, layer: layers.Layer, inputs: Sequence[Tensor], output: Tensor
+) -> Signal:
+    """Folds it into the layer with weights before it, or writes a diagonal matrix."""
     rank = len(output.shape)
     if layer.axis % rank != (rank - 1 if writer.last or rank == 2 else 1):
         raise refusal(layer, "normalise channels", "set its axis")
@@ -100,8 +124,10 @@ def write_batch_normalization(writer, layer, inputs, output):
     return _channelwise(writer, layer.name, writer.signal(inputs[0]), scale, shift)
 
 
-def write_pixel_normalization(writer, layer, inputs, output):
-    """A product with a diagonal matrix, since padding behind it is with zeros."""
+def write_pixel_normalization(
+    writer: Writer, layer: layers.Layer, inputs: Sequence[Tensor], output: Tensor
+) -> Signal:
+    """Writes a diagonal matrix: folding it into a padded convolution would shift the zeros."""
     if layer.invert:
         raise refusal(layer, "normalise forwards", "leave out invert=True")
     signal = writer.signal(inputs[0])
@@ -113,16 +139,20 @@ def write_pixel_normalization(writer, layer, inputs, output):
     return _channelwise(writer, layer.name, signal, scale, shift)
 
 
-def write_average_pooling(writer, layer, inputs, output):
-    """`AvgPool2d`, with the zeros of a padding ahead of it."""
+def write_average_pooling(
+    writer: Writer, layer: layers.Layer, inputs: Sequence[Tensor], output: Tensor
+) -> Signal:
+    """Writes an `AvgPool2d` that includes the zero padding before it."""
     signal, padding = _padded(writer, layer, inputs, layer.pool_size, (1, 1))
     if layer.padding == "same" and any(padding):
         raise refusal(layer, "average whole windows", 'choose padding="valid"')
     return _pool(writer, layer.name, signal, layer.pool_size, layer.strides, padding)
 
 
-def write_global_pooling(writer, layer, inputs, output):
-    """`AvgPool2d` over the whole map, and `Flatten`."""
+def write_global_pooling(
+    writer: Writer, layer: layers.Layer, inputs: Sequence[Tensor], output: Tensor
+) -> Signal:
+    """Writes an `AvgPool2d` over the whole map, and a `Flatten`."""
     if layer.keepdims:
         raise refusal(layer, "give vectors", "leave out keepdims=True")
     signal = writer.signal(inputs[0])
@@ -132,12 +162,14 @@ def write_global_pooling(writer, layer, inputs, output):
     return dataclasses.replace(signal, flattened=None)
 
 
-def write_flatten(writer, layer, inputs, output):
-    """`Flatten`."""
+def write_flatten(
+    writer: Writer, layer: layers.Layer, inputs: Sequence[Tensor], output: Tensor
+) -> Signal:
+    """Writes a `Flatten`."""
     return _flat(writer, layer.name, writer.signal(inputs[0]))
 
 
-def _flat(writer, name, signal):
+def _flat(writer: Writer, name: str, signal: Signal) -> Signal:
     if len(signal.shape) == 1:
         return signal
     node = writer.nir.Flatten(np.array(signal.shape), start_dim=0, end_dim=-1)
@@ -145,14 +177,23 @@ def _flat(writer, name, signal):
     return writer.add(name, node, signal, shape=(math.prod(signal.shape),), flattened=flattened)
 
 
-def _pool(writer, name, signal, window, strides, padding):
-    sides = zip(signal.shape[1:], window, strides, padding)
-    sides = [(size + 2 * zeros - width) // step + 1 for size, width, step, zeros in sides]
+def _pool(
+    writer: Writer,
+    name: str,
+    signal: Signal,
+    window: Sequence[int],
+    strides: Sequence[int],
+    padding: Sequence[int],
+) -> Signal:
+    sides = [
+        (size + 2 * zeros - width) // step + 1
+        for size, width, step, zeros in zip(signal.shape[1:], window, strides, padding)
+    ]
     node = writer.nir.AvgPool2d(*(np.array(sizes) for sizes in (window, strides, padding)))
     return writer.add(name, node, signal, shape=(signal.shape[0], *sides))
 
 
-def _channelwise(writer, name, signal, scale, shift):
+def _channelwise(writer: Writer, name: str, signal: Signal, scale: Array, shift: Array) -> Signal:
     if len(signal.shape) == 1:
         scale, shift = (layout.to_rows(values, signal.flattened) for values in (scale, shift))
         node = writer.nir.Affine(single(np.diag(scale)), single(shift))
@@ -162,8 +203,14 @@ def _channelwise(writer, name, signal, scale, shift):
     return writer.add(name, node, signal)
 
 
-def _padded(writer, layer, inputs, window, dilation):
-    """The signal ahead of any padding, and the zeros on either side of height and width."""
+def _padded(
+    writer: Writer,
+    layer: layers.Layer,
+    inputs: Sequence[Tensor],
+    window: Sequence[int],
+    dilation: Sequence[int],
+) -> tuple[Signal, tuple[int, ...]]:
+    """Returns the signal before any padding, and the zeros on either side of height and width."""
     source, source_inputs = behind(inputs[0])
     if isinstance(source, layers.ZeroPadding2D):
         uneven = any(before != after for before, after in source.padding)
@@ -185,8 +232,8 @@ def _padded(writer, layer, inputs, window, dilation):
     return signal, tuple(zeros // 2 for zeros in missing)
 
 
-def _unpooled(kernel, shape, size, last):
-    """The kernel on the flattened map that equals one on the map pooled to `size`."""
+def _unpooled(kernel: Array, shape: Sequence[int], size: int, last: bool) -> Array:
+    """Converts a kernel on the map pooled to `size` to an equal one on the map itself."""
     channels, *sides = shape
     rows, columns = (pooling.window_means(side, size) for side in sides)
     grid = (size, size, channels) if last else (channels, size, size)
@@ -195,8 +242,8 @@ def _unpooled(kernel, shape, size, last):
     return np.einsum(pattern, rows, columns, kernel).reshape(math.prod(shape), -1)
 
 
-def _whole(layer, kernel):
-    """A grouped kernel among zeros: the package's type check knows neither groups nor oblongs."""
+def _whole(layer: layers.Layer, kernel: Array) -> Array:
+    """Fills a grouped kernel with zeros; the type check of `nir` supports no groups, no oblongs."""
     if kernel.shape[0] != kernel.shape[1]:
         raise refusal(layer, "have a square window", "fill it up with zeros")
     if isinstance(layer, layers.DepthwiseConv2D):
@@ -210,12 +257,12 @@ def _whole(layer, kernel):
     return result.reshape(*window, groups * inputs, outputs)
 
 
-def _check_linear(layer):
+def _check_linear(layer: layers.Layer) -> None:
     if layer.activation is not keras.activations.linear:
         raise refusal(layer, "be linear", "leave its activation to neurons behind it")
 
 
-def _kernel(layer):
+def _kernel(layer: layers.Layer) -> Array:
     if isinstance(layer, convolution.Conv2D):
         return array(layer.effective_kernel())
     mode = layer.quantization_mode
@@ -226,14 +273,14 @@ def _kernel(layer):
     return _by_its_outputs(layer)
 
 
-# Of as many rows at a time: the kernel of a large map has more than the identity could.
+# Rows of the identity at a time: the whole identity may not fit in memory.
 ROWS = 1024
 
 
-def _by_its_outputs(layer):
-    """The kernel of a dense layer, whatever codes it is kept in: its answers to unit vectors."""
+def _by_its_outputs(layer: layers.Layer) -> Array:
+    """Computes the kernel of a quantised dense layer as its outputs for unit vectors."""
     size = layer.input_spec.axes[-1]
-    # In float8 inputs are rounded too, but not what they are divided by.
+    # Float8 rounds inputs too: an input that equals the scale is exact.
     unit = float(array(layer.inputs_scale)) if layer.quantization_mode == "float8" else 1.0
     places = range(0, size, ROWS)
     units = (np.eye(min(ROWS, size - place), size, place, "float32") for place in places)
@@ -241,5 +288,5 @@ def _by_its_outputs(layer):
     return (answers - (array(layer.bias) if layer.use_bias else 0.0)) / unit
 
 
-def _bias(layer, kernel):
+def _bias(layer: layers.Layer, kernel: Array) -> Array:
     return array(layer.bias) if layer.use_bias else np.zeros(kernel.shape[-1])

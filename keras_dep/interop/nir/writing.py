@@ -1,15 +1,19 @@
-"""A Keras network as a NIR graph."""
+"""Writes a Keras network as a NIR graph."""
 
 import math
+from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import layers
 
+from keras_dep._internal.types import Tensor
 from keras_dep.interop.nir import dynamics
 from keras_dep.interop.nir import layout
 from keras_dep.interop.nir import synapses
 from keras_dep.interop.nir.signals import PASSING
+from keras_dep.interop.nir.signals import Signal
 from keras_dep.interop.nir.signals import Writer
 from keras_dep.layers import batch_normalization
 from keras_dep.layers import encoders
@@ -23,19 +27,19 @@ from keras_dep.layers.plif import PLIF
 
 
 def to_nir(model: keras.Model, dt: float = 1e-4) -> Any:
-    """Writes a spiking network in inference mode as a NIR graph, which acts once per time step.
+    """Writes a spiking network in inference mode as a NIR graph, which runs once per time step.
 
-    Batch normalisation is folded into the convolution or dense layer ahead of it, or becomes a
-    1 x 1 convolution by a diagonal matrix, as pixel normalisation does; grouped convolutions become
-    whole ones; `PooledTo` is folded into the dense layer behind it. Dropout, `DirectEncoding` and
-    `UnfoldTime` leave no node: a graph gets the image at every step, and answers at every step. Nor
-    does an encoder or `FoldTime` in front: the graph gets what they emit. Quantised dense layers
-    are written as the weights that their codes stand for; inputs are not quantised there.
-    `nir.write(path, graph)` saves it.
+    Batch normalisation is folded into the convolution or dense layer before it, or becomes a 1 x 1
+    convolution by a diagonal matrix, as pixel normalisation does. Grouped convolutions become
+    ungrouped ones; `PooledTo` is folded into the dense layer after it. Dropout, `DirectEncoding`
+    and `UnfoldTime` have no node: a graph takes the image and returns outputs at every step. An
+    encoder or `FoldTime` at the input has none either: the graph takes encoded data. Quantised
+    dense layers are written with dequantised weights; their inputs are not quantised. Save the
+    graph by `nir.write(path, graph)`.
 
     Args:
         model: a functional or sequential `keras.Model` with one input and one output, built.
-        dt: seconds per step; 1e-4 is what other libraries assume.
+        dt: seconds per step; other libraries assume 1e-4.
 
     Returns:
         A `nir.NIRGraph`, weights and constants in float32.
@@ -74,18 +78,18 @@ def check_duration(dt: float) -> None:
         raise ValueError(f"dt must be positive and finite; received {dt}; a usual one is 1e-4.")
 
 
-def _channels_last(model):
+def _channels_last(model: keras.Model) -> bool:
     found = {layer.data_format for layer in model.layers if hasattr(layer, "data_format")}
     if len(found) > 1:
         raise ValueError(f"model must have one data format; received {', '.join(sorted(found))}.")
     return (found or {keras.config.image_data_format()}).pop() == "channels_last"
 
 
-def _pass(writer, layer, inputs, output):
+def _pass(writer: Writer, layer: layers.Layer, inputs: Sequence[Tensor], output: Tensor) -> Signal:
     return writer.signal(inputs[0])
 
 
-_WRITERS = {
+_WRITERS: dict[type, Callable[..., Signal]] = {
     **dict.fromkeys(PASSING, _pass),
     **synapses.FOLDING,
     layers.InputLayer: synapses.write_input,
