@@ -1,4 +1,4 @@
-"""Sweeps as figures, and adversarial images beside their originals."""
+"""Draws sweeps, and arranges adversarial images beside their originals."""
 
 import itertools
 import os
@@ -13,9 +13,9 @@ from keras_dep._internal.types import Record
 from keras_dep.evaluation import report
 
 MARKS = "osD^vPX*"
-# With more points, not each gets a label on the axis.
+# Most points that are all labelled on the axis.
 MOST_TICKS = 12
-# Factor of the axis of radii left free at its ends.
+# Factor by which the axis of radii extends beyond its points.
 FREE = 1.15
 
 
@@ -30,7 +30,7 @@ def draw_sweep(
     The axis of radii is logarithmic, except from 0 to the smallest other radius.
 
     Args:
-        points: what `epsilon_sweep` or `step_sweep` returned.
+        points: result of `epsilon_sweep` or `step_sweep`.
         paths: files to write; their endings, for example `.png` and `.svg`, decide the format.
         chance: accuracy of guessing, drawn as a line, or `None`.
         name: the model's name, for the title, or `None`.

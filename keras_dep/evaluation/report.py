@@ -1,14 +1,17 @@
-"""A measurement as tables: Markdown for readers, CSV for programs."""
+"""Formats results as tables: Markdown for readers, CSV for programs."""
 
 import csv
 import io
 import itertools
 import re
+from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 from keras_dep._internal.types import Record
 
-# Characters of a cell beyond which it does not widen its column.
+# Longest cell, in characters, that widens its column.
 WIDEST = 48
 NUMBER = re.compile(r"(\*\*)?[-+]?\d")
 
@@ -17,7 +20,7 @@ def markdown(record: Record) -> str:
     """Returns the result of `evaluate` as a Markdown table, followed by its protocol.
 
     Args:
-        record: what `evaluate` returned.
+        record: result of `evaluate`.
 
     Returns:
         Markdown text.
@@ -28,17 +31,18 @@ def markdown(record: Record) -> str:
         "|---|---|---|---|---|",
         f"| none | {_percent(clean)} | {_interval(clean)} | | {clean['correct']} |",
     ]
-    for row in record["attacks"]:
-        name = row["attack"] if row["counts"] else f"{row['attack']} (does not count)"
+    for result in record["attacks"]:
+        attack, broken = result["attack"], f"{result['broken']} of {result['attacked']}"
+        name = attack if result["counts"] else f"{attack} (does not count)"
         lines.append(
-            f"| {name} | {_percent(row)} | {_interval(row)} | {row['broken']} of {row['attacked']} "
-            f"| {row['standing']} |"
+            f"| {name} | {_percent(result)} | {_interval(result)} | {broken} "
+            f"| {result['standing']} |"
         )
     lines.append(
         f"| **worst case per image** | **{_percent(worst)}** | {_interval(worst)} | | "
         f"{worst['correct']} |"
     )
-    answers = [("none", clean), *((row["attack"], row) for row in record["attacks"])]
+    answers = [("none", clean), *((each["attack"], each) for each in record["attacks"])]
     non_finite = {name: each["non_finite_answers"] for name, each in answers}
     health = record["gradients"]
     lines += [
@@ -68,9 +72,10 @@ def markdown(record: Record) -> str:
     return aligned("\n".join(lines) + "\n")
 
 
-def _remarks(record, non_finite):
-    """Returns lines of what limits the numbers."""
-    health, lines = record["gradients"], []
+def _remarks(record: Record, non_finite: Mapping[str, int]) -> list[str]:
+    """Returns lines about the limits of the results."""
+    health = record["gradients"]
+    lines = []
     if health.get("zero_pixels_in_float32") is not None:
         lines.append(
             f"The model computes in half precision; of a float32 copy's input gradient "
@@ -86,34 +91,35 @@ def _remarks(record, non_finite):
     return lines
 
 
-def released_markdown(rows: Sequence[Record]) -> str:
+def released_markdown(results: Sequence[Record]) -> str:
     """Returns the results of `released_protocol` as a Markdown table, changes in grey levels."""
     lines = [
         "| protocol | attack | accuracy | 95 % interval | mean change | largest change |",
         "|---|---|---|---|---|---|",
     ]
-    for row in rows:
-        mean, largest = (255 * row[name] for name in ("mean_change", "largest_change"))
+    for result in results:
+        mean, largest = (255 * result[name] for name in ("mean_change", "largest_change"))
         lines.append(
-            f"| {row['protocol']} | {row['attack']} | {_percent(row)} | {_interval(row)} | "
-            f"{mean:.2f} | {largest:.2f} |"
+            f"| {result['protocol']} | {result['attack']} | {_percent(result)} | "
+            f"{_interval(result)} | {mean:.2f} | {largest:.2f} |"
         )
     return aligned("\n".join(lines) + "\n")
 
 
-def sweep_markdown(rows: Sequence[Record]) -> str:
-    """Returns a sweep as a Markdown table: a line per point, a column per attack.
+def sweep_markdown(points: Sequence[Record]) -> str:
+    """Returns a sweep as a Markdown table: a line per value, a column per attack.
 
     Args:
-        rows: what `epsilon_sweep` or `step_sweep` returned.
+        points: result of `epsilon_sweep` or `step_sweep`.
 
     Returns:
         Markdown text; accuracies in percent with their 95 % intervals, rounded.
 
     Example:
 
-    >>> row = {"attack": "pgd", "norm": "Linf", "epsilon": 8 / 255, "accuracy": 0.5, "images": 18}
-    >>> print(sweep_markdown([{**row, "interval": [0.4, 0.6], "non_finite_answers": 0}]))
+    >>> point = {"attack": "pgd", "norm": "Linf", "epsilon": 8 / 255, "accuracy": 0.5}
+    >>> point |= {"images": 18, "interval": [0.4, 0.6], "non_finite_answers": 0}
+    >>> print(sweep_markdown([point]))
     | epsilon (of 255 grey levels) |                    pgd |
     | ---------------------------: | ---------------------: |
     |                            8 | 50.00 % (40.0 to 60.0) |
@@ -121,30 +127,30 @@ def sweep_markdown(rows: Sequence[Record]) -> str:
     Accuracy (95 % interval) on 18 images.
     <BLANKLINE>
     """
-    axis, scale, label = swept(rows)
-    names = list(dict.fromkeys(row["attack"] for row in rows))
-    points: dict[float, Record] = {}
-    for row in rows:
-        points.setdefault(row[axis], {})[row["attack"]] = row
+    axis, scale, label = swept(points)
+    names = list(dict.fromkeys(point["attack"] for point in points))
+    by_place: dict[float, Record] = {}
+    for point in points:
+        by_place.setdefault(point[axis], {})[point["attack"]] = point
     lines = [_line([label, *names]), "|---" * (len(names) + 1) + "|"]
-    for point, found in points.items():
+    for place, found in by_place.items():
         cells = [_percent_within(found[name]) if name in found else "" for name in names]
-        lines.append(_line([f"{scale * point:.4g}", *cells]))
-    lines += ["", f"Accuracy (95 % interval) on {rows[0]['images']} images."]
+        lines.append(_line([f"{scale * place:.4g}", *cells]))
+    lines += ["", f"Accuracy (95 % interval) on {points[0]['images']} images."]
     if counts := [
-        f"{row['attack']} at {scale * row[axis]:.4g}: {row['non_finite_answers']}"
-        for row in rows
-        if row["non_finite_answers"]
+        f"{point['attack']} at {scale * point[axis]:.4g}: {point['non_finite_answers']}"
+        for point in points
+        if point["non_finite_answers"]
     ]:
         lines.append(f"Answers that are not finite, which are errors: {', '.join(counts)}.")
     return aligned("\n".join(lines) + "\n")
 
 
-def swept(rows: Sequence[Record]) -> tuple[str, int, str]:
+def swept(points: Sequence[Record]) -> tuple[str, int, str]:
     """Returns the swept key of a sweep, the factor to its usual unit, and a label."""
-    if "steps" in rows[0]:
+    if "steps" in points[0]:
         return "steps", 1, "PGD steps"
-    if rows[0]["norm"] == "Linf":
+    if points[0]["norm"] == "Linf":
         return "epsilon", 255, "epsilon (of 255 grey levels)"
     return "epsilon", 1, "epsilon (length)"
 
@@ -169,7 +175,7 @@ def aligned(text: str) -> str:
     return "\n".join(lines)
 
 
-def table(rows: Sequence[Record]) -> str:
+def table(records: Sequence[Record]) -> str:
     """Returns dictionaries with the same keys as CSV; an interval becomes two columns.
 
     Example:
@@ -178,11 +184,11 @@ def table(rows: Sequence[Record]) -> str:
     ['attack,accuracy,low,high', 'fgsm,0.5,0.4,0.6']
     """
     flat = []
-    for row in rows:
-        row = dict(row)
-        if "interval" in row:
-            row["low"], row["high"] = row.pop("interval") or (None, None)
-        flat.append(row)
+    for record in records:
+        record = dict(record)
+        if "interval" in record:
+            record["low"], record["high"] = record.pop("interval") or (None, None)
+        flat.append(record)
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(flat[0]), lineterminator="\n")
     writer.writeheader()
@@ -190,7 +196,7 @@ def table(rows: Sequence[Record]) -> str:
     return text.getvalue()
 
 
-def _aligned(lines):
+def _aligned(lines: Sequence[str]) -> list[str]:
     """Aligns the lines of one table, the second of which separates its head."""
     head, _, *body = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
     widths, numeric = [], []
@@ -204,31 +210,31 @@ def _aligned(lines):
     return [
         _line(
             cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, numeric, strict=True)
+            for cell, width, right in zip(cells, widths, numeric, strict=True)
         )
-        for row in (head, rule, *body)
+        for cells in (head, rule, *body)
     ]
 
 
-def _line(cells):
+def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _percent_within(row):
-    low, high = row["interval"]
-    return f"{_percent(row)} ({100 * low:.1f} to {100 * high:.1f})"
+def _percent_within(result: Record) -> str:
+    low, high = result["interval"]
+    return f"{_percent(result)} ({100 * low:.1f} to {100 * high:.1f})"
 
 
-def _percent(row):
-    return "" if row["accuracy"] is None else f"{100 * row['accuracy']:.2f} %"
+def _percent(result: Record) -> str:
+    return "" if result["accuracy"] is None else f"{100 * result['accuracy']:.2f} %"
 
 
-def _interval(row):
-    if row["interval"] is None:
+def _interval(result: Record) -> str:
+    if result["interval"] is None:
         return ""
-    low, high = row["interval"]
+    low, high = result["interval"]
     return f"{100 * low:.2f} to {100 * high:.2f} %"
 
 
-def _brief(value):
+def _brief(value: Any) -> Any:
     return f"{value:.6g}" if isinstance(value, float) else value
