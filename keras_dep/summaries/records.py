@@ -1,4 +1,4 @@
-"""The messages of an event file, made with tensorboardX."""
+"""Builds the messages of an event file with tensorboardX."""
 
 import struct
 import time
@@ -26,24 +26,24 @@ HPARAMS = "hparams"
 
 
 def header() -> list[dict[str, Any]]:
-    """The first event of a file."""
+    """Returns the first event of a file."""
     return [{"file_version": "brain.Event:2"}]
 
 
 def restart() -> list[dict[str, Any]]:
-    """Events of a step that make readers drop what earlier files hold from that step on."""
+    """Returns events at whose step and later readers drop the records of earlier files."""
     start = {"session_log": event_pb2.SessionLog(status=event_pb2.SessionLog.START)}
-    # Readers take the first START of a folder for its beginning, so one alone may purge nothing.
+    # Readers treat the first START of a folder as its beginning, so that one alone purges nothing.
     return [start, start]
 
 
 def scalar(tag: str, number: float) -> list[dict[str, Any]]:
-    """One number. tensorboardX' own `scalar` changes tags such as `a/+0.5`, and logs each NaN."""
+    """Returns one number; tensorboardX' `scalar` changes tags such as `a/+0.5`, and logs NaN."""
     return [_summary(tag=tag, simple_value=number)]
 
 
 def images(tag: str, pixels: Array) -> list[dict[str, Any]]:
-    """Images `uint8` `(N, H, W, C)` under one tag; tensorboardX' own `image` takes one each."""
+    """Returns images `uint8` `(N, H, W, C)` as one tag; tensorboardX' `image` takes one each."""
     # `make_image` takes three channels.
     colours = np.broadcast_to(pixels, (*pixels.shape[:3], 3))
     pngs = [summary.make_image(each).encoded_image_string for each in colours]
@@ -52,12 +52,12 @@ def images(tag: str, pixels: Array) -> list[dict[str, Any]]:
 
 
 def text(tag: str, markdown: str) -> list[dict[str, Any]]:
-    """A passage as a scalar string; tensorboardX' own `text` makes a vector, shown as a table."""
+    """Returns text as a scalar string; tensorboardX' `text` makes a vector, shown as a table."""
     return [_strings(tag, "text", [markdown.encode()], [])]
 
 
 def layout(categories: Mapping[str, Mapping[str, Sequence[str]]]) -> list[dict[str, Any]]:
-    """The charts of the Custom Scalars tab; see `EventWriter.layout`."""
+    """Returns the charts of the Custom Scalars tab; see `EventWriter.layout`."""
     charts = {
         category: {title: ["Multiline", list(tags)] for title, tags in of_category.items()}
         for category, of_category in categories.items()
@@ -68,13 +68,13 @@ def layout(categories: Mapping[str, Mapping[str, Sequence[str]]]) -> list[dict[s
 def session_start(
     values: Mapping[str, bool | float | str], metrics: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Columns and row of a run in the HParams tab."""
+    """Returns the columns and the row of a run in the HParams tab."""
     experiment, start, _ = summary.hparams(dict(values), dict.fromkeys(metrics))
     return [{"summary": experiment}, {"summary": start}]
 
 
 def session_end(status: str) -> list[dict[str, Any]]:
-    """End of a run in the HParams tab; tensorboardX' own is written at the start, as success."""
+    """Returns the end of a run in the HParams tab; tensorboardX writes success at the start."""
     number = api_pb2.Status.Value(f"STATUS_{status.upper()}")
     end = plugin_hparams_pb2.SessionEndInfo(status=number)
     content = plugin_hparams_pb2.HParamsPluginData(session_end_info=end)
@@ -83,7 +83,7 @@ def session_end(status: str) -> list[dict[str, Any]]:
 
 
 def framed(step: int, content: dict[str, Any]) -> bytes:
-    """An event as the record of a file: its length and itself, each with a checksum."""
+    """Returns an event as a record of the file: its length and content, each with a checksum."""
     event = event_pb2.Event(wall_time=time.time(), step=step, **content)
     data = event.SerializeToString()
     length = struct.pack("<Q", len(data))

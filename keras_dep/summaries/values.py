@@ -1,4 +1,4 @@
-"""Conversion and checks of the arguments of `EventWriter`."""
+"""Checks and converts the arguments of `EventWriter`."""
 
 import math
 import operator
@@ -25,7 +25,7 @@ def check_tag(tag: str) -> str:
 
 
 def check_step(step: int, name: str) -> int:
-    """Returns the step as Python integer; raises `ValueError` unless it is one, and >= 0."""
+    """Returns the step as a Python integer; raises `ValueError` unless it is an integer >= 0."""
     try:
         number = -1 if isinstance(step, bool) else operator.index(step)
     except TypeError:
@@ -65,7 +65,7 @@ def check_images(images: ArrayLike) -> Array:
         images: floats in [0, 1], `(H, W, C)` or `(N, H, W, C)` with 1 or 3 channels.
 
     Raises:
-        ValueError: another shape, dtype or range.
+        ValueError: the images have another shape, dtype or range.
     """
     pixels = _to_numpy(images)
     pixels = pixels[None] if pixels.ndim == 3 else pixels
@@ -92,7 +92,7 @@ def check_images(images: ArrayLike) -> Array:
 
 
 def check_hparam(name: str, value: Any) -> bool | float | str:
-    """Returns a hyper-parameter as the HParams tab can hold it; raises `ValueError` for objects."""
+    """Converts a hyper-parameter to a type of the HParams tab; raises `ValueError` for objects."""
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, (bool, str)):
         return value

@@ -1,9 +1,8 @@
 """The writer of event files.
 
-It writes in the calling thread, with the messages of tensorboardX. `tensorboardX.SummaryWriter`
-writes in a second thread, which ends where the disk is full: the training then blocks for ever on
-a queue that nobody empties. Its `flush` returns before queued records are in the file, and a
-killed process loses those.
+It writes the messages of tensorboardX in the calling thread. `tensorboardX.SummaryWriter` writes in
+a second thread, which ends when the disk is full: training then blocks forever on a full queue. Its
+`flush` returns before queued records are in the file, and a killed process loses them.
 """
 
 import contextlib
@@ -28,14 +27,14 @@ class EventWriter:
 
     Each record reaches the operating system before its method returns, so a killed process loses
     no record; `flush` also reaches the disk. A resumed run opens a new file in the same folder,
-    named so that it sorts after the older ones. A writer that is not closed loses nothing but the
-    run's status in the HParams tab.
+    named so that it sorts after the older ones. If a writer is not closed, only the run's status in
+    the HParams tab is missing.
 
     Args:
         logdir: local folder, created if needed. One folder is one run in TensorBoard's list; use
             `<run>/train` and `<run>/validation` to match Keras.
-        purge_step: the first step that a resumed run will write. TensorBoard then drops what older
-            files in the folder hold at this step or later; `None` keeps all.
+        purge_step: the first step that a resumed run will write. TensorBoard then drops records of
+            older files in the folder at this step or later; `None` keeps all.
 
     Attributes:
         logdir: the folder.
@@ -43,8 +42,8 @@ class EventWriter:
 
     Raises:
         ValueError: the folder cannot be written, or `purge_step` is not a step.
-        OSError: from any method, where the disk is full or fails; one line with the folder and the
-            free space.
+        OSError: the disk is full or fails, in any method; one line with the folder and the free
+            space.
 
     Example:
 
@@ -139,8 +138,8 @@ class EventWriter:
     def hparams(self, values: Mapping[str, Any], metrics: Sequence[str]) -> None:
         """Starts the run's row in the HParams tab; `close` ends it with a status.
 
-        TensorBoard takes the columns from the first run it finds, and a row from the first record
-        of its run: give all runs under one folder the same names.
+        TensorBoard takes the columns from the first run that it finds, and each row from the first
+        record of its run: use the same names in all runs under one folder.
 
         Args:
             values: dict from name to bool, number, string, `None` or a list of these.
@@ -169,8 +168,8 @@ class EventWriter:
         """Ends the run and closes the file; a second call does nothing.
 
         Args:
-            status: `"success"` or `"failure"` for the HParams tab, which keeps the first one it
-                reads of a run; `None` leaves it open, for a run that will be resumed.
+            status: `"success"` or `"failure"` for the HParams tab, which keeps a run's first
+                status; `None` leaves it open, for a run that will be resumed.
 
         Raises:
             ValueError: another status.
@@ -207,7 +206,7 @@ class EventWriter:
 
     @contextlib.contextmanager
     def _guarded(self) -> Generator[None, None, None]:
-        """Counts the seconds, and adds path and free space to errors of the disk."""
+        """Measures the seconds, and adds path and free space to errors of the disk."""
         if self._file.closed:
             raise ValueError(
                 f"the event writer of {self.logdir!r} is closed; received one more call; "
@@ -224,7 +223,7 @@ class EventWriter:
 
 
 def _new_file_name(logdir: str) -> str:
-    # Readers take files in name order: neither a quick restart nor a clock set back may sort first.
+    # Readers sort files by name: a restart within a second or after a clock change must sort last.
     matches = [re.match(r"events\.out\.tfevents\.(\d{10})\.", name) for name in os.listdir(logdir)]
     stamp = max([int(time.time()), *(int(match[1]) + 1 for match in matches if match)])
     return f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}.{os.getpid()}.0"
