@@ -1,9 +1,9 @@
-"""Images per second of our attacks beside those of torchattacks and Foolbox on the same network.
+"""Images per second of our attacks, and of torchattacks and Foolbox on the same network.
 
-All attack the same weights on the same images, in turn, at 8/255: ours on any backend, as compiled
-there, the peers on torch in a process of their own. Medians. The case `reliable` is another matter:
-how often as long as one PGD of 50 steps the whole suite takes on a trained network, which decides
-how much of it the early exits spare, and how much of that each attack takes.
+All attack the same weights on the same images, in turn, at 8/255: ours compiled on any backend, the
+peers on torch in a process of their own. The numbers are medians. The case `reliable` instead gives
+the time of the whole suite, and of each attack in it, relative to one PGD of 50 steps on a trained
+network. It depends on the network, since early exits skip images that are broken already.
 
   python benchmarks/attacks.py --backend=torch --json=attacks.json
   python benchmarks/attacks.py --backend=jax --quick
@@ -45,13 +45,13 @@ def main():
 
 
 def _speeds(case, model, images, labels, ask, options):
-    """Ours against each peer that has the attack, or alone."""
+    """Measures ours and each peer that has the attack."""
     ours = _ours(case)
     runs = {"ours": lambda steps: _timed(ours(steps), model, images, labels)}
     for peer in PEERS:
         if not (peer == "foolbox" and case == "apgd-100"):
             runs[peer] = lambda steps, peer=peer: ask(case, peer, steps)
-    # One step compiles what any number needs; a peer that is not installed answers nothing.
+    # One step compiles the program of any number; a peer that is not installed returns `None`.
     runs = {name: run for name, run in runs.items() if run(1) is not None}
     speeds = {name: [] for name in runs}
     for _ in range(options.rounds):
@@ -74,7 +74,7 @@ def _speeds(case, model, images, labels, ask, options):
 
 
 def _suite(options):
-    """The reliable suite over one PGD of 50 steps, in seconds, on images of the test set."""
+    """Measures the seconds of the reliable suite and of one PGD of 50 steps on test images."""
     from keras_dep import attacks
     from keras_dep import evaluation
     from keras_dep.evaluation import accuracy
@@ -82,13 +82,13 @@ def _suite(options):
     model, images, labels = _trained(options)
     right = accuracy.right(model, images, labels, options.batch)
     if not right.any():
-        raise SystemExit("attacks.py: the network gets none of the images right; give it more.")
+        raise SystemExit("attacks.py: the network classifies no image right; pass more --examples.")
     chosen = (images[right], labels[right], options.batch)
 
     def search(steps):
         list(accuracy.under_attack(model, attacks.PGD(epsilon=EPSILON, steps=steps), *chosen))
 
-    # The first compiles. The suite too attacks only what was right.
+    # The first compiles. Like the suite, attack only images that are classified right.
     _, peer = (_timed(search, steps) for steps in (1, 50))
     started = time.perf_counter()
     found = evaluation.evaluate(
@@ -124,11 +124,11 @@ def _spread(values):
 def _options():
     parser = harness.parser(__doc__, "vgg5 and two cases", "counted calls of each kind")
     parser.add_argument(
-        "--cases", help="a list with commas between; default all but reliable, quick the first two"
+        "--cases", help="comma-separated; default all but reliable, quick the first two"
     )
     parser.add_argument("--batch", type=int, help="images per call; default 64, quick 8")
-    parser.add_argument("--network", help="of the case reliable: a run's folder or a .keras file")
-    parser.add_argument("--dataset", default="cifar10", help="of the case reliable")
+    parser.add_argument("--network", help="for the case reliable: a run's folder or a .keras file")
+    parser.add_argument("--dataset", default="cifar10", help="for the case reliable")
     parser.add_argument("--data_dir", help="TFDS folder, for the case reliable")
     parser.add_argument("--examples", type=int, help="its test images; default those of one call")
     parser.add_argument("--peers_of", help=argparse.SUPPRESS)
@@ -153,7 +153,7 @@ def _problem(options):
 
 
 def _images_of(model, options):
-    """Noise, and what a model takes it for, as some attack only what is classified right."""
+    """Returns noise and the model's own labels: some attacks use only correct images."""
     import numpy as np
 
     from keras_dep.models import inference
@@ -180,13 +180,13 @@ def _ours(case):
     from keras_dep import attacks
 
     kind = {"fgsm": lambda steps: attacks.FGSM(), "apgd-100": lambda s: attacks.APGD(steps=s)}
-    # Arrays in and out, so that nothing is left to be computed later.
+    # Attacks take and return arrays, so that no computation is pending after a call.
     return kind.get(case, lambda steps: attacks.PGD(steps=steps))
 
 
 @contextlib.contextmanager
 def _peers_of(model, options):
-    """Yields `ask(case, peer, steps)`, the seconds that a peer takes, `None` for one that lacks."""
+    """Yields `ask(case, peer, steps)`: the seconds of a peer, `None` if it is not installed."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.keras")
         model.save(path)
@@ -196,7 +196,7 @@ def _peers_of(model, options):
 
 
 def _answer(options):
-    """The other side of `_peers_of`: reads questions, and says what each call took."""
+    """Runs in the process of `_peers_of`: answers each question with the seconds of a call."""
     import keras
     import torch
 
@@ -219,7 +219,7 @@ def _answer(options):
 
 
 def _to_host(attack, images, labels):
-    # Where ours ends up.
+    # Ours returns arrays on the host.
     return attack(images, labels).cpu()
 
 

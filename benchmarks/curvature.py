@@ -1,17 +1,16 @@
 """Time to the five leading Hessian eigenvalues of spiking VGG-11, against PyHessian and SciPy.
 
-The network is one that ten steps of SGD have brought to fire, on random images and labels; an
-untrained one is silent in inference mode, and its Hessian trivial. On torch the peers take the same
-weights and batch in the same command: PyHessian's power iteration with its usual limits, and
-SciPy's eigsh on curvlinops' Hessian operator. For each the worst residual ||H q - theta q|| over
-|lambda_1| is computed afterwards with one product more per eigenvalue, the same way for all; ours
-runs to the residual in --tolerance, eigsh to the same, and PyHessian as far as its rule takes it.
---also times ours on other backends too, with the weights of the first, against the same peers.
-Memory is the peak above the start, ours against one training step, each in a process of its own;
-a spectrum's holds Lanczos' vectors too, one for each product.
---products=N times N products of each library instead, on the whole batch and from the same vector,
-where PyHessian's 200 or so would take hours: what one costs, not how many a library needs; "bound"
-is what comes once before the first.
+The network is trained for ten steps of SGD on random images and labels: an untrained one is silent
+in inference mode, and its Hessian trivial. On torch the peers use the same weights and batch in the
+same command: PyHessian's power iteration with its default limits, and SciPy's eigsh on curvlinops'
+Hessian operator. The worst residual ||H q - theta q|| / |lambda_1| is computed afterwards in the
+same way for all, with one more product per eigenvalue. Ours and eigsh stop at the residual of
+--tolerance, PyHessian by its own rule. --also times ours on other backends too, with the weights of
+the first, against the same peers. Memory is the peak above the start of a spectrum and of one
+training step, each in its own process; that of a spectrum includes Lanczos' vectors, one per
+product. --products=N instead times N products of each library on the whole batch, with the same
+vector. Use it where PyHessian's 200 or so would take hours. It measures the cost of a product, not
+how many a library needs; "bound" is the preparation before the first product.
 
   python benchmarks/curvature.py --backend=torch --images=8 --rounds=1 --also=tensorflow,jax
   python benchmarks/curvature.py --backend=torch --images=128 --rounds=1 --alone
@@ -58,7 +57,7 @@ def main():
         if options.memory:
             ours, step = (_peak_elsewhere(options, kind) for kind in ("spectrum", "step"))
             print(f"peak memory: {ours:.0f} MB, a training step {step:.0f} MB")
-            # A small step may stay below what importing took.
+            # The peak of a small step may be below that of the imports.
             if step > 0:
                 ratio = ours / step
                 peer = "training step"
@@ -72,19 +71,21 @@ def _options():
     parser = harness.parser(__doc__, "a small network and batch", "counted rounds; 0: no times")
     parser.add_argument("--model", help="default vgg11, quick vgg5")
     parser.add_argument("--images", type=int, help="default 128, quick 4")
-    parser.add_argument("--together", type=int, help="images looked at together by ours")
+    parser.add_argument("--together", type=int, help="images per part in ours")
     parser.add_argument("--tolerance", type=float, default=1e-2, help="relative residual")
-    parser.add_argument("--alone", action="store_true", help="without the peers")
-    parser.add_argument("--products", type=int, default=0, help="products to time; 0: spectra")
-    parser.add_argument("--also", default="", help="other backends to time ours on")
-    parser.add_argument("--memory", action="store_true", help="peak memory too")
+    parser.add_argument("--alone", action="store_true", help="leave the peers out")
+    parser.add_argument(
+        "--products", type=int, default=0, help="number of products to time; 0: time spectra"
+    )
+    parser.add_argument("--also", default="", help="more backends to time ours on, comma-separated")
+    parser.add_argument("--memory", action="store_true", help="measure peak memory too")
     parser.add_argument("--memory_of", choices=("spectrum", "step"), help=argparse.SUPPRESS)
     for name in ("--weights", "--found"):
         parser.add_argument(name, help=argparse.SUPPRESS)
     options = harness.parsed(parser)
     harness.listed(parser, options, "also", harness.BACKENDS)
     if options.products and options.also:
-        parser.error("--products times one backend: leave --also out.")
+        parser.error("--products times one backend; leave --also out.")
     options.model = options.model or ("vgg5" if options.quick else "vgg11")
     options.images = options.images or (4 if options.quick else 128)
     options.size = 8 if options.quick else 32
@@ -92,7 +93,7 @@ def _options():
 
 
 def _compared(found, case, options):
-    """Prints what was found; rows of ours on each backend against each peer."""
+    """Prints the results, and returns rows of ours on each backend against each peer."""
     print(f"{case}, tolerance {options.tolerance:g}")
     heads = ("seconds", "least", "most", "products", "each", "lambda_1", "residual")
     print(" " * 24 + "".join(f"{head:>10}" for head in heads))
@@ -114,7 +115,7 @@ def _compared(found, case, options):
 
 
 def _problem(options):
-    """The network and its batch, with weights from the file where there is one."""
+    """Builds the network and its batch, and loads the weights if their file exists."""
     import keras
     import numpy as np
 
@@ -126,7 +127,7 @@ def _problem(options):
     x = draw.uniform(0, 1, (options.images, *shape)).astype("float32")
     y = draw.integers(0, 10, options.images).astype("int32")
     if options.backend == "torch":
-        # The peer's products cannot pass torch's channels-last convolution.
+        # PyHessian's products fail in torch's channels-last convolution.
         keras.config.set_image_data_format("channels_first")
         shape, x = (3, options.size, options.size), x.transpose(0, 3, 1, 2).copy()
     model = keras_dep.models.build(options.model, input_shape=shape, num_classes=10)
@@ -137,7 +138,7 @@ def _problem(options):
 
 
 def _fired(options):
-    """The same once trained, and its weights in the file."""
+    """Builds and trains the network, and saves its weights."""
     import keras
     import numpy as np
 
@@ -152,7 +153,7 @@ def _fired(options):
 
 
 def _measure(options, model, x, y):
-    """What each runner did, in turn with the others: its times, products and residual."""
+    """Runs all runners in turn, and returns the times, products and residual of each."""
     import keras_dep
 
     hessian = keras_dep.Hessian(model, keras_dep.MeanLogitCrossentropy())
@@ -165,8 +166,8 @@ def _measure(options, model, x, y):
 
     runners = {"ours": ours}
     if options.backend == "torch" and not options.alone:
-        runners.update(_peers(*_twin(model, x, y), options.tolerance))
-    # Compiles; the peers run eagerly.
+        runners.update(_peers(*_torch_counterpart(model, x, y), options.tolerance))
+    # Compiles ours; the peers run eagerly.
     ours(max_steps=2)
     found = {name: {"name": name, "backend": options.backend, "seconds": []} for name in runners}
     for number in range(options.rounds):
@@ -183,7 +184,7 @@ def _measure(options, model, x, y):
 
 
 def _costs(options, case, model, x, y):
-    """Prints what binding the data and one product take of each library; rows of the products."""
+    """Times binding the data and single products of each library; returns rows of products."""
     import numpy as np
     from keras import ops
 
@@ -192,7 +193,7 @@ def _costs(options, case, model, x, y):
     hessian = keras_dep.Hessian(model, keras_dep.MeanLogitCrossentropy())
     binders = {"ours": lambda: hessian.at(x, y, options.together)}
     if options.backend == "torch" and not options.alone:
-        binders.update(_peer_products(*_twin(model, x, y)))
+        binders.update(_peer_products(*_torch_counterpart(model, x, y)))
     draw = np.random.default_rng(0).standard_normal(hessian.dimension).astype("float32")
     vector = ops.convert_to_tensor(draw / np.linalg.norm(draw))
     print(f"{case}, {options.products} products of each library on the whole batch")
@@ -210,7 +211,7 @@ def _costs(options, case, model, x, y):
             started = time.perf_counter()
             images[name] = ops.convert_to_numpy(product(vector))
             seconds.append(time.perf_counter() - started)
-        # Frees the graph before the next binds.
+        # Frees the graph before the next library binds.
         del product
         found[name] = statistics.median(seconds)
         cells = (bound, found[name], min(seconds), max(seconds))
@@ -237,14 +238,14 @@ def _worst_residual(product, values, vectors):
     return worst / max(abs(float(value)) for value in values)
 
 
-def _twin(model, x, y):
-    """The Keras model as a torch module with the mean logits' loss, and the data as tensors."""
+def _torch_counterpart(model, x, y):
+    """Wraps the Keras model as a torch module, with its loss and the data as tensors."""
     import torch
 
     fixed = [variable.value for variable in model.non_trainable_variables]
 
     class Network(torch.nn.Module):
-        """Its parameters are the trainable weights, in our order."""
+        """A module with the trainable weights as parameters, in our order."""
 
         def __init__(self):
             super().__init__()
@@ -261,7 +262,7 @@ def _twin(model, x, y):
 
 
 def _peer_products(network, entropy, data):
-    """By library, what binds the data to a function from a vector to the Hessian's product."""
+    """Returns by library a function that binds the data to products with the Hessian."""
     import pyhessian
     import torch
     from curvlinops import HessianLinearOperator
@@ -289,7 +290,7 @@ def _peer_products(network, entropy, data):
 
 
 def _peers(network, entropy, data, tolerance):
-    """PyHessian, and SciPy on curvlinops' operator: to eigenvalues, vectors and products."""
+    """Returns runners of PyHessian, and of SciPy on curvlinops' operator."""
     import numpy as np
     import pyhessian
     import torch
@@ -338,7 +339,7 @@ def _peers(network, entropy, data, tolerance):
 
 
 def _elsewhere(options, backend):
-    """What ours did on another backend, in a process of its own."""
+    """Measures ours on another backend, in its own process."""
     path = f"{options.weights}.{backend}.json"
     _again(options, backend, f"--found={path}", f"--rounds={options.rounds}", "--alone")
     with open(path) as file:
@@ -346,12 +347,12 @@ def _elsewhere(options, backend):
 
 
 def _peak_elsewhere(options, kind):
-    """Peak bytes above the start, in a process of its own."""
+    """Measures the peak memory above the start in megabytes, in its own process."""
     return float(_again(options, options.backend, f"--memory_of={kind}").split()[-1])
 
 
 def _again(options, backend, *arguments):
-    """The output of this command on a backend."""
+    """Runs this command on a backend, and returns its output."""
     command = [sys.executable, __file__, f"--backend={backend}", f"--weights={options.weights}"]
     passed = ("model", "images", "tolerance", "products")
     command += [f"--{name}={getattr(options, name)}" for name in passed]

@@ -1,8 +1,8 @@
 """Seconds per step and peak memory of each method of training, as ratios to plain SGD.
 
-All methods train the same network on the same batches, in turn within one process: rounds of one
-step of each. The ratio is the median over rounds of a method's step over SGD's of the same round.
---memory adds the peak of a process that takes nothing but such steps, above what it started with.
+All methods train the same network on the same batches within one process, in rounds of one step of
+each. The ratio is the median over rounds of the time of a method's step over SGD's in the same
+round. --memory adds the peak memory of a process that runs only such steps, above its start.
 
   python benchmarks/defences.py --backend=torch --memory --json=defences.json
   python benchmarks/defences.py --backend=jax --quick --methods=sgd,dep,sam
@@ -48,8 +48,8 @@ def main():
 
 def _options():
     parser = harness.parser(__doc__, "VGG-5 and 8 images", "counted steps of each method")
-    parser.add_argument("--methods", help="separated by commas, sgd among them; default: all")
-    parser.add_argument("--memory", action="store_true", help="peak memory too")
+    parser.add_argument("--methods", help="comma-separated, including sgd; default: all")
+    parser.add_argument("--memory", action="store_true", help="measure peak memory too")
     options = harness.parsed(parser)
 
     from keras_dep import defences
@@ -59,7 +59,7 @@ def _options():
     except ValueError as error:
         parser.error(str(error))
     if "sgd" not in methods:
-        parser.error(f"methods must hold sgd, which others are compared with; received {methods}.")
+        parser.error(f"methods must include sgd, the reference; received {methods}; add sgd.")
     options.methods = methods
     return options
 
@@ -71,7 +71,7 @@ def _all():
 
 
 def _step(method, options):
-    """A function that takes one training step of a method and waits for its loss."""
+    """Returns a function that runs one training step of a method and waits for its loss."""
     import keras
     import numpy as np
 
@@ -103,7 +103,7 @@ def _step(method, options):
 
 
 def _signature(settings, data):
-    """The file of a signature of the untrained network."""
+    """Writes the signature of the untrained network, and returns the path of its file."""
     import numpy as np
 
     from keras_dep import profiling

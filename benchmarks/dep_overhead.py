@@ -1,10 +1,10 @@
-"""What DEP adds to a training step, beside plain SGD and a full decomposition of every gradient.
+"""Overhead of DEP in a training step, compared with plain SGD and a full SVD of every gradient.
 
-Each case takes training steps in turn, plain SGD, DEP(SGD), and SGD behind a full singular value
-decomposition per tensor as in the paper's released code, on the same data. The steps of a large
-network vary by more than DEP takes, so the projection of that network's own gradients is timed by
-itself too; its share of the plain step is the figure to trust. Medians all. --memory adds the
-peak of a process that takes nothing but such steps, above what it started with.
+Each case runs training steps in turn on the same data: plain SGD, DEP(SGD), and SGD with a full
+singular value decomposition per tensor, as in the paper's released code. The steps of a large
+network vary by more than the time of DEP, so the projection of the network's own gradients is also
+timed alone; its share of the plain step is the reliable number. All numbers are medians. --memory
+adds the peak memory of a process that runs only such steps, above its start.
 
   python benchmarks/dep_overhead.py --backend=torch --json=dep_overhead.json
   python benchmarks/dep_overhead.py --backend=jax --cases=vgg11,mlp --quick
@@ -46,10 +46,12 @@ def main():
 
 def _options():
     parser = harness.parser(__doc__, "small batches, no full SVD", "counted steps of each kind")
-    parser.add_argument("--cases", default=",".join(CASES), help="a list with commas between")
+    parser.add_argument("--cases", default=",".join(CASES), help="comma-separated")
     parser.add_argument("--batch", type=int, help="images per step; default 128, quick 16")
-    parser.add_argument("--run", default="auto", choices=harness.RUNS, help="as Keras' compile")
-    parser.add_argument("--memory", action="store_true", help="peak memory too")
+    parser.add_argument(
+        "--run", default="auto", choices=harness.RUNS, help="mode of Keras' compile"
+    )
+    parser.add_argument("--memory", action="store_true", help="measure peak memory too")
     options = harness.parsed(parser)
     harness.listed(parser, options, "cases", CASES)
     options.batch = options.batch or (16 if options.quick else 128)
@@ -61,7 +63,7 @@ def _row(options, case, metric, ours, plain, ratio):
 
 
 def _measure(name, options):
-    """Seconds by kind: of each counted step, the kinds in turn, then of the projections alone."""
+    """Returns seconds by kind: of the steps, measured in turn, and of the projections alone."""
     import keras_dep
 
     optimizers = {"SGD step": _sgd(), "DEP step": keras_dep.DEP(_sgd())}
@@ -94,7 +96,7 @@ def _measure(name, options):
 
 
 def _problem(name, options):
-    """A function from an optimizer to a compiled model, and a batch for it."""
+    """Returns a function from an optimizer to a compiled model, and a batch for it."""
     import keras
     import numpy as np
 
@@ -113,7 +115,7 @@ def _problem(name, options):
 
 
 def _memory_row(name, options):
-    """Peak memory of steps with DEP beside that of plain ones, each in a process of its own."""
+    """Measures the peak memory of steps with DEP and of plain ones, each in its own process."""
     fresh = multiprocessing.get_context("spawn")
     peaks = {}
     for kind in ("SGD", "DEP"):
@@ -136,7 +138,7 @@ def _peak_megabytes(name, options, kind):
 
 
 def _time(function, gradients, rounds):
-    """Seconds of each call, its results awaited."""
+    """Returns the seconds of each call, including the wait for its results."""
     from keras import ops
 
     seconds = []
@@ -156,7 +158,7 @@ def _project(gradients):
 
 
 def _full_svd(gradients):
-    """The released code's way."""
+    """Removes the leading component by a full SVD, as in the paper's released code."""
     from keras import ops
 
     from keras_dep import deflation
@@ -175,7 +177,7 @@ def _transform():
     from keras_dep.optimizers import GradientTransform
 
     class Transform(GradientTransform):
-        """Any function of the gradients before the inner optimizer; may keep the last ones."""
+        """Applies any function to the gradients, and records the last ones if asked."""
 
         def __init__(self, function, inner, records=False):
             super().__init__(inner)

@@ -1,4 +1,4 @@
-"""The harness of the benchmarks: options, rows of results, processes, peak memory."""
+"""Shared parts of the benchmarks: options, rows of results, processes, peak memory."""
 
 import argparse
 import contextlib
@@ -12,35 +12,35 @@ BACKENDS = ("torch", "tensorflow", "jax")
 
 
 def parser(description, quick, rounds="counted rounds"):
-    """Options of all benchmarks; `quick` and `rounds` say what those two mean."""
+    """Returns a parser with the options of all benchmarks; `quick` and `rounds` are help texts."""
     options = argparse.ArgumentParser(description=description.splitlines()[0])
     chosen = os.environ.get("KERAS_BACKEND", "torch")
     options.add_argument("--backend", default=chosen, choices=BACKENDS)
     options.add_argument("--rounds", type=int, default=5, help=rounds)
     options.add_argument("--quick", action="store_true", help=quick)
-    options.add_argument("--json", help="file for the rows")
+    options.add_argument("--json", help="file to write the rows to")
     return options
 
 
 def parsed(parser):
-    """The options, with the backend chosen ahead of Keras' import."""
+    """Parses the options, and sets the backend before Keras is imported."""
     options = parser.parse_args()
     os.environ["KERAS_BACKEND"] = options.backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # As the apps do: TensorFlow itself takes its fast kernels on some processors only.
+    # As in the apps: by default TensorFlow uses its fast kernels on some processors only.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     return options
 
 
 def listed(parser, options, name, known):
-    """Turns an option of names with commas between into a list, and refuses unknown ones."""
+    """Splits a comma-separated option into a list, and refuses unknown names."""
     chosen = [item for item in getattr(options, name).split(",") if item]
     if unknown := set(chosen) - set(known):
         parser.error(f"{name} must be among {', '.join(known)}; received {', '.join(unknown)}.")
     setattr(options, name, chosen)
 
 
-# What Keras' `compile` takes for each way of running that a benchmark's `--run` names.
+# Arguments of Keras' `compile` for each value of `--run`.
 RUNS = {
     "auto": {},
     "compiled": {"jit_compile": True},
@@ -50,7 +50,7 @@ RUNS = {
 
 
 def row(backend, case, metric, ours, peer, peer_name, ratio):
-    """One comparison; `ratio` is ours on that backend over the peer's."""
+    """Returns the row of one comparison; `ratio` is ours on that backend over the peer's."""
     return {
         "case": case,
         "backend": backend,
@@ -63,25 +63,25 @@ def row(backend, case, metric, ours, peer, peer_name, ratio):
 
 
 def save(rows, options):
-    """Writes the rows where `--json` says."""
+    """Writes the rows to the file of `--json`, if given."""
     if options.json:
         with open(options.json, "w") as file:
             json.dump(rows, file, indent=2)
 
 
 class Ended(SystemExit):
-    """A process that was asked has ended without an answer."""
+    """Raised when a process ends without an answer."""
 
 
-# What an answer begins with, among whatever libraries print.
+# Prefix of an answer, to tell it from the output of libraries.
 ANSWER = "answer: "
 
 
 @contextlib.contextmanager
 def process_of(script, *arguments):
-    """Yields `ask(*words)`, which a process of the script's own answers by `answer`.
+    """Starts a process of the script, and yields `ask(*words)`, which it answers by `answer`.
 
-    Frameworks in one process slow each other down: each leaves holes in the memory of all.
+    Frameworks in one process slow each other down, since each fragments the memory.
     """
     # On a GPU the processes share its memory.
     shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
@@ -101,8 +101,8 @@ def process_of(script, *arguments):
             if line.startswith(ANSWER):
                 return json.loads(line[len(ANSWER) :])
         raise Ended(
-            f"the process of {arguments[-1]} has ended with status {process.wait()}; -9 says that "
-            "memory was short."
+            f"the process of {arguments[-1]} ended with status {process.wait()}; -9 means that "
+            "memory ran out."
         )
 
     try:
@@ -114,16 +114,16 @@ def process_of(script, *arguments):
 
 
 def answer(reply):
-    """The other side of `process_of`: says what `reply` makes of each question's words."""
+    """Answers the questions of `process_of` by `reply(*words)`; runs in the started process."""
     for question in sys.stdin:
         print(f"{ANSWER}{json.dumps(reply(*question.split()))}", flush=True)
 
 
 @contextlib.contextmanager
 def peak_memory(framework):
-    """Yields a list that receives, in megabytes, the block's peak above what it started with.
+    """Yields a list that receives the peak memory of the block above its start, in megabytes.
 
-    Of the GPU that torch or JAX computes on, or else of this process, on Linux.
+    It measures the GPU that torch or JAX computes on, or otherwise this process, on Linux.
     """
     found = []
     held, peak = _METERS.get(framework, lambda: None)() or (_held, _peak)
@@ -144,7 +144,7 @@ def _of_jax():
     import jax
 
     if jax.default_backend() == "gpu":
-        # The peak is the process', what XLA tries out as it compiles included.
+        # The peak is that of the process, and includes trials of XLA during compilation.
         statistics = jax.local_devices()[0].memory_stats
         return lambda: statistics()["bytes_in_use"], lambda: statistics()["peak_bytes_in_use"]
 
@@ -153,7 +153,7 @@ _METERS = {"torch": _of_torch, "jax": _of_jax}
 
 
 def _held():
-    # Forgets the peak of what came before; what `resource` tells starts at the parent's.
+    # Resets the peak. The peak of `resource` would include that of the parent process.
     pathlib.Path("/proc/self/clear_refs").write_text("5")
     return _resident("VmRSS")
 

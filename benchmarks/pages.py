@@ -2,7 +2,7 @@
 
 Each file answers one question and becomes one table: `question`, `command` (a list of lines),
 `machine`, `versions`, `commit` (the one that introduced the figures; a row may name its own),
-`notes`, and `rows` in the form of `harness.row`. What is not known is null.
+`notes`, and `rows` in the form of `harness.row`. Unknown values are null.
 
   python benchmarks/pages.py
   python benchmarks/pages.py --check
@@ -56,13 +56,13 @@ def main():
 
 
 def read(name):
-    """The page as it is on disk, or an empty string."""
+    """Returns the page on disk, or an empty string."""
     path = DOCS / name
     return path.read_text() if path.exists() else ""
 
 
 def pages():
-    """Text of every page by file name."""
+    """Returns the text of every page by file name."""
     listed = {result for _, results in PAGES.values() for result in results}
     found = {path.stem for path in RESULTS.glob("*.json")}
     if listed != found:
@@ -97,7 +97,7 @@ def _section(name):
 
 
 def table(rows):
-    """Rows as Markdown: a line for each case, metric and backend, and columns for each peer."""
+    """Formats rows as Markdown: a line per case, metric and backend, columns per peer."""
     metrics = _distinct(row["metric"] for row in rows)
     peers = [peer for peer in _distinct(row["peer_name"] for row in rows) if peer]
     columns = ["case", "backend", *(["metric"] if len(metrics) > 1 else []), "keras_dep"]

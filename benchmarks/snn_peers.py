@@ -39,17 +39,17 @@ def _norse():
     import norse.torch as norse
     import torch
 
-    # An Euler step of dt tau_mem_inv keeps 1 - dt tau_mem_inv of the membrane.
+    # An Euler step of dt keeps 1 - dt tau_mem_inv of the membrane.
     parameters = norse.LIFBoxParameters(tau_mem_inv=torch.as_tensor(1000 / TAU), alpha=1.0)
     return _stepped(lambda: norse.LIFBoxCell(parameters), lambda cell, *args: cell(*args)), _keep
 
 
 def _keep(model):
-    """Nothing to reset: state is passed from step to step."""
+    """Does nothing: state is passed from step to step."""
 
 
 def _stepped(make_cell, call):
-    """A layer of a peer's cell, called once per step, over `(T, batch, ...)`."""
+    """Returns a layer that calls a peer's cell at each step of `(T, batch, ...)`."""
     import torch
 
     class Stepped(torch.nn.Module):
@@ -68,11 +68,11 @@ def _stepped(make_cell, call):
 
 
 def _parts(steps, neuron):
-    """`(convolve, fire)`: makers of layers on time folded into the batch."""
+    """Returns `(convolve, fire)`, which build layers on time folded into the batch."""
     from torch import nn
 
     class Fire(nn.Module):
-        """Normalisation, repetition of what is one step so far, and neurons."""
+        """Normalisation and neurons; the first layer repeats its input at every step."""
 
         def __init__(self, width, first=False):
             super().__init__()

@@ -1,18 +1,18 @@
-"""What a training step and an inference of spiking networks take, beside other libraries.
+"""Seconds of a training step and an inference of spiking networks, compared with other libraries.
 
-Each case takes steps in turn, each runner in a process of its own: ours on one backend, or on
-those of `--also` too, the same network out of SpikingJelly's multi-step neurons, snnTorch's and
-Norse's, and "convolutions", ours with every neuron and normalisation taken out, which is a
-backend's floor. The peers are torch modules that differ in their neurons alone; time is folded
-into the batch for convolutions, the first convolution sees each image once, and kernels lie in
-memory as `--layout` says, for all of them.
-"jax / it" is the median of the rounds' ratios of ours on JAX, below 1 where ours takes less; the
-share of a step outside convolution follows, 1 less the median of theirs over ours. Where there are
-several T, what one more step of T costs by least squares follows, and the largest T's cost per
-step over the smallest's, 1 where costs are proportional to T and less where a part of them is
-fixed. `--memory` gives each one's peak, with `--rounds=0` that alone; `--recompute` trades time for
-it. `--apart` ends each runner before the next begins, where memory does not hold all of them;
-whom memory ends nevertheless is left out of that case.
+Each case runs steps of all runners in turn, each runner in its own process: ours on one backend, or
+also on those of `--also`; the same network with the neurons of SpikingJelly (multi-step), snnTorch
+and Norse; and "convolutions", ours without neurons and normalisation, the lower bound of a backend.
+The peers are torch modules that differ in their neurons alone. All of them fold time into the batch
+for convolutions, run the first convolution once per image, and use the memory format of `--layout`.
+"jax / it" is the median over rounds of the time of ours on JAX over that of the runner, below 1 if
+ours is faster. The share of a step outside convolution follows: 1 minus the median of the
+convolutions' time over ours. With several T, the cost of one more step of T by least squares
+follows, and the cost per step at the largest T over that at the smallest: 1 if the cost is
+proportional to T, less if a part of it is fixed. `--memory` adds the peak memory of each runner,
+with `--rounds=0` nothing else; `--recompute` saves memory for time. `--apart` ends each runner
+before the next one starts, for machines whose memory does not hold all of them. Runners killed for
+memory are skipped in that case.
 
   python benchmarks/snn_step.py --backend=torch --also=tensorflow,jax --json=snn_step.json
   python benchmarks/snn_step.py --backend=jax --models=vgg11 --quick
@@ -36,7 +36,7 @@ CALLS = ("training", "inference")
 
 
 class Runner(typing.NamedTuple):
-    """Who takes a step, and the framework that computes it."""
+    """A library or variant that runs steps, and its framework."""
 
     name: str
     backend: str
@@ -76,7 +76,7 @@ def main():
 
 
 def _slopes(costs, options):
-    """What one more step of T costs, and what a step costs at the largest T over the smallest."""
+    """Returns rows of the cost of one more step of T, and of the growth of the cost per step."""
     rows, found = [], {}
     least, most = min(options.timesteps), max(options.timesteps)
     sizes = f"T {most} / {least}"
@@ -89,7 +89,7 @@ def _slopes(costs, options):
                 (f"{metric} per step of T", slope),
                 (f"{metric} over T, {most} over {least}", growth),
             ):
-                # A small network's memory may not grow at all.
+                # The memory of a small network may not grow.
                 if value > 0:
                     found.setdefault((case, name), {})[runner] = [value]
             print(f"{case:<26}{metric:<20}{runner!s:<26}{slope:>9.4f}{growth:>12.2f}")
@@ -100,20 +100,22 @@ def _slopes(costs, options):
 
 def _options():
     parser = harness.parser(__doc__, "T 4 and batch 8 alone", "counted steps; 0: no times")
-    parser.add_argument("--models", default="vgg11,resnet18", help="a list with commas between")
-    parser.add_argument("--timesteps", help="a list; default 4,16, quick 4")
-    parser.add_argument("--batches", help="a list; default 32,128, quick 8")
-    parser.add_argument("--peers", default=",".join(NEURONS), help="a list")
-    parser.add_argument("--also", default="", help="other backends to run ours on, a list")
-    parser.add_argument("--warmups", type=int, default=2, help="uncounted rounds ahead")
-    parser.add_argument("--run", default="auto", choices=harness.RUNS, help="as Keras' compile")
+    parser.add_argument("--models", default="vgg11,resnet18", help="comma-separated")
+    parser.add_argument("--timesteps", help="comma-separated; default 4,16, quick 4")
+    parser.add_argument("--batches", help="comma-separated; default 32,128, quick 8")
+    parser.add_argument("--peers", default=",".join(NEURONS), help="comma-separated")
+    parser.add_argument("--also", default="", help="more backends to run ours on, comma-separated")
+    parser.add_argument("--warmups", type=int, default=2, help="uncounted rounds before")
+    parser.add_argument(
+        "--run", default="auto", choices=harness.RUNS, help="mode of Keras' compile"
+    )
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
     parser.add_argument("--layout", default="last", choices=("last", "first"), help="channels")
-    parser.add_argument("--recompute", action="store_true", help="ours keeps currents alone")
+    parser.add_argument("--recompute", action="store_true", help="ours recomputes membranes")
     parser.add_argument(
-        "--memory", action="store_true", help="peak memory too, of the GPU or under Linux"
+        "--memory", action="store_true", help="measure peak memory too, of the GPU or under Linux"
     )
-    parser.add_argument("--apart", action="store_true", help="one runner after the other")
+    parser.add_argument("--apart", action="store_true", help="run one runner after the other")
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     options = harness.parsed(parser)
     for name, value in (
@@ -129,7 +131,7 @@ def _options():
 
 
 def _measure(name, steps, batch, options):
-    """Seconds by metric and runner, of counted rounds in which all take their turn."""
+    """Returns seconds by metric and runner, of rounds in which all runners take one step."""
     runners = [
         *(Runner("ours", backend) for backend in options.backends),
         *(Runner(peer, "torch") for peer in options.peers),
@@ -144,7 +146,7 @@ def _measure(name, steps, batch, options):
                 for _ in range(options.warmups):
                     answers(metric)
                 rounds = [answers(metric) for _ in range(options.rounds)]
-                # Whom memory has ended is not in the last one.
+                # The last round lacks runners that were killed for memory.
                 for one in rounds[-1]:
                     seconds[one] = [took[one] for took in rounds]
     return times
@@ -152,7 +154,7 @@ def _measure(name, steps, batch, options):
 
 @contextlib.contextmanager
 def _asked(runners, name, steps, batch, options):
-    """Yields `answers(question)`, by runner, of each in its process as long as that lives."""
+    """Yields `answers(question)`, a dictionary by runner of those whose process still runs."""
     with contextlib.ExitStack() as processes:
         asks = {}
         for runner in runners:
@@ -177,7 +179,7 @@ def _asked(runners, name, steps, batch, options):
 
 
 def _alone(runner, name, steps, batch, options):
-    """What a runner's process is started with."""
+    """Returns the arguments of a runner's process."""
     sizes = (f"--models={name}", f"--timesteps={steps}", f"--batches={batch}")
     common = [f"--{name}={getattr(options, name)}" for name in ("run", "layout", "precision")]
     common += ["--recompute"] * options.recompute
@@ -185,7 +187,7 @@ def _alone(runner, name, steps, batch, options):
 
 
 def _answer(options):
-    """A runner in its process: says what a call took, or three training steps' peak memory."""
+    """Runs in a runner's process: answers with seconds, or the peak memory of three steps."""
     (name,), (steps,), (batch,) = options.models, options.timesteps, options.batches
     try:
         if options.alone in ("ours", "convolutions"):
@@ -223,7 +225,7 @@ def _data(batch):
 
 
 def _shown(case, batch, metric, times, options):
-    """Prints what each runner took; rows of it, and of the share outside convolution."""
+    """Prints the times of each runner, and returns rows, also of the share outside convolution."""
     mine = [one for one in times if one.name == "ours"]
     for runner, seconds in times.items():
         ratios = {one.backend: f"{_ratio(times, one, runner):.2f}" for one in mine}
@@ -249,7 +251,7 @@ def _shown(case, batch, metric, times, options):
 
 
 def _compared(case, options, metric, values):
-    """Rows of ours on each backend against every other runner, of values by round."""
+    """Returns rows of ours on each backend against every other runner."""
     return [
         _row(
             one,
@@ -273,7 +275,7 @@ def _ratio(values, one, other):
 
 
 def _peaks(case, name, steps, batch, options):
-    """Megabytes by runner, in a list, that three training steps add to a new process."""
+    """Measures by runner the megabytes that three training steps add to a new process."""
     peaks = {}
     for runner in (
         *(Runner("ours", backend) for backend in options.backends),
@@ -292,7 +294,7 @@ def _row(one, case, options, metric, ours, peer, name, ratio):
 
 
 def _ours(name, steps, options, floor=False):
-    """`(train, infer)` of our network, or of its convolutions, pools and head alone."""
+    """Returns `(train, infer)` of our network, or of its convolutions, pools and head alone."""
     import keras
 
     import keras_dep
@@ -335,7 +337,7 @@ def _ours(name, steps, options, floor=False):
 
 
 def _peer(peer, name, steps, options):
-    """`(train, infer)` of the network with a peer's neurons."""
+    """Returns `(train, infer)` of the network with a peer's neurons."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -343,7 +345,7 @@ def _peer(peer, name, steps, options):
     neuron, reset = NEURONS[peer]()
     model = NETWORKS[name](steps, neuron).to(device)
     if options.layout == "last":
-        # In torch an order of memory, by which a peer's step on a CPU is the shorter one.
+        # In torch this is a memory format, which makes a peer's step faster on a CPU.
         model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
     half = torch.autocast(device, torch.bfloat16, enabled=options.precision != "float32")
