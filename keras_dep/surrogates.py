@@ -278,7 +278,7 @@ _PRIMITIVES: dict[str, Function] = {
     "fast_sigmoid": _fast_sigmoid,
     "piecewise_exponential": _integral(lambda z: 0.5 * ops.exp(-ops.abs(z))),
 }
-# What each bounded primitive in closed form comes from, far below the threshold.
+# Limit far below the threshold of each bounded primitive in closed form.
 _SMALLEST = {
     "triangle": -0.5,
     "rectangle": -0.5,

@@ -1,4 +1,4 @@
-"""The versions and the machine that a result is recorded with."""
+"""Versions and machine, recorded with each result."""
 
 import importlib.metadata
 import os
@@ -55,7 +55,7 @@ def _processor() -> str:
 def _commit() -> str | None:
     here = os.path.dirname(os.path.abspath(__file__))
     try:
-        # A virtual environment may lie in somebody else's checkout, which does not track it.
+        # A virtual environment may be in the checkout of another project, which does not track it.
         _git(here, "ls-files", "--error-unmatch", os.path.basename(__file__))
         return _git(here, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
     except (OSError, subprocess.SubprocessError):

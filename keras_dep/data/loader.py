@@ -3,7 +3,7 @@
 Batches are prepared ahead by a thread pool of our own. The workers of `keras.utils.PyDataset` lose
 and repeat batches in the first epoch of an unbuilt model (torch, JAX) and hand batches of an
 interrupted epoch to the next `fit`; a Grain data set in `fit` has the same order in every epoch, or
-with `repeat()` starts at its first epoch whatever `initial_epoch` is.
+with `repeat()` ignores `initial_epoch`.
 """
 
 import concurrent.futures
@@ -41,7 +41,7 @@ class Batches(keras.utils.PyDataset):
         augment: a name in `transforms.names()`, a function `(images, rng) -> images`, or `None`.
         drop_remainder: whether an incomplete last batch is left out.
         workers: number of threads that prepare the next batches; with 0, each batch is prepared
-            when it is asked for.
+            on request.
         epoch: number of the first epoch.
 
     Raises:

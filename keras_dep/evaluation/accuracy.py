@@ -1,4 +1,4 @@
-"""One attack on many images: the images it makes, and which of them the model still gets right."""
+"""One attack on many images: adversarial images, and how many the model classifies right."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from keras_dep.attacks.randomness import random_states_kept
 from keras_dep.evaluation.intervals import wilson
 from keras_dep.models import inference
 
-# Why a model is refused, in an error.
+# Reasons for refusing a model.
 PROBABILITIES = (
     "answers with probabilities, whose gradients vanish where it is sure; save it with its logits, "
     "without the softmax at its end"

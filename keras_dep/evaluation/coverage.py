@@ -5,7 +5,7 @@ import keras
 from keras_dep._internal import keras_internals
 from keras_dep.layers.overrides import spiking_layers
 
-# These run code of others, whoever wrote their `call`.
+# Layers of Keras that run code from elsewhere.
 WRAPPERS = (
     keras.layers.FlaxLayer,
     keras.layers.JaxLayer,

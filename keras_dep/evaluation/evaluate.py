@@ -87,7 +87,7 @@ def evaluate(
         each image the attack that broke it first, `"clean"`, or `None`; `left_out`, a list of
         `attacks` and the `reason`, and `reliable`, whether the whole reliable suite was run.
         `clean` and each attack have `non_finite_answers`, the number of images with a non-finite
-        answer. `summary` keeps what is not per image.
+        answer. `summary` drops the entries per image.
 
     Raises:
         ValueError: no images, images that are not finite or outside [0, 1], labels that do not fit
@@ -209,7 +209,7 @@ class _Run:
         self._close(found)
 
     def finish(self) -> None:
-        """Adds what is known once all attacks were made."""
+        """Adds the results that depend on all attacks."""
         standing = sum(each is None for each in self.record["broken_by"])
         total = len(self.images)
         self.record["worst_case"] = accuracy.proportion(standing, total)

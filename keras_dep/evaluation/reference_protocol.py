@@ -1,4 +1,4 @@
-"""Measures as the paper's released code does, beside the attacks that its text describes."""
+"""The protocol of the paper's released code, beside the attacks that the paper describes."""
 
 import warnings
 

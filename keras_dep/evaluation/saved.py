@@ -1,4 +1,4 @@
-"""The files of evaluations and checklists: what they hold, and which earlier keys are read."""
+"""The files of evaluations and checklists: their schemas, and keys of earlier revisions."""
 
 import os
 
@@ -6,7 +6,7 @@ from keras_dep._internal.resumable import MEND
 from keras_dep._internal.resumable import ResumableFile
 from keras_dep._internal.types import Record
 
-# An attack that saw only what others left standing has neither accuracy nor interval.
+# An attack that ran only on the images left by others has neither accuracy nor interval.
 PROPORTION: Record = {"accuracy": float, "interval": [float], "correct": int, "images": int}
 ATTACK: Record = {
     "attack": str,

@@ -1,4 +1,4 @@
-"""Attacks by name: what a suite consists of."""
+"""Attacks and suites of attacks by name."""
 
 from collections.abc import Sequence
 
@@ -107,7 +107,7 @@ def derivative(
 
 
 def left_out(suite: str, model: keras.Model) -> list[Record]:
-    """Lists the attacks that a model's layers keep out of the reliable suite, and why.
+    """Lists the attacks that the reliable suite cannot use on a model's layers, and why.
 
     Args:
         suite: name of the suite.
@@ -213,5 +213,5 @@ def _reliable(ball, shared, classes, through, substitutes):
 
 
 def _edge(norm):
-    """Returns what random points lie on, in words."""
+    """Describes the set from which random points are drawn."""
     return {"Linf": "corners", "L2": "surface"}[norm]

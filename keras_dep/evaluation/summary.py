@@ -2,7 +2,7 @@
 
 from keras_dep._internal.types import Record
 
-# Of each attack; `targets` and `standing` belong to a file that grows.
+# Numbers of each attack; `targets` and `standing` serve an unfinished file alone.
 KEPT = (
     "counts",
     "accuracy",

@@ -120,7 +120,7 @@ def judged(scores: Array, labels: Array) -> tuple[npt.NDArray[np.bool_], npt.NDA
 
 
 class Score(NamedTuple):
-    """What `score` measures.
+    """The result of `score`.
 
     Attributes:
         accuracy: share of correct samples, in [0, 1].

@@ -132,7 +132,7 @@ class Activity:
 
 
 class ActivityProbe:
-    """Measures what the neurons of a network do on a batch, in inference mode.
+    """Measures the activity of a network's neurons on a batch, in inference mode.
 
     Layers derived from `keras_dep.layers.SpikingLayer`, dense layers and convolutions are measured;
     a layer that only has a method `distances` is not. The outputs of layers without weights, such
@@ -181,7 +181,7 @@ class ActivityProbe:
         )
 
     def _follow_changes(self):
-        """Builds the measurement anew if layers or their constants have changed."""
+        """Rebuilds the measurement if layers or their constants have changed."""
         model, constants = self.model, compilation.constants(self.model)
         if constants == self._constants:
             return

@@ -1,4 +1,4 @@
-"""The result of one check: what was measured, and whether chance explains the evidence."""
+"""The result of one check: its measurements, and whether chance explains the evidence."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from keras_dep.evaluation.intervals import wilson
 
 @dataclasses.dataclass(frozen=True)
 class CheckResult:
-    """What a check for obfuscated gradients measured.
+    """The result of a check for obfuscated gradients.
 
     Args:
         name: the symptom that the check looks for.
         criterion: when it is passed, in words.
         measured: dictionary of plain values.
         evidence: dictionaries from `beyond` and `outdone`; none may be significant.
-        facts: whether everything holds that must hold for any sample; `None` where the check does
+        facts: whether the conditions hold that no sample may violate; `None` where the check does
             not apply to the model.
 
     Example:
@@ -48,7 +48,7 @@ def beyond(what: str, count: int, of: int, limit: float) -> Record:
     """Returns the evidence of a count that should be at most the share `limit` of its images.
 
     Args:
-        what: what is counted.
+        what: description of the counted images.
         count: the count.
         of: number of images it is counted on.
         limit: its largest share allowed, in (0, 1).
@@ -74,7 +74,7 @@ def outdone(what: str, weaker: Array, stronger: Array) -> Record:
     It is their share of the images that exactly one of the two attacks breaks.
 
     Args:
-        what: what is counted.
+        what: description of the counted images.
         weaker: boolean array, images that withstand the attack expected to be weaker.
         stronger: the same of the other attack.
 

@@ -157,7 +157,7 @@ def checklist_table(results: Sequence[Record]) -> str:
 
 
 def _protocol(context):
-    """Returns what decides the results, as plain values."""
+    """Returns the settings that determine the results, as plain values."""
     effort = {
         field.name: getattr(context, field.name)
         for field in dataclasses.fields(context)

@@ -101,7 +101,7 @@ def unbounded(context: EvaluationContext) -> CheckResult:
 
 
 def random_points(context: EvaluationContext) -> CheckResult:
-    """Draws random points of the ball around what the gradient attacks left standing."""
+    """Draws random points around the images that withstand the gradient attacks."""
     left = white = context.white()
     for points in POINTS:
         attack = attacks.RandomSearch(draws=context.draws, points=points, **context.common)

@@ -1,4 +1,4 @@
-"""Which images withstand which attack, measured once for all checks."""
+"""Images that withstand each attack, measured once for all checks."""
 
 import dataclasses
 import functools

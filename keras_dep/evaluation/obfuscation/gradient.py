@@ -1,4 +1,4 @@
-"""What the gradient itself looks like, and where it leads."""
+"""Checks of the gradient itself: zeros, agreement with differences, and direction."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Whether a gradient can guide an attack at all."""
+"""Counts of zeros and non-finite entries, with which a gradient cannot guide an attack."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Whether another search breaks more than the gradient attack that is usually reported."""
+"""Checks whether other searches break more images than the usual gradient attack."""
 
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ def convergence(context: EvaluationContext) -> CheckResult:
     """Gives PGD more steps and more starts."""
     measured, standing, before = {}, context.right, context.right
     for factor in LONGER:
-        # Attacks only what still stands, from the same start, so accuracy cannot rise.
+        # Attacks only remaining images, from the same start, so that accuracy cannot rise.
         before = standing
         standing = context.pgd(steps=factor * context.steps, among=standing)
         measured[f"steps_{factor * context.steps}"] = float(standing.mean())
@@ -170,7 +170,7 @@ def _neurons(model):
 
 
 def _compared(name, criterion, reference_name, reference, rivals, **others):
-    """Counts what rivals together break and the reference does not."""
+    """Counts the images that the rivals break and the reference does not."""
     left = np.logical_and.reduce(list(rivals.values()))
     shown = {reference_name: reference, **rivals, **others}
     return CheckResult(

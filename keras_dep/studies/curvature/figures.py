@@ -1,4 +1,4 @@
-"""Curves and bars of what `measure` returned; matplotlib is imported only to draw."""
+"""Curves and bars of the results of `measure`; matplotlib is imported only to draw."""
 
 import itertools
 import os

@@ -34,7 +34,7 @@ def measure(
     writer: EventWriter | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Record:
-    """Measures what a protocol asks of one run.
+    """Measures one run by a protocol.
 
     Args:
         run: a `keras_dep.studies.curvature.Run`.

@@ -12,7 +12,7 @@ TRAINING = "training"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """What to measure of every run, on the same test images with the same start vectors.
+    """Settings of the measurements, which use the same test images and start vectors in each run.
 
     Args:
         batches: batches of test images, from the first on.

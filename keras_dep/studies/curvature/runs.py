@@ -13,7 +13,7 @@ from keras_dep.experiments import build
 from keras_dep.experiments import results
 from keras_dep.studies.curvature.protocol import Protocol
 
-# What the figures draw of a result.
+# Schema of the part of a result that the figures draw.
 DRAWN = {
     **results.TRAINED,
     "hessian_history": [{"iteration": int, "spectral_radius": float}],

@@ -1,4 +1,4 @@
-"""The paper's Table 2 and the alignment as Markdown tables of what `measure` returned."""
+"""The paper's Table 2 and the alignment, as Markdown tables of the results of `measure`."""
 
 import dataclasses
 import math
@@ -52,13 +52,13 @@ def summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def surrogate_label(run: Record, name: str) -> str:
-    """Returns the label of a surrogate of the protocol in what `measure` gave of a run."""
+    """Returns the label of a surrogate of the protocol in the result of a run."""
     words = run["surrogates"][name]
     return f"training: {words}" if name == TRAINING else words
 
 
 def alignments(run: Record, surrogate: str) -> list[Record]:
-    """Returns the alignments on clean batches that `measure` gave of a run."""
+    """Returns the alignments on clean batches in the result of a run."""
     records = run["spectra"][surrogate].get("clean", [])
     return [record["alignment"] for record in records if "alignment" in record]
 
