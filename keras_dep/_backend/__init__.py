@@ -80,9 +80,12 @@ them with `keras.ops`. Torch's functions on curvature, layers and maps have file
   `transform_batch(x, y, gradient)` first, inside the compiled step; `gradient(both, x, y, extra,
   replaced)` gives there what a function `both` of `gradient_and_outputs` gives of `(x, y, *extra)`.
   Meanwhile the variables of the pairs `replaced(read)` hold other values, where `read(variable)` is
-  its own. Then the step passes `x` through `choose_gradient(x, y, sample_weight, training_pass)`.
-  There `training_pass(x, y, sample_weight, offsets=None)` gives a `TrainingPass` at the weights
-  plus the offsets, and changes no variable. Every pass of a step draws the same random numbers.
+  its own. Then the step passes `x` through two more. In `update_ahead(x, y, sample_weight, update,
+  read)` each `update(x, y, sample_weight)` of a dictionary `x` is a step of its own, metrics left
+  out, and gives the outputs and the gradient of the loss in `x["image"]`. In `choose_gradient(x, y,
+  sample_weight, training_pass)` each `training_pass(x, y, sample_weight, offsets=None,
+  of_image=False)` gives a `TrainingPass` at the weights plus the offsets, and changes no variable.
+  Every such pass of a step draws the same random numbers.
   The attribute `compiled_draws_agree` says whether a compiled step draws the numbers that an eager
   one draws.
 """

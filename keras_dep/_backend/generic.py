@@ -164,12 +164,14 @@ class TrainingPass(typing.NamedTuple):
         loss: the scalar loss.
         outputs: the model's outputs.
         updates: new values of other variables, by their place in `updated(model)`.
+        of_image: the gradient of the loss in `x["image"]`, `None` unless it was asked for.
     """
 
     gradients: list
     loss: typing.Any
     outputs: typing.Any
     updates: dict
+    of_image: typing.Any = None
 
 
 def updated(model: keras.Model) -> list[keras.Variable]:
@@ -185,11 +187,15 @@ class TransformedStep(keras.Model):
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         x, y = self.transform_batch(x, y, _gradient)
+        x = self.update_ahead(x, y, sample_weight, self._updating_pass, _read)
         x = self.choose_gradient(x, y, sample_weight, self._training_pass)
         return super().train_step((x, y, sample_weight))
 
     def transform_batch(self, x, y, gradient):
         return x, y
+
+    def update_ahead(self, x, y, sample_weight, update, read):
+        return x
 
     def choose_gradient(self, x, y, sample_weight, training_pass):
         return x
@@ -198,25 +204,46 @@ class TransformedStep(keras.Model):
         """`found`, and the gradients of `total` in the values, of `program(values)`."""
         raise NotImplementedError
 
-    def _training_pass(self, x, y, sample_weight, offsets=None):
+    def update_weights(self, gradients):
+        """Updates the trainable variables."""
+        self.optimizer.apply(gradients, self.trainable_variables)
+
+    def _training_pass(self, x, y, sample_weight, offsets=None, of_image=False):
+        found, gradients, slope = self._pass(x, y, sample_weight, offsets, of_image)
+        scale = self.optimizer.scale_loss(keras.ops.ones(()))
+        gradients, slope = unscaled(gradients, scale), unscaled([slope], scale)[0]
+        return TrainingPass(gradients, *found, slope)
+
+    def _updating_pass(self, x, y, sample_weight):
+        (_, outputs, updates), gradients, slope = self._pass(x, y, sample_weight, None, True)
+        # Metrics are those of the last pass.
+        for place, variable in enumerate(self.non_trainable_variables):
+            if str(place) in updates:
+                variable.assign(updates[str(place)])
+        self.update_weights(gradients)
+        return outputs, slope
+
+    def _pass(self, x, y, sample_weight, offsets, of_image):
         variables, others = self.trainable_variables, updated(self)
         values = moved([keras.ops.convert_to_tensor(v.value) for v in variables], offsets)
+        images = [keras.ops.convert_to_tensor(x["image"])] if of_image else []
 
         def program(values):
             mapping = list(zip(variables, values))
+            shown = {**x, "image": values[-1]} if of_image else x
             with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
-                outputs = self(x, training=True)
+                outputs = self(shown, training=True)
                 loss = self.compute_loss(
-                    x=x, y=y, y_pred=outputs, sample_weight=sample_weight, training=True
+                    x=shown, y=y, y_pred=outputs, sample_weight=sample_weight, training=True
                 )
                 total = self.optimizer.scale_loss(loss)
             values = map(scope.get_current_value, others)
             updates = {str(i): value for i, value in enumerate(values) if value is not None}
             return total, (loss, outputs, updates)
 
-        found, gradients = self.differentiated(program, values)
-        scale = self.optimizer.scale_loss(keras.ops.ones(()))
-        return TrainingPass(unscaled(gradients, scale), *found)
+        found, gradients = self.differentiated(program, [*values, *images])
+        count = len(variables)
+        return found, gradients[:count], gradients[count] if of_image else None
 
 
 def moved(values: Sequence[Tensor], offsets: Sequence[Tensor | None] | None) -> Sequence[Tensor]:

@@ -256,7 +256,13 @@ class TransformedStep(keras.Model):
             found = both.of_values(lambda v: values[id(v)], x, y, extra)
             return jax.lax.optimization_barrier(found)
 
+        def update(x, y, sample_weight):
+            nonlocal state
+            outputs, slope, state = self._updating_pass(state, x, y, sample_weight)
+            return outputs, slope
+
         x, y = self.transform_batch(x, y, gradient)
+        x = self.update_ahead(x, y, sample_weight, update, lambda v: own[id(v)])
         training_pass = functools.partial(self._training_pass, state)
         x = self.choose_gradient(x, y, sample_weight, training_pass)
         return super().train_step(state, (x, y, sample_weight))
@@ -264,23 +270,45 @@ class TransformedStep(keras.Model):
     def transform_batch(self, x, y, gradient):
         return x, y
 
+    def update_ahead(self, x, y, sample_weight, update, read):
+        return x
+
     def choose_gradient(self, x, y, sample_weight, training_pass):
         return x
 
-    def _training_pass(self, state, x, y, sample_weight, offsets=None):
-        trainable, others, of_optimizer, metrics = state
-        differentiated = jax.value_and_grad(self.compute_loss_and_updates, has_aux=True)
-        (_, (loss, outputs, others, metrics)), gradients = differentiated(
-            generic.moved(trainable, offsets),
-            *(others, metrics, x, y, sample_weight),
-            training=True,
-            optimizer_variables=of_optimizer,
-        )
+    def _training_pass(self, state, x, y, sample_weight, offsets=None, of_image=False):
+        found, gradients, slope = self._pass(state, x, y, sample_weight, offsets, of_image)
+        loss, outputs, others, metrics = found
         updates = {str(i): value for i, value in enumerate([*others, *metrics])}
-        mapping = list(zip(self.optimizer.variables, of_optimizer))
+        mapping = list(zip(self.optimizer.variables, state[2]))
         with keras.StatelessScope(state_mapping=mapping):
             scale = self.optimizer.scale_loss(keras.ops.ones(()))
-        return generic.TrainingPass(generic.unscaled(gradients, scale), loss, outputs, updates)
+        gradients, slope = generic.unscaled(gradients, scale), generic.unscaled([slope], scale)[0]
+        return generic.TrainingPass(gradients, loss, outputs, updates, slope)
+
+    def _updating_pass(self, state, x, y, sample_weight):
+        """Outputs and gradient in the image of a pass, and the state that it leaves."""
+        trainable, _, of_optimizer, metrics = state
+        found, gradients, slope = self._pass(state, x, y, sample_weight, None, True)
+        applied = self.optimizer.stateless_apply(of_optimizer, gradients, trainable)
+        # Metrics are those of the last pass.
+        return found[1], slope, (applied[0], found[2], applied[1], metrics)
+
+    def _pass(self, state, x, y, sample_weight, offsets, of_image):
+        trainable, others, of_optimizer, metrics = state
+
+        def total(trainable, image):
+            shown = x if image is None else {**x, "image": image}
+            return self.compute_loss_and_updates(
+                *(trainable, others, metrics, shown, y, sample_weight),
+                training=True,
+                optimizer_variables=of_optimizer,
+            )
+
+        differentiated = jax.value_and_grad(total, (0, 1) if of_image else (0,), has_aux=True)
+        image = x["image"] if of_image else None
+        (_, found), gradients = differentiated(generic.moved(trainable, offsets), image)
+        return found, gradients[0], gradients[1] if of_image else None
 
 
 def _gradient_and_outputs(

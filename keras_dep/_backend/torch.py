@@ -291,3 +291,7 @@ class TransformedStep(generic.TransformedStep):
             total, found = program(values)
         gradients = torch.autograd.grad(total, values, allow_unused=True)
         return keras.tree.map_structure(torch.detach, found), gradients
+
+    def update_weights(self, gradients):
+        with torch.no_grad():
+            super().update_weights(gradients)

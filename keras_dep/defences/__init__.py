@@ -6,6 +6,8 @@ from keras_dep.defences import dep as _dep  # noqa: F401
 from keras_dep.defences import dep_every as _dep_every  # noqa: F401
 from keras_dep.defences import dlif as _dlif  # noqa: F401
 from keras_dep.defences import feel as _feel  # noqa: F401
+from keras_dep.defences import free_at as _free_at  # noqa: F401
+from keras_dep.defences import hire as _hire  # noqa: F401
 from keras_dep.defences import hosnn as _hosnn  # noqa: F401
 from keras_dep.defences import mpd_sgr as _mpd_sgr  # noqa: F401
 from keras_dep.defences import noise as _noise  # noqa: F401

@@ -13,6 +13,7 @@ import keras
 from keras_dep._internal.types import Array
 from keras_dep.attacks.gradient_attack import GradientAttack
 from keras_dep.training.loss_terms import LossTerm
+from keras_dep.training.replay import Replay
 from keras_dep.training.sharpness import SharpnessAware
 
 
@@ -57,6 +58,7 @@ _SINGLE = {
     "after_spikes": "act on the spikes",
     "encoder": "replace the encoder",
     "sharpness": "take a second pass per step",
+    "replay": "update the weights several times per batch",
     "constraint": "constrain the kernels",
     "training_attack": "choose the attack of adversarial training",
 }
@@ -77,6 +79,7 @@ class Defence:
         encoder: `(timesteps=..., name=...) -> layer` from images to frames `(T * batch, ...)`.
         loss_terms: terms added to the loss of the train step.
         sharpness: the ascent step of sharpness-aware minimisation.
+        replay: several updates per batch; not together with loss terms or sharpness.
         constraint: the `keras.constraints.Constraint` of every kernel.
         training_attack: the attack of adversarial training, in place of the one of the settings.
         optimizer: `(inner_optimizer, plan) -> optimizer`, a wrapper; `plan` is a `TrainingPlan`.
@@ -103,6 +106,7 @@ class Defence:
     encoder: Callable[..., keras.layers.Layer] | None = None
     loss_terms: Sequence[LossTerm] = ()
     sharpness: SharpnessAware | None = None
+    replay: Replay | None = None
     constraint: keras.constraints.Constraint | None = None
     training_attack: GradientAttack | None = None
     optimizer: (
@@ -155,10 +159,19 @@ class Defence:
             for name in self.settings
             if other.settings.get(name, self.settings[name]) != self.settings[name]
         ]
+        reasons = [f"both {why}" for why in reasons]
+        for one, another in ((self, other), (other, self)):
+            if one.replay is not None and another.sharpness is not None:
+                reasons.append("both take several passes per batch")
+            if one.replay is not None and another.loss_terms:
+                reasons.append(
+                    f"{another.name} prepares its loss terms once per batch, and {one.name} trains "
+                    "on it several times"
+                )
         if reasons:
             raise ValueError(
-                f"methods {self.name} and {other.name} do not combine: both {reasons[0]}; choose "
-                "one of them."
+                f"methods {self.name} and {other.name} do not combine: {reasons[0]}; choose one of "
+                "them."
             )
 
 

@@ -9,6 +9,7 @@ import keras
 from keras_dep import attacks
 from keras_dep import losses
 from keras_dep import models
+from keras_dep import training
 from keras_dep.attacks.gradient_attack import GradientAttack
 from keras_dep.data import loader
 from keras_dep.data import pixels
@@ -19,7 +20,6 @@ from keras_dep.experiments.settings import Settings
 from keras_dep.layers.lif import CONSTANTS
 from keras_dep.optimizers import CoupledWeightDecay
 from keras_dep.training import adversarial
-from keras_dep.training import defended
 
 JIT = {"auto": "auto", "on": True, "off": False}
 
@@ -94,13 +94,18 @@ def assemble(
         training_data = adversarial.MarkedBatches(
             batches, settings.base, attack, replaced=settings.poison if replaces else None
         )
-    parts = method.loss_terms or method.sharpness is not None
+    replay = method.replay
+    if isinstance(replay, training.FreeAdversarial):
+        # The perturbation goes on from batch to batch, and has the size of the largest.
+        replay = dataclasses.replace(replay, batch_size=settings.batch_size)
+    parts = method.loss_terms or method.sharpness is not None or replay is not None
     if parts or training_data is not batches:
-        model = defended.DefendedTraining(
+        model = training.DefendedTraining(
             network,
             attack if training_data is not batches else None,
             method.loss_terms,
             method.sharpness,
+            replay,
             name="training",
         )
     model.compile(

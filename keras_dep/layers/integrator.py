@@ -57,7 +57,10 @@ class Integrator(time_axis.Timewise):
             membrane = (1.0 - 1.0 / self.tau) * membrane + current
             return membrane, membrane
 
-        potentials = _backend.over_steps(step, ops.zeros_like(currents[0]), currents)
+        carry = self.carry or time_axis.Carry()
+        start = ops.zeros_like(currents[0]) if carry.start is None else carry.start
+        potentials = _backend.over_steps(step, start, currents)
+        carry.last = ops.stop_gradient(potentials[-1])
         return ops.cast(time_axis.fold(potentials), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -160,6 +160,8 @@ class LIF(SpikingLayer):
     def call(self, inputs: Tensor) -> Tensor:
         if self.estimator is not None:
             spikes = self.estimator(self, self._currents(inputs))
+        elif self.carry is not None:
+            spikes = ops.stack([fired for _, fired in self.steps(self._currents(inputs))])
         else:
             # Cast half precision step by step: the gradient may keep the currents.
             typed = keras.backend.is_float_dtype(inputs.dtype)
@@ -268,10 +270,12 @@ class LIF(SpikingLayer):
             Potential minus threshold, and spikes, each `(batch, ...)`.
         """
         constants = constants or self.decay_and_threshold(currents.dtype)
-        membrane = None
+        membrane = None if self.carry is None else self.carry.start
         for current in ops.unstack(currents):
             membrane, distance, fired = self._step(membrane, current, fire or self.fire, constants)
             yield distance, fired
+        if self.carry is not None:
+            self.carry.last = ops.stop_gradient(membrane)
 
     def _over_steps(
         self, currents: Tensor, fire: Callable[[Tensor], Tensor], constants: tuple, what: str

@@ -9,10 +9,14 @@ from keras_dep.training.loss_terms import MembranePerturbation
 from keras_dep.training.loss_terms import SparseInputGradient
 from keras_dep.training.loss_terms import TemporalInputGradient
 from keras_dep.training.poison_schedule import PoisonSchedule
+from keras_dep.training.replay import CraftedNoise
+from keras_dep.training.replay import FreeAdversarial
 from keras_dep.training.sharpness import SharpnessAware
 
 __all__ = [
+    "CraftedNoise",
     "DefendedTraining",
+    "FreeAdversarial",
     "LossTerm",
     "MarkedBatches",
     "MembranePerturbation",

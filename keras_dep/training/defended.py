@@ -18,6 +18,7 @@ from keras_dep.attacks.gradient_attack import GradientAttack
 from keras_dep.layers import encoders
 from keras_dep.training import in_step
 from keras_dep.training.loss_terms.base import LossTerm
+from keras_dep.training.replay import Replay
 from keras_dep.training.sharpness import SharpnessAware
 
 
@@ -31,7 +32,8 @@ class DefendedTraining(_backend.TransformedStep):
        marks costs nothing extra.
     2. Each loss term prepares what it needs of the images that the step trains on.
     3. The network is trained on the loss that `compile` was given plus the active loss terms.
-       With `sharpness`, at weights nearby; the optimizer updates the weights themselves.
+       With `sharpness`, at weights nearby; the optimizer updates the weights themselves. With
+       `replay`, in several updates, each on images that the one before perturbs.
 
     A part of strength 0 is left out: with none left, training equals that of the network alone bit
     for bit. The values of the active terms are logged as metrics by their names, which read 0 in
@@ -46,6 +48,8 @@ class DefendedTraining(_backend.TransformedStep):
             moves, as `Square`, or compares searches, cannot run inside a step.
         loss_terms: sequence of `keras_dep.training.LossTerm`.
         sharpness: `None`, or a `keras_dep.training.SharpnessAware`.
+        replay: `None`, or a `keras_dep.training.CraftedNoise` or `FreeAdversarial`, without active
+            loss terms or sharpness.
         **kwargs: `name`.
 
     Call arguments:
@@ -56,7 +60,8 @@ class DefendedTraining(_backend.TransformedStep):
 
     Raises:
         ValueError: an attack that cannot run inside a step, or that does not suit the network; two
-            terms of one name; `sharpness` and a network that holds weights outside of Keras.
+            terms of one name; `sharpness` or `replay` and a network that holds weights outside of
+            Keras; `replay` and a part that it does not combine with.
 
     Example:
 
@@ -72,6 +77,7 @@ class DefendedTraining(_backend.TransformedStep):
         attack: GradientAttack | None = None,
         loss_terms: Sequence[LossTerm] = (),
         sharpness: SharpnessAware | None = None,
+        replay: Replay | None = None,
         **kwargs: Any,
     ) -> None:
         # What a step hands from pass to pass stays in its own precision.
@@ -82,14 +88,26 @@ class DefendedTraining(_backend.TransformedStep):
         self.attack = attack
         self.loss_terms = tuple(loss_terms)
         self.sharpness = sharpness
+        self.replay = replay
         self._terms = tuple(term for term in self.loss_terms if term.active)
         _check_parts(network, self._terms, sharpness)
+        self._replay = replay if replay is not None and replay.active else None
+        self._offset = None
+        if self._replay is not None:
+            _check_replay(network, replay, self._terms, sharpness)
+            if self._replay.batch_size is not None:
+                shape = (self._replay.batch_size, *network.input_shape[1:])
+                self._offset = self.add_weight(
+                    shape=shape, initializer="zeros", trainable=False, name="offset"
+                )
         self._term_values = [keras.metrics.Mean(name=term.name) for term in self._terms]
         self.built = network.built
 
     def call(self, inputs, training=None):
         if isinstance(inputs, dict) and "outputs" in inputs:
             return inputs["outputs"]
+        if isinstance(inputs, dict) and "carried" in inputs:
+            return self._replay.outputs(self.network, inputs, training)
         images = inputs["image"] if isinstance(inputs, dict) else inputs
         return self.network(images, training=training)
 
@@ -113,6 +131,46 @@ class DefendedTraining(_backend.TransformedStep):
         prepared = keras.tree.map_structure(ops.stop_gradient, prepared)
         return {"image": images, "prepared": prepared}, y
 
+    def update_ahead(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Tensor | None,
+        update: Callable[..., tuple[Any, Tensor]],
+        read: Callable[[keras.Variable], Tensor],
+    ) -> Any:
+        """Takes all updates of `replay` but the last, and returns the batch of the last.
+
+        Args:
+            x: what `transform_batch` has returned.
+            y: labels.
+            sample_weight: weights of the samples, or `None`.
+            update: the function that the train step hands out.
+            read: another one, from a variable to its value.
+
+        Raises:
+            ValueError: a batch larger than the `batch_size` of `replay`.
+        """
+        replay = self._replay
+        if replay is None:
+            return x
+        images = ops.convert_to_tensor(x)
+
+        def train(given):
+            return update(given, y, sample_weight)
+
+        if self._offset is None:
+            return replay.ahead(images, ops.zeros_like(images), train)[0]
+        size = ops.shape(images)[0]
+        if isinstance(size, int) and size > self._offset.shape[0]:
+            raise ValueError(
+                f"batches must hold at most batch_size={self._offset.shape[0]} images with replay; "
+                f"received {size}; give it the size of the largest."
+            )
+        stored = read(self._offset)
+        last, offset = replay.ahead(images, stored[:size], train)
+        return {**last, "offset": offset, "rest": stored[size:]}
+
     def choose_gradient(
         self,
         x: Any,
@@ -128,24 +186,30 @@ class DefendedTraining(_backend.TransformedStep):
             sample_weight: weights of the samples, or `None`.
             training_pass: the function that the train step hands out.
         """
+        if self._offset is not None:
+            return self._keeping_offset(x, y, sample_weight, training_pass)
         if self.sharpness is None or not self.sharpness.active:
             return x
         with self.sharpness.ascent(self.network):
             first = training_pass(x, y, sample_weight)
         second = training_pass(x, y, sample_weight, self.sharpness.offsets(first.gradients))
         counted = first if self.sharpness.surrogate is None else second
-        gradients = {str(i): g for i, g in enumerate(second.gradients) if g is not None}
-        return {
-            "image": x["image"] if isinstance(x, dict) else x,
-            "gradients": gradients,
-            "loss": ops.stop_gradient(counted.loss),
-            "outputs": counted.outputs,
-            "updates": counted.updates,
-        }
+        return _with_gradients(x, second.gradients, counted, counted.updates)
+
+    def _keeping_offset(self, x, y, sample_weight, training_pass):
+        """The last update of a batch, in which the offset of the next one is stored."""
+        found = training_pass({"image": x["image"]}, y, sample_weight, of_image=True)
+        offset = self._replay.moved(x["offset"], found.of_image)
+        offset = ops.concatenate([offset, x["rest"]], axis=0)
+        place = next(i for i, v in enumerate(_backend.updated(self)) if v is self._offset)
+        updates = {**found.updates, str(place): ops.reshape(offset, self._offset.shape)}
+        return _with_gradients(x, found.gradients, found, updates)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        if isinstance(x, dict) and "gradients" in x:
+        if isinstance(x, dict) and "known_gradients" in x:
             return self._loss_with_gradients(x)
+        if isinstance(y_pred, dict):
+            y_pred = y_pred["outputs"]
         loss = super().compute_loss(
             x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
         )
@@ -163,7 +227,7 @@ class DefendedTraining(_backend.TransformedStep):
         others = _backend.updated(self)
         for place, value in x["updates"].items():
             others[int(place)].assign(value)
-        places = sorted(x["gradients"], key=int)
+        places = sorted(x["known_gradients"], key=int)
         variables = [self.trainable_variables[int(place)] for place in places]
         count = len(variables)
 
@@ -180,7 +244,7 @@ class DefendedTraining(_backend.TransformedStep):
             return loss + 0, derivative
 
         weights = [ops.convert_to_tensor(variable) for variable in variables]
-        return given(x["loss"], *weights, *(x["gradients"][place] for place in places))
+        return given(x["loss"], *weights, *(x["known_gradients"][place] for place in places))
 
     def _attacked(self, x, y, gradient):
         attack = self.attack
@@ -232,6 +296,7 @@ class DefendedTraining(_backend.TransformedStep):
             "attack": None if self.attack is None else serialize(self.attack),
             "loss_terms": [serialize(term) for term in self.loss_terms],
             "sharpness": None if self.sharpness is None else serialize(self.sharpness),
+            "replay": None if self.replay is None else serialize(self.replay),
             "name": self.name,
         }
 
@@ -251,6 +316,18 @@ class DefendedTraining(_backend.TransformedStep):
         return cls(**{name: restored(part) for name, part in config.items()})
 
 
+def _with_gradients(x, gradients, counted, updates):
+    """What `DefendedTraining` is called with where its gradients are known."""
+    return {
+        "image": x["image"] if isinstance(x, dict) else x,
+        # Keras takes the batch size from the first entry by name, which is the image.
+        "known_gradients": {str(i): g for i, g in enumerate(gradients) if g is not None},
+        "loss": ops.stop_gradient(counted.loss),
+        "outputs": counted.outputs,
+        "updates": updates,
+    }
+
+
 def _check_parts(network, terms, sharpness):
     names = [term.name for term in terms]
     for name in names:
@@ -265,9 +342,28 @@ def _check_parts(network, terms, sharpness):
         return
     with sharpness.ascent(network):
         pass
+    _check_weights_of_keras("sharpness", network)
+
+
+def _check_replay(network, replay, terms, sharpness):
+    if sharpness is not None and sharpness.active:
+        raise ValueError(
+            "sharpness must be None with replay; received both, and both take several passes of a "
+            "batch; choose one."
+        )
+    if terms:
+        raise ValueError(
+            f"loss_terms must be left out with replay; received {terms[0].name!r}, which is "
+            "prepared once per batch, not once per update; choose one."
+        )
+    replay.check(network)
+    _check_weights_of_keras("replay", network)
+
+
+def _check_weights_of_keras(part, network):
     for layer in keras_internals.all_layers(network):
         if isinstance(layer, keras.layers.TorchModuleWrapper):
             raise ValueError(
-                "sharpness needs weights that Keras reads; received a network with torch module "
+                f"{part} needs weights that Keras reads; received a network with torch module "
                 f"{layer.name!r}; write that part with Keras' layers."
             )

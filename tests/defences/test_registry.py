@@ -82,6 +82,12 @@ def test_the_gradient_passes_through_the_first_wrapper_first():
         ("gate+door", "gate and door do not combine: both act on the spikes; choose one"),
         ("term+term", "both add int to the loss"),
         ("gate+decay", "both set weight_decay"),
+        ("hire+free_at", "both update the weights several times per batch; choose one"),
+        ("sam+hire", "sam and hire do not combine: both take several passes per batch"),
+        (
+            "hire+sr",
+            "do not combine: sr prepares its loss terms once per batch, and hire trains on it",
+        ),
     ],
 )
 def test_mistakes_are_one_line(rivals, expression, words):

@@ -255,6 +255,17 @@ def test_save_load_and_go_on_exactly(tmp_path):
     assert_same_bits(loaded, model)
 
 
+def test_the_loss_of_an_epoch_counts_images():
+    model = compile_model(DefendedTraining(with_draws(), sharpness=SharpnessAware(1e-9)))
+    reference, (x, y) = compile_model(with_draws()), data()
+    # The last batch is smaller.
+    found, expected = (
+        each.fit(x, y, batch_size=6, shuffle=False, verbose=0).history["loss"]
+        for each in (model, reference)
+    )
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
 def test_offsets_survive_small_and_absent_gradients():
     tiny = ops.convert_to_tensor(np.array([3e-30, 4e-30], "float32"))
     none, offset = SharpnessAware(1.0).offsets([None, tiny])

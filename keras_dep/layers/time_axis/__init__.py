@@ -4,6 +4,7 @@ Inside a network activations are `(T * batch, ...)`, time-major, so that convolu
 normalisation see one large batch. Inputs and outputs of a network are `(batch, T, ...)`.
 """
 
+from keras_dep.layers.time_axis.carry import Carry
 from keras_dep.layers.time_axis.graph import Timed
 from keras_dep.layers.time_axis.layers import Folded
 from keras_dep.layers.time_axis.layers import FoldTime
@@ -15,6 +16,7 @@ from keras_dep.layers.time_axis.layout import fold
 from keras_dep.layers.time_axis.layout import unfold
 
 __all__ = [
+    "Carry",
     "check_timesteps",
     "fold",
     "Folded",

@@ -16,6 +16,7 @@ from keras_dep import _backend
 from keras_dep._internal import keras_internals
 from keras_dep._internal.types import Tensor
 from keras_dep.layers.time_axis import layout
+from keras_dep.layers.time_axis.carry import Carry
 
 # Steps per sample in the batch axis, and the layer that put them there.
 Steps: TypeAlias = tuple[int, Any]
@@ -33,9 +34,11 @@ class Timed:
         unfolds: whether it maps `T` steps to one.
         declares: whether it declares that a model's inputs hold `T` steps.
         emits_spikes: whether its outputs are spikes.
+        carry: `None`, or the `keras_dep.layers.time_axis.Carry` of a call on a part of the steps.
     """
 
     timesteps: int
+    carry: Carry | None = None
     folds = unfolds = declares = emits_spikes = False
 
     def __call__(self, inputs: Tensor, *args: Any, **kwargs: Any) -> Any:

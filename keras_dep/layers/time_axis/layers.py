@@ -11,6 +11,7 @@ from keras_dep._internal.types import Shape
 from keras_dep._internal.types import Tensor
 from keras_dep.layers.time_axis import graph
 from keras_dep.layers.time_axis import layout
+from keras_dep.layers.time_axis.carry import Carry
 
 
 class Timewise(graph.Timed, keras.layers.Layer):
@@ -158,14 +159,19 @@ class TimeSharedDropout(Timewise):
         if not training or not self.rate:
             return inputs
         steps = layout.unfold(inputs, self.timesteps)
+        carry = self.carry or Carry()
+        mask = self._mask(steps) if carry.start is None else carry.start
+        carry.last = mask
+        return layout.fold(steps * mask)
+
+    def _mask(self, steps: Tensor) -> Tensor:
         # Without a noise shape torch draws from its global generator, which is not saved.
-        mask = keras.random.dropout(
+        return keras.random.dropout(
             ops.ones_like(steps[0]),
             rate=self.rate,
             noise_shape=ops.shape(steps[0]),
             seed=self.seed_generator,
         )
-        return layout.fold(steps * mask)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
