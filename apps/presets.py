@@ -41,7 +41,7 @@ _COMMON = {
 # The methods of those presets that compare some.
 METHODS = {
     "rivals": "sgd,dep,sam,random_rank_one,second_component,dep_every,clip,noise,stog,dlif,hosnn,"
-    "feel,snn_rat,sr,tgo,mpd_sgr,tg_reg"
+    "feel,hire,snn_rat,sr,tgo,mpd_sgr,tg_reg"
 }
 
 PRESETS = {
