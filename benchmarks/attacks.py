@@ -95,7 +95,7 @@ def _suite(options):
         model, images, labels, "reliable", epsilon=EPSILON, batch_size=options.batch, verbose=2
     )
     ours = time.perf_counter() - started
-    correct = f"{found['worst_case']['correct']} of {found['clean']['correct']} stand"
+    correct = f"{found['worst_case']['correct']} of {found['clean']['correct']} left"
     times = [f"{value:.4g}" for value in (ours, peer, ours / peer)]
     print(ROW.format("reliable", "PGD-50", times[0], correct, *times[1:]))
     title = f"{model.name}, reliable suite on {len(images)} images"

@@ -108,7 +108,7 @@ def table(rows):
         if line["keras_dep"] != row["ours"]:
             raise ValueError(f"ours must be one value in {key}; received {row['ours']} too.")
         if row["peer_name"] in line:
-            raise ValueError(f"{row['peer_name']} must stand once in {key}; received it twice.")
+            raise ValueError(f"{row['peer_name']} must occur once in {key}; received it twice.")
         if row["peer_name"]:
             line[row["peer_name"]] = row["peer"]
             line["ratio", row["peer_name"]] = row["ratio"]

@@ -125,7 +125,7 @@ def _check_archive(path: str) -> None:
     """Verifies the checksums of the members of a `.keras` file, which is a zip archive."""
     if not path.endswith(".keras"):
         return
-    mend = "save or copy it anew"
+    mend = "save or copy it again"
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()

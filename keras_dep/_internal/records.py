@@ -67,10 +67,10 @@ def read(path: str | os.PathLike[str], schema: Any, mend: str) -> Record:
 
     Args:
         path: the file.
-        schema: what the record must hold. A type, or a union of types such as `float | None`,
-            stands for a value of it, where an integer counts as a float and a boolean as neither; a
-            dictionary for an object with at least these keys; a list of one schema for a list of
-            such; `{str: schema}` for an object with any keys; a tuple for one of several.
+        schema: the expected content. A type, or a union of types such as `float | None`, accepts
+            its values; an integer counts as a float, and a boolean as neither. A dictionary accepts
+            an object with at least these keys, `{str: schema}` one with any keys, a list of one
+            schema a list of any length, and a tuple any of several schemas.
         mend: advice for the error message, for example `"train again"`.
 
     Returns:

@@ -50,7 +50,7 @@ def find(name: str, root: pathlib.Path) -> tuple[pathlib.Path, dict[str, int]]:
 
 
 def missing(name: str, root: pathlib.Path, what: str) -> str:
-    """The message with the expected folder, what was found there, and how to get the set."""
+    """The message with the expected folder, its content, and how to get the set."""
     return (
         f"{name} expected in {root / name / '<version>'}, found {what}; pass --download, or run "
         f"`tfds build {name} --data_dir={root}`, or point --data_dir at a prepared set"

@@ -47,7 +47,7 @@ def markdown(record: Record) -> str:
     health = record["gradients"]
     lines += [
         "",
-        f"Of {clean['images']} images. An attack that saw only what others left standing has no "
+        f"Of {clean['images']} images. An attack that ran only on images left by others has no "
         "accuracy of its own.",
         f"Input gradient: {100 * health['zero_pixels']:.2f} % of its entries are zero, "
         f"{100 * health['zero_images']:.2f} % of the images have no other, and "

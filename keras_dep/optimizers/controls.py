@@ -208,8 +208,8 @@ class PeriodicDEP(DEP):
 class GlobalNormClipping(GradientTransform):
     """Scales all gradients by `min(1, max_norm / norm)`, with `norm` that of all of them together.
 
-    As `global_clipnorm` of Keras' optimizers, but a wrapper: it clips ahead of what the inner
-    wrappers do, for example of coupled weight decay.
+    Like `global_clipnorm` of Keras' optimizers, but as a wrapper: it clips before inner wrappers,
+    for example before coupled weight decay.
 
     Args:
         inner_optimizer: the optimizer to wrap, an instance or a string.

@@ -1,8 +1,8 @@
 """Checks whether a model's robustness is an effect of obfuscated gradients.
 
 A network can survive an attack because it is robust, or because its gradient leads nowhere. Each
-check looks for one symptom of the latter and gives what was measured, the criterion, the evidence,
-and whether it is passed.
+check looks for one symptom of the latter. Its result holds the measurements, the criterion, the
+evidence, and whether it is passed.
 """
 
 import dataclasses

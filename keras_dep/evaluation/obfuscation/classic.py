@@ -88,7 +88,7 @@ def unbounded(context: EvaluationContext) -> CheckResult:
     total = context.right.sum()
     return CheckResult(
         "an unbounded attack fails",
-        "at epsilon 1 PGD of 200 steps breaks 99.9 % of what was right, from any start",
+        "at epsilon 1 PGD of 200 steps breaks 99.9 % of the correct images, from any start",
         {
             f"from {name}": float((total - left.sum()) / max(total, 1))
             for name, left in found.items()
@@ -108,8 +108,8 @@ def random_points(context: EvaluationContext) -> CheckResult:
         left = context.left(attack, left)
     broken, survivors = (white & ~left).sum(), int(white.sum())
     return CheckResult(
-        "random points find what the gradient misses",
-        "they break < 0.5 % of what the gradient attacks left standing",
+        "random points break images that the gradient misses",
+        "they break < 0.5 % of those that withstand the gradient attacks",
         {"survivors": survivors, "draws": len(POINTS) * context.draws},
         [beyond("survivors broken", broken, survivors, 0.005)],
     )

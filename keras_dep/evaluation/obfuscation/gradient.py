@@ -69,7 +69,7 @@ def rounding(context: EvaluationContext) -> CheckResult:
     """Transfers images from a float32 copy, whose gradient half precision does not round away."""
     name = "rounding to half precision hides the gradient"
     criterion = (
-        "images made on a float32 copy break < 1 % of what the gradient attacks leave standing"
+        "images made on a float32 copy break < 1 % of those that withstand the gradient attacks"
     )
     if not metadata.is_half(context.model):
         return inapplicable(name, criterion, precision="single")

@@ -94,7 +94,7 @@ def differences(context: EvaluationContext) -> CheckResult:
 def ann_counterpart(context: EvaluationContext) -> CheckResult:
     """Transfers images from the ANN counterpart, which has ReLUs for spikes."""
     name = "the ANN counterpart breaks more"
-    criterion = "images made on it break < 1 % of what the gradient attacks leave standing"
+    criterion = "images made on it break < 1 % of those that withstand the gradient attacks"
     if not _neurons(context.model):
         return _without_neurons(context, name, criterion)
     white = context.white()

@@ -35,7 +35,7 @@ def write_encoder(
 ) -> Signal:
     """Leaves out an encoder at the input: the graph takes encoded data."""
     if not isinstance(behind(inputs[0])[0], layers.InputLayer):
-        raise refusal(layer, "stand at the input", "move it to the front")
+        raise refusal(layer, "be at the input", "move it to the front")
     return write_input(writer, layer, inputs, output)
 
 

@@ -68,7 +68,7 @@ def _epochs(measured, path):
 
 
 def _alignment(measured, path):
-    """How much of the gradient, of DEP's step and of what it removes lies in sharp directions."""
+    """Shares of the gradient, DEP's step and the removed component that lie in sharp directions."""
     surrogate = next(iter(next(iter(measured.values()))["spectra"]))
     found = {
         f"{name}, {tables.surrogate_label(run, surrogate)}": tables.alignments(run, surrogate)
