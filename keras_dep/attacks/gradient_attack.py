@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from collections.abc import Hashable
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from keras_dep.attacks.gradient_estimators import Estimator
 from keras_dep.attacks.looking import defines_last
 from keras_dep.attacks.looking import looking
 from keras_dep.attacks.losses import Loss
+from keras_dep.attacks.randomness import draws
 from keras_dep.attacks.randomness import random_offset
 from keras_dep.attacks.randomness import random_states_kept
 from keras_dep.attacks.threat import Threat
@@ -201,6 +203,12 @@ class GradientAttack(Attack):
     def _craft(
         self, model: keras.Model, images: Tensor, labels: Tensor, seed: int | Sequence[int]
     ) -> Tensor:
+        if self.samples == 1 and draws(model):
+            warnings.warn(
+                f"{type(self).__name__} sees one draw of {model.name!r}, which draws at random; "
+                "received samples=1; average the gradients of several, as samples=10.",
+                stacklevel=3,
+            )
         if self.loss == "dlr":
             self.check_classes(inference.class_count(model, images))
         return self._search(model, self._look(model), images, labels, seed)

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_dep._internal import compilation
+from keras_dep._internal import keras_internals
 from keras_dep._internal.types import Array
 from keras_dep._internal.types import ArrayLike
 from keras_dep.attacks.threat import Threat
@@ -54,8 +55,8 @@ def random_offset(threat: Threat, images: ArrayLike, seed: int | Sequence[int]) 
     True
     """
     shape = tuple(np.shape(images)[1:])
-    draws = [threat.inside(draw, shape) for draw in image_draws(images, seed)]
-    return np.stack(draws).astype("float32")
+    offsets = [threat.inside(draw, shape) for draw in image_draws(images, seed)]
+    return np.stack(offsets).astype("float32")
 
 
 def random_variables(model: keras.Model) -> list[keras.Variable]:
@@ -89,21 +90,38 @@ def random_states_kept(model: keras.Model) -> Generator[None, None, None]:
             variable.assign(state)
 
 
+def draws(model: keras.Model) -> bool:
+    """Whether a layer of this package draws at random in inference.
+
+    Example:
+
+    >>> from keras_dep import RateEncoding
+    >>> draws(keras.Sequential([keras.Input((4,)), RateEncoding(2)]))
+    True
+    """
+    return any(getattr(layer, "draws", False) for layer in keras_internals.all_layers(model))
+
+
 def is_random(model: keras.Model, images: ArrayLike) -> bool:
-    """Whether a model gives different outputs for the same images.
+    """Whether a model draws at random in inference.
+
+    Two calls may agree by chance, as behind gates that are nearly always open, so layers of this
+    package are asked themselves.
 
     Args:
         model: a built `keras.Model`.
         images: array or tensor `(n, ...)`.
 
     Returns:
-        `True` where two calls in inference mode differ.
+        `True` where a layer says so, or two calls in inference mode differ.
 
     Example:
 
     >>> is_random(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]), np.ones((1, 4)))
     False
     """
+    if draws(model):
+        return True
     compilation.heed_changes(model)
     with random_states_kept(model):
         answers = [ops.convert_to_numpy(model.predict_on_batch(images)) for _ in range(2)]

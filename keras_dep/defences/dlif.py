@@ -14,6 +14,9 @@ def dlif(rho: float = 1.0, kappa: float = 0.5, epsilon: float = 4 / 255) -> Defe
     See `keras_dep.layers.DLIF` and `keras_dep.training.MembranePerturbation`. The penalty needs
     `loss="mean_logit"` of the settings.
 
+    `rho=0` with `kappa=1` is plain training. Published weight decay is 5e-4 over 100 epochs; the
+    network trains on the clean and the adversarial images of every batch.
+
     Args:
         rho: weight of the penalty, not negative.
         kappa: share of the clean loss, in [0, 1].
@@ -21,6 +24,8 @@ def dlif(rho: float = 1.0, kappa: float = 0.5, epsilon: float = 4 / 255) -> Defe
 
     Raises:
         ValueError: an option outside its limits.
+
+    Source: Ding et al., ICML 2024, and its released code.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Membrane potentials kept out of the support of the surrogate."""
+"""A penalty on potentials inside the support of the surrogate (MPD-SGR)."""
 
 from keras_dep.defences.defence import Defence
 from keras_dep.defences.penalty_schedule import PenaltySchedule
@@ -10,14 +10,16 @@ from keras_dep.layers import SupportPenaltyLIF
 def mpd_sgr(strength: float = 0.5) -> Defence:
     """Penalises the share of potentials inside the support of the surrogate.
 
-    See `keras_dep.layers.SupportPenaltyLIF`; the penalty is the mean over layers, channels and
-    steps, times `strength`, which is not published.
+    See `keras_dep.layers.SupportPenaltyLIF`. The penalty is the mean over layers, channels and
+    steps, times `strength`, which the source does not publish.
 
     Args:
         strength: weight of the penalty, not negative.
 
     Raises:
         ValueError: a negative `strength`.
+
+    Source: "MPD-SGR", AAAI 2026 (arXiv 2511.12199); there is no released code.
 
     Example:
 

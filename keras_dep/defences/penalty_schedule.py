@@ -1,4 +1,4 @@
-"""The callback that sets the weight of the penalty of every neuron along training."""
+"""The callback that schedules the weight of the penalty that neurons add to the loss."""
 
 from collections.abc import Callable
 
@@ -8,12 +8,14 @@ from keras_dep.layers.overrides import spiking_layers
 
 
 class PenaltySchedule(keras.callbacks.Callback):
-    """Sets `strength` of the spiking layers of a network at the start of each epoch.
+    """Sets `strength` of a network's spiking layers at the start of each epoch.
+
+    A resumed run continues the schedule, as it depends on the epoch alone.
 
     Args:
         network: the network.
         strength: function of the epoch, counted from 0.
-        mean: divide by the number of layers, so that penalties form a mean.
+        mean: divide by the number of layers, so that the sum of the penalties is their mean.
 
     Example:
 
@@ -31,6 +33,6 @@ class PenaltySchedule(keras.callbacks.Callback):
         self.mean = mean
 
     def on_epoch_begin(self, epoch, logs=None):
-        layers = spiking_layers(self.network)
+        layers = [each for each in spiking_layers(self.network) if hasattr(each, "strength")]
         for layer in layers:
             layer.strength.assign(self.strength(epoch) / (len(layers) if self.mean else 1))

@@ -1,6 +1,7 @@
 """Stochastic gates (StoG)."""
 
 import functools
+import math
 
 import keras
 
@@ -13,11 +14,11 @@ from keras_dep.layers import StochasticGate
 def stog(
     gamma: float = 5e-6, norm: str = "l2", gradient: str = "relaxed", bypass: bool = False
 ) -> Defence:
-    """Lets spikes through random gates with learnt probabilities.
+    """Passes spikes through random gates with learnt probabilities.
 
     See `keras_dep.layers.StochasticGate`. Openings are learnt in the first half of the epochs, as
-    published (100 of 200), without weight decay, and then kept. The released code updates them by a
-    second step with the gradient of the loss and of the prior; here both enter one step.
+    published (100 of 200), without weight decay, and then kept. The released code updates them in a
+    second step, with the gradient of the loss plus that of the prior; here one step does both.
 
     Args:
         gamma: weight of the prior, not negative.
@@ -27,6 +28,8 @@ def stog(
 
     Raises:
         ValueError: an option outside its limits.
+
+    Source: Ding et al., AAAI 2024, and its released code.
 
     Example:
 
@@ -39,7 +42,7 @@ def stog(
     return Defence(
         after_spikes=functools.partial(StochasticGate, gamma=gamma, norm=norm, gradient=gradient),
         optimizer=_sparing_openings,
-        callbacks=lambda network, plan: [_Freeze(network, plan.epochs // 2)],
+        callbacks=lambda network, plan: [_Freeze(network, math.ceil(plan.epochs / 2))],
     )
 
 
@@ -50,9 +53,9 @@ def _sparing_openings(optimizer, plan):
 
 
 class _Freeze(keras.callbacks.Callback):
-    """Freezes the openings behind some epochs; the layers' variables say that they are."""
+    """Freezes the openings after some epochs. The state is a variable of each gate."""
 
-    def __init__(self, network, epochs):
+    def __init__(self, network: keras.Model, epochs: int):
         super().__init__()
         self.network = network
         self.epochs = epochs

@@ -15,18 +15,23 @@ def tgo(
 ) -> Defence:
     """Keeps potentials away from the threshold by a penalty, and adds noise to the charge.
 
-    See `keras_dep.layers.GuardedLIF`. The weight of the penalty rises from 0 along half a cosine to
-    `strength` at the last epoch. Published: `strength` 0.6 for VGG-11 and 0.4 for WRN-16; `delta`
-    and `sigma` are not, nor whether inference is noisy. Penalties of the layers are added up.
+    See `keras_dep.layers.GuardedLIF`. The penalties of the layers are summed. Their weight rises
+    along half a cosine, to `strength` at the last epoch. Published is a `strength` of 0.6 for
+    VGG-11 and 0.4 for WRN-16, but neither `delta` and `sigma` nor whether inference is noisy.
+
+    Potentials pushed away from the threshold leave little surrogate gradient: evaluate it with the
+    reliable suite, whose attacks use wide surrogates and none.
 
     Args:
         strength: weight of the penalty at the end, not negative.
-        delta: half-width of the guarded band.
-        sigma: deviation of the noise.
+        delta: half-width of the guarded band in units of the potential.
+        sigma: standard deviation of the noise.
         noise: `"training"`, `"always"` or `"never"`.
 
     Raises:
         ValueError: an option outside its limits.
+
+    Source: arXiv 2602.20548 (ICLR 2026); there is no released code.
 
     Example:
 

@@ -12,10 +12,16 @@ from keras_dep._internal.types import Record
 from keras_dep.evaluation import coverage
 from keras_dep.layers import encoders
 from keras_dep.layers.base import SpikingLayer
-from keras_dep.layers.plif import PLIF
+from keras_dep.layers.frequency_encoding import FrequencyEncoding
+from keras_dep.layers.stochastic_gate import StochasticGate
 from keras_dep.models import inference
 
-ENCODERS = (encoders.DirectEncoding, encoders.LatencyEncoding, encoders.RateEncoding)
+ENCODERS = (
+    encoders.DirectEncoding,
+    encoders.LatencyEncoding,
+    encoders.RateEncoding,
+    FrequencyEncoding,
+)
 NORMALIZATION = (keras.layers.Normalization, keras.layers.Rescaling)
 HALF = ("float16", "bfloat16")
 
@@ -25,7 +31,8 @@ def describe(model: keras.Model) -> Record:
 
     Returns:
         Dictionary with `model`, `parameters`, `neurons` (each distinct kind, with its constants as
-        they are now and its number of layers), `unknown_layers` (see `coverage.unknown_layers`),
+        they are now and its number of layers), `gates` likewise where there are any,
+        `unknown_layers` (see `coverage.unknown_layers`),
         `encoders`, `normalization` (whether pixels are normalised inside the model),
         `dtype_policy` and `weight_dtype` (those of all layers), `data_format`, and how the model is
         called: `mode`, `state`, `pixels`.
@@ -38,17 +45,12 @@ def describe(model: keras.Model) -> Record:
     """
     layers = list(keras_internals.all_layers(model, include_self=False))
     unknown = coverage.unknown_layers(model)
-    kinds: dict[tuple, int] = {}
-    for layer in layers:
-        if isinstance(layer, SpikingLayer):
-            facts = {"neuron": type(layer).__name__, "timesteps": layer.timesteps}
-            facts |= {name: getattr(layer, name) for name in layer.CONSTANTS}
-            key = tuple({**facts, **_learnt(layer)}.items())
-            kinds[key] = kinds.get(key, 0) + 1
+    gates = _kinds("gate", [each for each in layers if isinstance(each, StochasticGate)])
     return {
         "model": model.name,
         "parameters": model.count_params(),
-        "neurons": [{**dict(key), "layers": count} for key, count in kinds.items()],
+        "neurons": _kinds("neuron", [each for each in layers if isinstance(each, SpikingLayer)]),
+        **({"gates": gates} if gates else {}),
         "unknown_layers": unknown,
         "encoders": sorted({_encoder(each) for each in layers if isinstance(each, ENCODERS)}),
         "normalization": "inside the model"
@@ -105,13 +107,16 @@ def _weight_dtypes(model):
     return sorted({keras.backend.standardize_dtype(weight.dtype) for weight in model.weights})
 
 
-def _learnt(layer):
-    """Returns the current values of constants that a layer of neurons learns."""
-    if not isinstance(layer, PLIF):
-        return {}
-    _, threshold = layer.decay_and_threshold("float32")
-    found = {"tau": layer.time_constants(), "threshold": keras.ops.convert_to_numpy(threshold)}
-    return {name: _span(values) for name, values in found.items()}
+def _kinds(what: str, layers: list) -> list[Record]:
+    """Each distinct kind among layers, with its constants and the number of such layers."""
+    kinds: dict[tuple, int] = {}
+    for layer in layers:
+        facts = {what: type(layer).__name__, "timesteps": layer.timesteps}
+        facts |= {name: getattr(layer, name) for name in layer.CONSTANTS}
+        facts |= {name: _span(values) for name, values in layer.learnt_constants().items()}
+        key = tuple(facts.items())
+        kinds[key] = kinds.get(key, 0) + 1
+    return [{**dict(key), "layers": count} for key, count in kinds.items()]
 
 
 def _span(values):
@@ -120,5 +125,8 @@ def _span(values):
 
 
 def _encoder(layer):
-    law = getattr(layer, "law", None)
-    return type(layer).__name__ + (f" ({law})" if law else "")
+    facts = getattr(layer, "law", None)
+    if isinstance(layer, FrequencyEncoding):
+        radii = " ".join(f"{radius:g}" for radius in layer.present_radii)
+        facts = f"{layer.mask}, {layer.part}, radii {radii}"
+    return type(layer).__name__ + (f" ({facts})" if facts else "")

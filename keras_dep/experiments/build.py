@@ -30,9 +30,9 @@ class Assembly:
 
     Args:
         network: the network from images to logits, which is saved, attacked and measured.
-        model: the compiled model that `fit` trains: the network, or the network in a train step
+        model: the compiled model that `fit` trains: the network itself, or a train step around it
             that perturbs its batch.
-        training_data: what `fit` reads: the batches, or the batches with marks for the train step.
+        training_data: what `fit` reads: the batches, with marks for such a train step.
         attack: the attack of training, or `None`.
         callbacks: the callbacks of the method.
     """
@@ -144,6 +144,7 @@ def build_network(
 ) -> keras.Model:
     """The untrained network of these settings and a method, for a data set."""
     method = method or Defence()
+    _refuse_unsuited(settings, method)
     constants = {name: getattr(settings, name) for name in CONSTANTS}
     network = models.build(
         settings.model,
@@ -209,12 +210,30 @@ def learning_rate(settings: Settings, epoch: int) -> float:
     return 0.5 * settings.learning_rate * (1 + math.cos(math.pi * epoch / settings.epochs))
 
 
+def _refuse_unsuited(settings, method):
+    """Refuses settings under which a part of the method would have no place."""
+    if not settings.spiking and (method.neuron or method.after_spikes):
+        raise ValueError(
+            f"spiking must be True for the method {method.name}; received False, the ANN "
+            "counterpart; leave the method out."
+        )
+    if method.encoder and settings.encoder != "direct":
+        raise ValueError(
+            f"encoder must be 'direct' for the method {method.name}, which has its own; received "
+            f"{settings.encoder!r}; leave one of them out."
+        )
+
+
 def _made_apart(make, seed, **constants):
-    """A function that makes a layer of a method without shifting the draws of initial weights."""
+    """A function that makes a layer of a method without shifting the draws of initial weights.
+
+    Keras draws the seeds of layers without one from Python's generator, in the order of the layers.
+    """
     if make is None:
         return None
 
     def made(**given):
+        # The same layer draws the same in each run of a seed.
         state = random.getstate()
         random.seed(f"{seed} {given.get('name')}")
         try:

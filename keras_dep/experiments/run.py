@@ -15,11 +15,13 @@ from keras_dep._internal import atomic_io
 from keras_dep._internal import environment
 from keras_dep._internal import fingerprint
 from keras_dep._internal.types import Record
+from keras_dep.attacks.randomness import is_random
 from keras_dep.data import loader
 from keras_dep.data import pixels
 from keras_dep.data import sources
 from keras_dep.defences import Defence
 from keras_dep.defences import get
+from keras_dep.evaluation.evaluate import SAMPLES_OF_RANDOM_MODELS
 from keras_dep.experiments import build
 from keras_dep.experiments import results
 from keras_dep.experiments.settings import Settings
@@ -193,7 +195,8 @@ class _Run:
         settings, network = self.settings, self.parts.network
         chosen = slice(0, settings.attack_examples)
         images, labels = self.test_images[chosen], self.data.y_test[chosen]
-        threats = measuring_attacks(settings)
+        samples = SAMPLES_OF_RANDOM_MODELS if is_random(network, images[:1]) else 1
+        threats = measuring_attacks(settings, samples)
         measured = evaluation.evaluate(
             network,
             images,
@@ -243,16 +246,24 @@ class _Run:
         return history[-1] if is_there else self.hessian.measure()
 
 
-def measuring_attacks(settings: Settings) -> dict[str, attacks.FGSM | attacks.PGD]:
-    """The attacks of the final measurement, by name."""
+def measuring_attacks(
+    settings: Settings, samples: int = 1
+) -> dict[str, attacks.FGSM | attacks.PGD]:
+    """The attacks of the final measurement, by name.
+
+    Args:
+        settings: what the run does.
+        samples: gradients to average, for networks that draw at random.
+    """
     return {
-        "fgsm": attacks.FGSM(epsilon=settings.eval_epsilon),
+        "fgsm": attacks.FGSM(epsilon=settings.eval_epsilon, samples=samples),
         "pgd": attacks.PGD(
             epsilon=settings.eval_epsilon,
             step_size=settings.eval_step_size,
             steps=settings.eval_steps,
             restarts=settings.eval_restarts,
             seed=settings.seed,
+            samples=samples,
         ),
     }
 

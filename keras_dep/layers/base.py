@@ -8,6 +8,7 @@ from typing import ClassVar
 import keras
 
 from keras_dep import surrogates
+from keras_dep._internal.types import Array
 from keras_dep._internal.types import Record
 from keras_dep._internal.types import Shape
 from keras_dep._internal.types import Tensor
@@ -105,6 +106,10 @@ class SpikingLayer(time_axis.Timed, keras.layers.Layer):
         """Spikes of distances to the threshold, with the derivative of the layer's surrogate."""
         return surrogates.spike(distances, self.surrogate, self.width)
 
+    def learnt_constants(self) -> dict[str, Array]:
+        """The present values of constants that the layer learns, by name; results record them."""
+        return {}
+
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
@@ -116,3 +121,25 @@ class SpikingLayer(time_axis.Timed, keras.layers.Layer):
             "surrogate": self.surrogate,
             "width": self.width,
         }
+
+
+def known_sizes(input_shape: Shape, what: str) -> tuple[int, ...]:
+    """The sizes of one sample.
+
+    Args:
+        input_shape: shape of a layer's inputs, with the batch axis.
+        what: what needs the sizes, for the message.
+
+    Returns:
+        The shape without the batch axis.
+
+    Raises:
+        ValueError: a size that is not known.
+    """
+    sizes = tuple(size for size in input_shape[1:] if size is not None)
+    if len(sizes) < len(input_shape) - 1:
+        raise ValueError(
+            f"{what} must have inputs of known sizes; received the shape {tuple(input_shape)}; fix "
+            "the size of the images."
+        )
+    return sizes

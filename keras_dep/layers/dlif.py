@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
 
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Array
 from keras_dep._internal.types import Tensor
 from keras_dep.layers.stepwise_lif import StepwiseLIF
 
@@ -15,20 +17,23 @@ from keras_dep.layers.stepwise_lif import StepwiseLIF
 class DLIF(StepwiseLIF):
     """`LIF` whose input current is scaled by a learnt number at each step, `p_t x_t`.
 
-    The gains, one per step and shared by all neurons of the layer, start at 1. With them the
-    penalty on perturbed membranes, `keras_dep.training.MembranePerturbation`, which measures the
-    currents ahead of the gain, leaves the network trainable.
+    The gains, one per step and shared by all neurons of the layer, start at 1. They keep the
+    network trainable under the penalty `keras_dep.training.MembranePerturbation`, which reads the
+    currents before the gain.
 
     Args:
         timesteps: number of steps `T` folded into the batch axis, at least 1.
-        tau: as in `LIF`; published as `decay=0.99`, which is the default here; or
+        tau: as in `LIF`; default: the published `decay=0.99`. Alternatively:
         threshold: as in `LIF`.
         reset: as in `LIF`; published as `"hard"`, the default here.
-        decay: the share that the membrane keeps.
+        decay: the share that the membrane keeps, `1 - 1/tau`.
         **kwargs: the other arguments of `LIF`.
 
     Call arguments:
         inputs: currents `(timesteps * batch, ...)`, time-major.
+
+    Raises:
+        ValueError: an argument outside its limits.
 
     Source: Ding et al., "Robust Stable Spiking Neural Networks", ICML 2024, and its released code.
 
@@ -56,12 +61,29 @@ class DLIF(StepwiseLIF):
             shape=(timesteps,), initializer="ones", name="gain", autocast=False
         )
 
+    def decay_and_threshold(self, dtype: str) -> tuple[float, float]:
+        """As in `LIF`."""
+        decay, threshold, *_ = self._constants(())
+        return decay, threshold
+
+    def learnt_constants(self) -> dict[str, Array]:
+        """The gains."""
+        return {"gain": ops.convert_to_numpy(self.gain)}
+
     def steps(
         self,
         currents: Tensor,
         fire: Callable[[Tensor], Tensor] | None = None,
         constants: tuple | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """As in `LIF`, with scaled currents."""
-        gain = ops.reshape(self.gain, (-1,) + (1,) * (len(currents.shape) - 1))
-        return super().steps(currents * ops.cast(gain, currents.dtype), fire, constants)
+        """As in `LIF`, with scaled currents; the gains are the third of `constants`."""
+        constants = constants or self._constants(self._learnt(currents.dtype))
+        decay, threshold, gain = constants
+        gain = ops.reshape(gain, (-1,) + (1,) * (len(currents.shape) - 1))
+        return super().steps(currents * gain, fire, (decay, threshold))
+
+    def _learnt(self, dtype: str) -> tuple[Tensor, ...]:
+        return (ops.cast(self.gain, dtype),)
+
+    def _constants(self, learnt: Sequence[Tensor]) -> tuple:
+        return (1.0 - 1.0 / self.tau, self.threshold, *learnt)

@@ -92,6 +92,11 @@ class RateEncoding(time_axis.Timewise):
         self.law = validation.one_of("law", law, LAWS)
         self.seed_generator = keras.random.SeedGenerator(seed)
 
+    @property
+    def draws(self) -> bool:
+        """Always true."""
+        return True
+
     def call(self, inputs: Tensor) -> Tensor:
         rates = ops.cast(inputs, self.compute_dtype)
         rates = ops.tile(rates, (self.timesteps,) + (1,) * (len(inputs.shape) - 1))

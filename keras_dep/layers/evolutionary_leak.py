@@ -8,7 +8,10 @@ import keras
 from keras import ops
 
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import Shape
 from keras_dep._internal.types import Tensor
+from keras_dep.layers.base import known_sizes
 from keras_dep.layers.stepwise_lif import StepwiseLIF
 
 
@@ -16,17 +19,17 @@ from keras_dep.layers.stepwise_lif import StepwiseLIF
 class EvolutionaryLeakLIF(StepwiseLIF):
     """`LIF` with a learnt decay per neuron and step, `u_t = lambda_t v_{t-1} + x_t`.
 
-    Decays start at `1 - 1/tau`. As published they are free: they may pass 1 or become negative, and
-    weight decay acts on them like on any weight. They are kept as one vector, which `DEP` leaves
-    alone.
+    The decays start at `1 - 1/tau`. As published they are not constrained: they may exceed 1 or
+    become negative, and weight decay acts on them as on any weight. They are stored as one vector,
+    which `DEP` does not project.
 
     Args:
         timesteps: number of steps `T` folded into the batch axis, at least 1.
-        tau: membrane time constant that decays start from; default: infinite, decays of 1, as
-            published.
+        tau: membrane time constant at the start; default: infinite, the published decay of 1.
+            Alternatively:
         threshold: as in `LIF`.
         reset: as in `LIF`; published as `"hard"`, the default here.
-        decay: the decay at the start, in place of `tau`.
+        decay: the decay at the start, `1 - 1/tau`.
         **kwargs: the other arguments of `LIF`.
 
     Call arguments:
@@ -58,13 +61,8 @@ class EvolutionaryLeakLIF(StepwiseLIF):
         super().__init__(timesteps, tau, threshold, reset, decay=decay, **kwargs)
         self.built = False
 
-    def build(self, input_shape):
-        self._shape = tuple(input_shape[1:])
-        if None in self._shape:
-            raise ValueError(
-                f"leaks per neuron need known sizes; received inputs of shape {input_shape}; fix "
-                "the size of the images."
-            )
+    def build(self, input_shape: Shape) -> None:
+        self._shape = known_sizes(input_shape, "EvolutionaryLeakLIF")
         self.leak = self.add_weight(
             shape=(self.timesteps * math.prod(self._shape),),
             initializer=keras.initializers.Constant(1.0 - 1.0 / self.tau),
@@ -73,15 +71,26 @@ class EvolutionaryLeakLIF(StepwiseLIF):
         )
         self.built = True
 
+    def decay_and_threshold(self, dtype: str) -> tuple[Tensor, float]:
+        """The mean decay of each neuron over the steps, and the threshold."""
+        leaks, threshold = self._constants(self._learnt(dtype))
+        return ops.mean(leaks, axis=0), threshold
+
+    def learnt_constants(self) -> dict[str, Array]:
+        """The decays."""
+        return {"decay": ops.convert_to_numpy(self.leak)}
+
+    def _learnt(self, dtype: str) -> tuple[Tensor, ...]:
+        return (ops.reshape(ops.cast(self.leak, dtype), (self.timesteps, *self._shape)),)
+
     def steps(
         self,
         currents: Tensor,
         fire: Callable[[Tensor], Tensor] | None = None,
         constants: tuple | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """As in `LIF`; the decay among `constants` is replaced by those learnt."""
-        leaks = ops.reshape(ops.cast(self.leak, currents.dtype), (self.timesteps, *self._shape))
-        threshold = self.threshold if constants is None else constants[1]
+        """As in `LIF`; the first of `constants` holds the decays of all steps, `(T, ...)`."""
+        leaks, threshold = constants or self._constants(self._learnt(currents.dtype))
         membrane = None
         for leak, current in zip(ops.unstack(leaks), ops.unstack(currents)):
             membrane, distance, fired = self._step(

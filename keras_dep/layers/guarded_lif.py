@@ -1,14 +1,12 @@
 """LIF neurons that keep their potentials away from the threshold, by a penalty and by noise."""
 
 import math
-from collections.abc import Callable
-from collections.abc import Iterator
 
 import keras
 from keras import ops
 
-from keras_dep import surrogates
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Record
 from keras_dep._internal.types import Tensor
 from keras_dep.layers.stepwise_lif import StepwiseLIF
 
@@ -22,14 +20,14 @@ class GuardedLIF(StepwiseLIF):
         u_t = (1 - 1/tau) v_{t-1} + x_t + eta_t,     eta_t normal of deviation sigma
         loss += strength * mean over steps, samples and neurons of max(0, delta - |u_t - V|)
 
-    The weight `strength` is not trainable: a callback moves it along training. Sources leave open
-    `delta`, `sigma`, and whether the noise stays on in inference.
+    The weight `strength` is a variable that training does not change; a callback may. The source
+    publishes neither `delta` and `sigma` nor whether inference is noisy.
 
     Args:
         timesteps: number of steps `T` folded into the batch axis, at least 1.
-        delta: half-width of the guarded band, not negative.
-        sigma: deviation of the noise, not negative.
-        noise: when there is noise: `"training"`, `"always"`, or `"never"`.
+        delta: half-width of the guarded band in units of the potential, not negative.
+        sigma: standard deviation of the noise, not negative.
+        noise: `"training"`: noise in training only; `"always"`: in inference too; `"never"`.
         strength: weight of the penalty at the start, not negative.
         seed: seed of the noise; default: drawn by Keras.
         **kwargs: the other arguments of `LIF`.
@@ -49,6 +47,8 @@ class GuardedLIF(StepwiseLIF):
     >>> round(float(layer.losses[0]), 4)
     0.4
     """
+
+    CONSTANTS = (*StepwiseLIF.CONSTANTS, "delta", "sigma", "noise")
 
     def __init__(
         self,
@@ -74,31 +74,29 @@ class GuardedLIF(StepwiseLIF):
         self._start = strength
         self.strength = _strength(self, strength)
         self._generator = keras.random.SeedGenerator(seed)
-        self._noisy = False
 
-    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        self._noisy = self.sigma > 0 and (
-            self.noise == "always" or (self.noise == "training" and bool(training))
-        )
-        return super().call(inputs, training=training)
+    @property
+    def draws(self) -> bool:
+        """Whether there is noise in inference."""
+        return self.noise == "always" and self.sigma > 0
 
-    def steps(
-        self,
-        currents: Tensor,
-        fire: Callable[[Tensor], Tensor] | None = None,
-        constants: tuple | None = None,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """As in `LIF`, with the noise of the present call."""
-        if self._noisy:
-            draws = keras.random.normal(ops.shape(currents), dtype="float32", seed=self._generator)
-            currents = currents + ops.cast(self.sigma * draws, currents.dtype)
-        return super().steps(currents, fire, constants)
+    def _currents(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        # Not in `steps`: what is computed again must see the same noise.
+        currents = super()._currents(inputs)
+        if not (self.draws or (training and self.noise == "training" and self.sigma > 0)):
+            return currents
+        noise = keras.random.normal(ops.shape(currents), dtype="float32", seed=self._generator)
+        return currents + ops.cast(self.sigma * noise, currents.dtype)
 
     def penalty(self, distances: Tensor) -> Tensor:
-        """The weighted hinge."""
+        """The weighted hinge.
+
+        Args:
+            distances: potentials minus threshold before the reset, `(T, batch, ...)`.
+        """
         return self.strength * ops.mean(ops.relu(self.delta - ops.abs(distances)))
 
-    def get_config(self):
+    def get_config(self) -> Record:
         return {
             **super().get_config(),
             "delta": self.delta,
@@ -113,19 +111,21 @@ class GuardedLIF(StepwiseLIF):
 class SupportPenaltyLIF(StepwiseLIF):
     """`LIF` with a penalty on the share of potentials inside the support of the surrogate.
 
-    With `x = u_t - V` ahead of the reset, normal with the mean and deviation that it has in a
-    channel at a step, the penalty is the mean over channels and steps of
+    The distance `x = u_t - V` before the reset is taken as normally distributed, with its mean and
+    deviation over samples and positions, per channel and step. The penalty is the mean over
+    channels and steps of
 
         Phi((g - mean) / deviation) - Phi((-g - mean) / deviation)
 
-    where `g` is the half-width of the surrogate, its `width`. The weight `strength` is not
-    trainable.
+    where `g` is the half-width of the support: `width` of the triangle, half of it of the
+    rectangle. Surrogates of unbounded support take `width`. The weight `strength` is a variable
+    that training does not change. The source does not publish it.
 
     Args:
         timesteps: number of steps `T` folded into the batch axis, at least 1.
-        strength: weight of the penalty, not negative.
-        axis: axis of the channels, counted with the batch: -1, or 1 for channels first; default:
-            that of Keras' data format.
+        strength: weight of the penalty at the start, not negative.
+        axis: the channels' axis, counted with the batch axis: -1, or 1 for channels first;
+            default: that of Keras' data format.
         **kwargs: the other arguments of `LIF`.
 
     Call arguments:
@@ -155,21 +155,25 @@ class SupportPenaltyLIF(StepwiseLIF):
         self.strength = _strength(self, strength)
 
     def penalty(self, distances: Tensor) -> Tensor:
-        """The weighted share."""
+        """The weighted share.
+
+        Args:
+            distances: potentials minus threshold before the reset, `(T, batch, ...)`.
+        """
         rank = len(distances.shape)
-        channels = rank - 1 if self.axis == -1 or rank == 3 else self.axis + 1
+        channels = self.axis % (rank - 1) + 1
         others = [axis for axis in range(1, rank) if axis != channels]
         mean = ops.mean(distances, axis=others)
         deviation = ops.sqrt(ops.var(distances, axis=others) + 1e-6)
-        half = self.width if self.width is not None else surrogates.usual_width(self.surrogate)
+        half = self.width / 2 if self.surrogate == "rectangle" else self.width
         share = _normal((half - mean) / deviation) - _normal((-half - mean) / deviation)
         return self.strength * ops.mean(share)
 
-    def get_config(self):
+    def get_config(self) -> Record:
         return {**super().get_config(), "strength": self._start, "axis": self.axis}
 
 
-def _strength(layer, value):
+def _strength(layer: keras.layers.Layer, value: float) -> keras.Variable:
     return layer.add_weight(
         shape=(),
         initializer=keras.initializers.Constant(value),
@@ -179,6 +183,6 @@ def _strength(layer, value):
     )
 
 
-def _normal(x):
+def _normal(x: Tensor) -> Tensor:
     """The distribution function of a standard normal variable."""
     return 0.5 * (1.0 + ops.erf(x / math.sqrt(2.0)))

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
+from typing import ClassVar
 
 import keras
 from keras import ops
@@ -131,7 +132,7 @@ class LIF(SpikingLayer):
     [0.0, 1.0, 0.0, 1.0]
     """
 
-    CONSTANTS = CONSTANTS
+    CONSTANTS: ClassVar[tuple[str, ...]] = CONSTANTS
     takes_estimator = True
 
     def __init__(

@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_dep._internal import validation
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Array
 from keras_dep._internal.types import Record
 from keras_dep._internal.types import Shape
 from keras_dep._internal.types import Tensor
@@ -151,6 +152,14 @@ class PLIF(LIF):
         leak = ops.convert_to_numpy(ops.reshape(self.leak, self._shape)).astype("float64")
         constants = 1 + np.exp(-leak)
         return constants[(0,) * constants.ndim] if self.shared_by == "layer" else constants
+
+    def learnt_constants(self) -> dict[str, Array]:
+        """The time constants and the thresholds."""
+        _, threshold = self.decay_and_threshold("float32")
+        return {
+            "tau": np.asarray(self.time_constants()),
+            "threshold": ops.convert_to_numpy(threshold),
+        }
 
     def get_config(self) -> Record:
         return {

@@ -1,4 +1,4 @@
-"""Random gates behind spikes, with learnt probabilities to open."""
+"""Random gates on spikes, with learnt probabilities of opening."""
 
 import math
 
@@ -7,8 +7,12 @@ from keras import ops
 
 from keras_dep._internal import validation
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Shape
 from keras_dep._internal.types import Tensor
 from keras_dep.layers import time_axis
+from keras_dep.layers.base import known_sizes
 
 LOWEST, OFFSET, TEMPERATURE = 0.1, 1e-3, 0.5
 NORMS, GRADIENTS = ("l2", "l1"), ("relaxed", "released")
@@ -16,25 +20,27 @@ NORMS, GRADIENTS = ("l2", "l1"), ("relaxed", "released")
 
 @export
 class StochasticGate(time_axis.Timed, keras.layers.Layer):
-    """Lets each spike through with a learnt probability, in training and in inference.
+    """Passes each spike with a learnt probability, in training and in inference.
 
-    With `p` the weight `opening` of a neuron, held to [0.1, 1], and `u` uniform in [0, 1], drawn
+    With `p` the weight `opening` of a neuron, clipped to [0.1, 1], and `u` uniform in [0, 1], drawn
     for every step, sample and neuron:
 
         a = p / (1 - p + 0.001),   L = u / (1 - u + 0.001)
         gate = 1 where -log L <= log a, else 0
         gradient: that of sigmoid((log a + log L) / 0.5)
 
-    At `p = 1` a gate opens with a probability of about 0.999, and its gradient is 0: at first only
-    the prior `gamma * sum(opening^2) / 2`, added to the loss in training, moves it.
+    Openings start at 1. There a gate opens with probability 0.999, and the clipping stops the
+    gradient: at first only the prior `gamma * sum(opening^2) / 2`, added to the loss in training,
+    moves them.
 
     Args:
         timesteps: number of steps `T` folded into the batch axis, at least 1.
         gamma: weight of the prior, not negative.
         norm: `"l2"`, or `"l1"` for `gamma * sum(|opening|)`.
-        gradient: `"relaxed"` is the gradient above; `"released"` that of the released code, which
-            has the other sign and the mean over steps and samples in place of the sum.
-        bypass: leave the gates out, as an attacker may who does not look through them.
+        gradient: `"relaxed"`: the gradient above; `"released"`: that of the released code, with the
+            opposite sign, and the mean over steps and samples in place of the sum.
+        bypass: pass all spikes. An attack on the network then ignores the gates, so leave it off
+            for white-box evaluations.
         seed: seed of the draws; default: drawn by Keras.
         **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
 
@@ -56,6 +62,9 @@ class StochasticGate(time_axis.Timed, keras.layers.Layer):
     True
     """
 
+    emits_spikes = True
+    CONSTANTS = ("gradient", "bypass")
+
     def __init__(
         self,
         timesteps: int,
@@ -76,41 +85,52 @@ class StochasticGate(time_axis.Timed, keras.layers.Layer):
         self.gradient = validation.one_of("gradient", gradient, GRADIENTS)
         self.bypass = bypass
         self.seed = seed
+        self.supports_masking = True
         self._generator = keras.random.SeedGenerator(seed)
 
-    def build(self, input_shape):
-        self._shape = tuple(input_shape[1:])
-        if None in self._shape:
-            raise ValueError(
-                f"gates per neuron need known sizes; received inputs of shape {input_shape}; fix "
-                "the size of the images."
-            )
+    @property
+    def draws(self) -> bool:
+        """Whether the gates are random, which `bypass` ends."""
+        return not self.bypass
+
+    def build(self, input_shape: Shape) -> None:
+        self._shape = known_sizes(input_shape, "StochasticGate")
         options = {"shape": (math.prod(self._shape),), "initializer": "ones", "autocast": False}
         self.opening = self.add_weight(name="opening", **options)
-        # Behind the epochs in which the openings are learnt: momentum would still move them.
+        # A copy that counts after `freeze`: momentum would still move the trainable weight.
         self.frozen = self.add_weight(name="frozen_opening", trainable=False, **options)
         self.is_frozen = self.add_weight(
             shape=(), initializer="zeros", trainable=False, name="is_frozen", autocast=False
         )
         self.built = True
 
-    def freeze(self):
-        """Keeps the openings as they are from now on."""
+    def freeze(self) -> None:
+        """Keeps the openings at their present values from now on, also after loading."""
         if not float(ops.convert_to_numpy(self.is_frozen)):
             self.frozen.assign(self.opening)
             self.is_frozen.assign(1.0)
 
+    def learnt_constants(self) -> dict[str, Array]:
+        """The openings in force, clipped."""
+        opening = ops.clip(self._opening(), LOWEST, 1.0)
+        return {"opening": ops.convert_to_numpy(opening)}
+
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         if self.bypass:
             return inputs
-        opening = ops.where(self.is_frozen > 0, self.frozen, self.opening)
+        opening = self._opening()
         if training and self.gamma:
             norm = ops.square(opening) / 2 if self.norm == "l2" else ops.abs(opening)
             self.add_loss(self.gamma * ops.sum(norm))
         gates = self._gates(ops.reshape(opening, self._shape), ops.shape(inputs))
         return inputs * ops.cast(gates, inputs.dtype)
 
-    def _gates(self, opening, shape):
+    def _opening(self) -> Tensor:
+        weights = (self.is_frozen, self.frozen, self.opening)
+        is_frozen, frozen, opening = map(ops.convert_to_tensor, weights)
+        return ops.where(is_frozen > 0, frozen, opening)
+
+    def _gates(self, opening: Tensor, shape: tuple) -> Tensor:
         inside = ops.logical_and(opening > LOWEST, opening < 1.0)
         p = ops.where(inside, opening, ops.stop_gradient(ops.clip(opening, LOWEST, 1.0)))
         if self.gradient == "released":
@@ -123,10 +143,10 @@ class StochasticGate(time_axis.Timed, keras.layers.Layer):
         gate = ops.cast(-log_l <= log_a, relaxed.dtype)
         return ops.stop_gradient(gate) + (relaxed - ops.stop_gradient(relaxed))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> Record:
         return {
             **super().get_config(),
             "timesteps": self.timesteps,

@@ -3,13 +3,17 @@
 import math
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 
 import keras
 from keras import ops
 
 from keras_dep._internal.export import export
 from keras_dep._internal.types import Array
+from keras_dep._internal.types import Record
+from keras_dep._internal.types import Shape
 from keras_dep._internal.types import Tensor
+from keras_dep.layers.base import known_sizes
 from keras_dep.layers.stepwise_lif import StepwiseLIF
 
 
@@ -21,22 +25,24 @@ class ThresholdAdaptingLIF(StepwiseLIF):
         V_t = V_{t-1} + theta (u_t - signature_t),   V_0 = threshold
         s_t = 1 where u_t >= V_t, else 0
 
-    The signature is the mean potential ahead of the reset of the same neuron in a trained network
-    of plain `LIF`, see `keras_dep.profiling.membrane_signature`; it is 0 until `set_signature`.
-    `theta` is learnt per neuron and not negative. Both are vectors, which `DEP` leaves alone.
+    The signature is the mean potential, before the reset, of the same neuron in a trained network
+    of plain `LIF`; see `keras_dep.profiling.membrane_signature`. It is 0 until `set_signature`.
+    `theta` is learnt per neuron and not negative. Both are vectors, which `DEP` does not project.
 
-    The gradient passes through the threshold, also that of an attack. The published backward pass
-    leaves that path and the one through the membrane out, and multiplies the gradient of `theta` by
-    0.1: a sign of obfuscation that is not reproduced here. The source also filters spikes by a
-    synapse of 3 steps, which `LIF` does not.
+    Gradients, those of attacks included, flow through the adapting threshold and the membrane. The
+    published backward pass cuts both paths and multiplies the gradient of `theta` by 0.1;
+    `detach_threshold` and `detach_membrane` cut them here. The source also filters spikes by a
+    synapse with a time constant of 3 steps, which this layer does not have.
 
     Args:
         timesteps: number of steps `T` folded into the batch axis, at least 1.
-        tau: as in `LIF`; published as 5, the default here; or
-        threshold: as in `LIF`, ahead of the first step.
+        tau: as in `LIF`; default: the published 5. Alternatively:
+        threshold: as in `LIF`, before the first step.
         reset: as in `LIF`; published as `"hard"`, the default here.
-        decay: the share that the membrane keeps, in place of `tau`.
+        decay: the share that the membrane keeps, `1 - 1/tau`.
         theta: start of `theta`, not negative; published as 1/5, for MNIST as 1/1.5.
+        detach_threshold: cut the gradient from the potential to the threshold, as published. It
+            hides that path from white-box attacks; `theta` is still learnt.
         **kwargs: the other arguments of `LIF`.
 
     Call arguments:
@@ -54,6 +60,8 @@ class ThresholdAdaptingLIF(StepwiseLIF):
     [0.0, 0.0]
     """
 
+    CONSTANTS = (*StepwiseLIF.CONSTANTS, "detach_threshold")
+
     def __init__(
         self,
         timesteps: int,
@@ -62,6 +70,7 @@ class ThresholdAdaptingLIF(StepwiseLIF):
         reset: str = "hard",
         decay: float | None = None,
         theta: float = 0.2,
+        detach_threshold: bool = False,
         **kwargs,
     ):
         if tau is None and decay is None:
@@ -70,15 +79,11 @@ class ThresholdAdaptingLIF(StepwiseLIF):
         if not 0 <= theta < math.inf:
             raise ValueError(f"theta must be finite and not negative; received {theta}.")
         self._start = theta
+        self.detach_threshold = detach_threshold
         self.built = False
 
-    def build(self, input_shape):
-        self._shape = tuple(input_shape[1:])
-        if None in self._shape:
-            raise ValueError(
-                f"a signature needs known sizes; received inputs of shape {input_shape}; fix the "
-                "size of the images."
-            )
+    def build(self, input_shape: Shape) -> None:
+        self._shape = known_sizes(input_shape, "ThresholdAdaptingLIF")
         size = math.prod(self._shape)
         self.theta = self.add_weight(
             shape=(size,),
@@ -114,26 +119,44 @@ class ThresholdAdaptingLIF(StepwiseLIF):
             )
         self.signature.assign(ops.reshape(signature, (-1,)))
 
+    def decay_and_threshold(self, dtype: str) -> tuple[float, float]:
+        """The decay, and the threshold before the first step."""
+        decay, threshold, *_ = self._constants(())
+        return decay, threshold
+
+    def learnt_constants(self) -> dict[str, Array]:
+        """The rates of adaptation."""
+        return {"theta": ops.convert_to_numpy(self.theta)}
+
+    def _learnt(self, dtype: str) -> tuple[Tensor, ...]:
+        signature = ops.reshape(ops.cast(self.signature, dtype), (self.timesteps, *self._shape))
+        return ops.reshape(ops.cast(self.theta, dtype), self._shape), signature
+
+    def _constants(self, learnt: Sequence[Tensor]) -> tuple:
+        return (1.0 - 1.0 / self.tau, self.threshold, *learnt)
+
     def steps(
         self,
         currents: Tensor,
         fire: Callable[[Tensor], Tensor] | None = None,
         constants: tuple | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """As in `LIF`, with thresholds that adapt."""
-        fire = fire or self.fire
-        decay, threshold = constants or self.decay_and_threshold(currents.dtype)
-        theta = ops.reshape(ops.cast(self.theta, currents.dtype), self._shape)
-        signature = ops.cast(self.signature, currents.dtype)
-        references = ops.unstack(ops.reshape(signature, (self.timesteps, *self._shape)))
-        membrane = None
-        for reference, current in zip(references, ops.unstack(currents)):
+        """As in `LIF`; after decay and threshold `constants` holds `theta` and the signature."""
+        constants = constants or self._constants(self._learnt(currents.dtype))
+        decay, threshold, theta, signature = constants
+        fire, membrane = fire or self.fire, None
+        for reference, current in zip(ops.unstack(signature), ops.unstack(currents)):
             potential = current if membrane is None else decay * membrane + current
-            threshold = threshold + theta * (potential - reference)
+            seen = ops.stop_gradient(potential) if self.detach_threshold else potential
+            threshold = threshold + theta * (seen - reference)
             distance = potential - threshold
             fired = fire(distance)
             membrane = self._kept(potential, fired, threshold)
             yield distance, fired
 
-    def get_config(self):
-        return {**super().get_config(), "theta": self._start}
+    def get_config(self) -> Record:
+        return {
+            **super().get_config(),
+            "theta": self._start,
+            "detach_threshold": self.detach_threshold,
+        }

@@ -1,18 +1,20 @@
-"""The mean membrane potentials of a network, as the reference of neurons that adapt to it."""
+"""The mean membrane potentials of a network, the reference of neurons that adapt to it."""
 
 import keras
 from keras import ops
 
 from keras_dep._internal import validation
 from keras_dep._internal.types import Array
+from keras_dep._internal.types import Shape
+from keras_dep._internal.types import Tensor
 from keras_dep.layers import time_axis
-from keras_dep.layers.base import SpikingLayer
+from keras_dep.layers.lif import LIF
 
 
 def membrane_signature(
     model: keras.Model, images: Array, batch_size: int = 128
 ) -> dict[str, Array]:
-    """The mean potential of every neuron ahead of its reset, at every step.
+    """The mean potential of every neuron before its reset, at every step.
 
     Args:
         model: a functional `keras.Model` with layers of `keras_dep.LIF`, trained.
@@ -20,11 +22,12 @@ def membrane_signature(
         batch_size: images at a time, at least 1.
 
     Returns:
-        Dictionary from the name of each spiking layer to a float32 array `(T, ...)`, which
-        `numpy.savez(path, **signature)` keeps.
+        Dictionary from the name of each layer to a float32 array `(T, ...)`;
+        `numpy.savez(path, **signature)` writes it to a file.
 
     Raises:
-        ValueError: a model without spiking layers, or one that is no graph of layers; no images.
+        ValueError: a model without layers of `keras_dep.LIF` or one that is no graph of layers; no
+            images.
 
     Source: Geng and Li, "HoSNN" (neural dynamic signature), arXiv 2308.10373.
 
@@ -38,22 +41,45 @@ def membrane_signature(
     [0.5, 0.75]
     """
     validation.whole_number("batch_size", batch_size)
-    neurons = [layer for layer in getattr(model, "layers", ()) if isinstance(layer, SpikingLayer)]
+    # Neurons of a subclass may have another threshold at each step.
+    neurons = [
+        layer
+        for layer in getattr(model, "layers", ())
+        if isinstance(layer, LIF) and type(layer).steps is LIF.steps
+    ]
     if not neurons or not getattr(model, "inputs", None):
         raise ValueError(
-            f"a signature needs a graph of layers that spike; received {model.name!r}; build the "
-            "network with keras_dep.models.build."
+            f"a signature needs a graph of layers with keras_dep.LIF; received {model.name!r}; "
+            "build the network with keras_dep.models.build."
         )
     if not len(images):
         raise ValueError("a signature needs images; received none; pass the training set.")
-    currents = keras.Model(model.inputs, [layer.input for layer in neurons])
+    inputs = model.inputs if len(model.inputs) > 1 else model.inputs[0]
+    outputs = {layer.name: _Potentials(layer)(layer.input) for layer in neurons}
+    potentials = keras.Model(inputs, outputs)
     sums: dict[str, Array] = {}
     for start in range(0, len(images), batch_size):
-        found = currents(ops.convert_to_tensor(images[start : start + batch_size]), training=False)
-        found = found if isinstance(found, (list, tuple)) else [found]
-        for layer, inputs in zip(neurons, found):
-            distances = time_axis.unfold(layer.distances(inputs), layer.timesteps)
-            potentials = ops.convert_to_numpy(distances).astype("float64") + layer.threshold
-            total = potentials.sum(axis=1)
-            sums[layer.name] = sums[layer.name] + total if start else total
+        found = potentials.predict_on_batch(images[start : start + batch_size])
+        for name, each in found.items():
+            total = each.sum(axis=0, dtype="float64")
+            sums[name] = sums[name] + total if start else total
     return {name: (total / len(images)).astype("float32") for name, total in sums.items()}
+
+
+class _Potentials(keras.layers.Layer):
+    """Potentials of neurons before their reset, `(batch, T, ...)`."""
+
+    def __init__(self, neurons: LIF) -> None:
+        super().__init__(dtype="float32", autocast=False)
+        self.neurons = neurons
+
+    def call(self, inputs: Tensor) -> Tensor:
+        distances = self.neurons.distances(inputs)
+        _, threshold = self.neurons.decay_and_threshold(distances.dtype)
+        potentials = time_axis.unfold(distances + threshold, self.neurons.timesteps)
+        return ops.cast(ops.swapaxes(potentials, 0, 1), "float32")
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        batch, *sizes = input_shape
+        steps = self.neurons.timesteps
+        return (None if batch is None else batch // steps, steps, *sizes)

@@ -16,8 +16,15 @@ from keras_dep import RateEncoding
 from keras_dep import UnfoldTime
 from keras_dep import models
 from keras_dep import surrogates
+from keras_dep.layers import DLIF
+from keras_dep.layers import EvolutionaryLeakLIF
+from keras_dep.layers import FrequencyEncoding
+from keras_dep.layers import GuardedLIF
 from keras_dep.layers import MergedBatchNormalization
 from keras_dep.layers import StepwiseBatchNormalization
+from keras_dep.layers import StochasticGate
+from keras_dep.layers import SupportPenaltyLIF
+from keras_dep.layers import ThresholdAdaptingLIF
 from keras_dep.layers import ThresholdDependentBatchNormalization
 from keras_dep.layers import TimeSharedDropout
 from keras_dep.layers.convolution import Conv2D
@@ -54,6 +61,12 @@ def neurons(steps):
         "by its primitive": LIF(steps, surrogate="tanh"),
         "half": LIF(steps, surrogate="sigmoid", dtype="mixed_float16"),
         "brain": LIF(steps, surrogate="piecewise_exponential", dtype="mixed_bfloat16"),
+        "gains": DLIF(steps),
+        "leaks": EvolutionaryLeakLIF(steps, tau=2.0),
+        "adapting": ThresholdAdaptingLIF(steps),
+        "adapting soft": ThresholdAdaptingLIF(steps, reset="soft", recompute=True),
+        "guarded": GuardedLIF(steps, tau=2.0),
+        "supported": SupportPenaltyLIF(steps, tau=2.0, reset="hard"),
     }
 
 
@@ -154,6 +167,9 @@ def layers_of_maps():
         "points": Conv2D(2, 1, strides=2),
         "standardised": ScaledStandardizedConv2D(2, 3),
         "gain": SkipInit(),
+        "gate": StochasticGate(4, seed=0),
+        "low pass": FrequencyEncoding(2),
+        "low magnitude": FrequencyEncoding(2, (2, 1), "half_open", "magnitude"),
     }
 
 
@@ -180,7 +196,7 @@ def test_every_other_layer(value, plain):
         outputs, before = (a.reshape(-1, *x.shape[:1], *a.shape[1:]) for a in (outputs, before))
         assert all(not np.isfinite(step[row]).all() for step in outputs), name
         assert np.isfinite(np.delete(outputs, row, axis=1)).all(), name
-        if name not in ("rate", "poisson"):
+        if name not in ("rate", "poisson", "gate"):
             np.testing.assert_array_equal(outputs[:, others], before[:, others], name)
             np.testing.assert_array_equal(slopes[others], slopes_before[others], name)
 

@@ -6,7 +6,9 @@ import pytest
 
 from keras_dep import LIF
 from keras_dep import PLIF
+from keras_dep.layers import EvolutionaryLeakLIF
 from keras_dep.layers import Folded
+from keras_dep.layers import ThresholdAdaptingLIF
 
 T = 4
 
@@ -25,7 +27,7 @@ def trained(kind, recompute):
     return before, model.get_weights()
 
 
-@pytest.mark.parametrize("kind", [LIF, PLIF])
+@pytest.mark.parametrize("kind", [LIF, PLIF, EvolutionaryLeakLIF, ThresholdAdaptingLIF])
 def test_the_same_step(kind):
     before, plain = trained(kind, recompute=False)
     _, recomputed = trained(kind, recompute=True)

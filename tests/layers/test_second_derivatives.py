@@ -9,6 +9,10 @@ from keras_dep import LIF
 from keras_dep import PLIF
 from keras_dep.curvature.operators import Hessian
 from keras_dep.layers import Folded
+from tests.support.hyper_dual import Dual
+from tests.support.hyper_dual import exponential
+from tests.support.hyper_dual import sigmoid
+from tests.support.hyper_dual import spike
 
 T, UNITS, WIDTH = 4, 2, 0.5
 CASES = [
@@ -20,51 +24,12 @@ CASES = [
 ]
 
 
-class Dual:
-    """`value + a e + b f + c e f` with `e^2 = f^2 = 0`: derivatives of first and second order."""
-
-    def __init__(self, value, a=0.0, b=0.0, c=0.0):
-        self.parts = np.array(np.broadcast_arrays(value, a, b, c), "float64")
-
-    def __add__(self, other):
-        other = other if isinstance(other, Dual) else Dual(other)
-        return Dual(*(self.parts + other.parts))
-
-    def __mul__(self, other):
-        other = other if isinstance(other, Dual) else Dual(other)
-        (x, a, b, c), (y, p, q, r) = self.parts, other.parts
-        return Dual(x * y, a * y + x * p, b * y + x * q, c * y + a * q + b * p + x * r)
-
-    def through(self, value, first, second):
-        """A function of this number, given its value and two derivatives."""
-        _, a, b, c = self.parts
-        return Dual(value, first * a, first * b, first * c + second * a * b)
-
-
-def spike(distance):
-    """The step, with the derivatives of arctan at half the usual steepness."""
-    z = np.pi / 2 * distance.parts[0] / WIDTH
-    first = 0.5 / (1 + z**2) / WIDTH
-    second = -z / (1 + z**2) ** 2 * np.pi / 2 / WIDTH**2
-    return distance.through((distance.parts[0] >= 0).astype(float), first, second)
-
-
-def exponential(x):
-    value = np.exp(x.parts[0])
-    return x.through(value, value, value)
-
-
-def sigmoid(x):
-    s = 1 / (1 + np.exp(-x.parts[0]))
-    return x.through(s, s * (1 - s), s * (1 - s) * (1 - 2 * s))
-
-
 def loss(currents, decay, threshold, reset, detach_reset=False, **_):
     """Mean square of spikes minus 0.3."""
     total, v = Dual(0.0), Dual(0.0)
     for current in currents:
         u = decay * v + current
-        s = spike(u + threshold * -1.0)
+        s = spike(u + threshold * -1.0, WIDTH)
         error = s + -0.3
         total = total + error * error
         fed = Dual(s.parts[0]) if detach_reset else s

@@ -41,6 +41,11 @@ class Timed:
     carry: Carry | None = None
     folds = unfolds = declares = emits_spikes = False
 
+    @property
+    def draws(self) -> bool:
+        """Whether its outputs are random in inference."""
+        return False
+
     def __call__(self, inputs: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Checks the steps of the inputs, then calls the layer."""
         if keras_internals.is_symbolic(inputs):
