@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_dep.curvature.operators import Hessian
 from keras_dep.layers import StochasticGate
 from tests.support import hyper_dual
 from tests.support import neurons
@@ -49,6 +50,20 @@ def transcribed(gate):
 def test_equations(opening):
     gate = StochasticGate(T, seed=7)
     neurons.compare([gate], transcribed(gate), [opening])
+
+
+def test_every_product_with_the_hessian_sees_the_same_gates():
+    gate = StochasticGate(T, seed=2)
+    model = neurons.behind_currents(gate, keras.layers.Dense(3))
+    gate.opening.assign(OPENING)
+    before = ops.convert_to_numpy(gate._generator.state)
+    hessian = Hessian(model, "mse")
+    product = hessian.at(np.eye(T, dtype="float32"), np.ones((T, 3), "float32"))
+    v, w = np.random.default_rng(0).normal(size=(2, hessian.dimension)).astype("float32")
+    found = [ops.convert_to_numpy(product(each)) for each in (v, w, v)]
+    np.testing.assert_array_equal(found[0], found[2])
+    assert w @ found[0] == pytest.approx(v @ found[1], rel=1e-3, abs=1e-4)
+    np.testing.assert_array_equal(ops.convert_to_numpy(gate._generator.state), before)
 
 
 def rate(gate, opening, rows=4000):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_dep import DEP
 from keras_dep import LIF
 from keras_dep.layers import ThresholdAdaptingLIF
 from tests.support import hyper_dual
@@ -68,7 +69,7 @@ def test_without_adaptation_it_is_lif():
 def test_theta_does_not_become_negative():
     layer = ThresholdAdaptingLIF(T, theta=0.01)
     layer.build((None, UNITS))
-    optimizer = keras.optimizers.SGD(1.0)
+    optimizer = DEP(keras.optimizers.SGD(1.0))
     optimizer.apply([ops.ones((UNITS,))], [layer.theta])
     assert (ops.convert_to_numpy(layer.theta) == 0).all()
 
