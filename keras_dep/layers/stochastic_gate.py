@@ -107,7 +107,8 @@ class StochasticGate(time_axis.Timed, keras.layers.Layer):
     def freeze(self) -> None:
         """Keeps the openings at their present values from now on, also after loading."""
         if not float(ops.convert_to_numpy(self.is_frozen)):
-            self.frozen.assign(self.opening)
+            # A copy: a compiled step on JAX must not get one buffer twice.
+            self.frozen.assign(ops.convert_to_numpy(self.opening))
             self.is_frozen.assign(1.0)
 
     def learnt_constants(self) -> dict[str, Array]:
