@@ -107,8 +107,9 @@ class CraftedNoise(Replay):
     The `T` steps of a batch are split into equal periods. Each runs from the membranes that the
     period before left, without gradient into it, on images perturbed by the gradient of the periods
     before. The loss is the compiled one on the logits of all steps so far, those of earlier periods
-    without gradient. One batch costs what it costs in plain training, and takes `periods` steps of
-    the optimizer. Masks of `keras_dep.layers.TimeSharedDropout` are the same in all periods.
+    without gradient. Each of the `T` steps is computed once; beyond plain training, a batch costs
+    `periods - 1` steps of the optimizer and passes of the layers ahead of the encoder. Masks of
+    `keras_dep.layers.TimeSharedDropout` are the same in all periods.
 
     Args:
         periods: number of periods, which divides `T`; 1 is plain training.
@@ -199,8 +200,9 @@ class FreeAdversarial(Replay):
     """Free adversarial training: each batch is trained on several times, ever more perturbed.
 
     With `batch_size`, the offset of the last update is where the next batch starts, as in the
-    source; it is a variable of the model. The gradient is that of the training pass. To keep the
-    cost of plain training, divide the epochs by `replays`.
+    source; it is a variable of the model, whose mean replicas of TensorFlow's strategies share. The
+    gradient is that of the training pass. To keep the cost of plain training, divide the epochs by
+    `replays`.
 
     Args:
         replays: updates per batch; 1 is plain training.

@@ -12,6 +12,7 @@ from keras_dep import PLIF
 from keras_dep import DirectEncoding
 from keras_dep import MeanLogitCrossentropy
 from keras_dep import UnfoldTime
+from keras_dep.callbacks import ResumeState
 from keras_dep.layers import EvolutionaryLeakLIF
 from keras_dep.layers import Integrator
 from keras_dep.layers import MergedBatchNormalization
@@ -251,6 +252,25 @@ def test_save_load_and_go_on_exactly(replay, tmp_path):
     for each in (model, loaded):
         each.train_on_batch(x[:BATCH_SIZE], y[:BATCH_SIZE])
     assert_same_bits(loaded, model)
+
+
+@pytest.mark.parametrize("replay", [CraftedNoise(2), FreeAdversarial(2, batch_size=BATCH_SIZE)])
+def test_resume_is_exact(replay, tmp_path):
+    x, y = data(count=BATCH_SIZE + 2)
+
+    def trained(epochs):
+        model = compiled(DefendedTraining(timed(), replay=replay))
+        state = ResumeState(tmp_path / "state")
+        first = state.restore(model)
+        options = {"batch_size": BATCH_SIZE, "shuffle": False, "verbose": 0}
+        model.fit(x, y, epochs=epochs, initial_epoch=first, callbacks=[state], **options)
+        return model
+
+    trained(1)
+    resumed = trained(2)
+    reference = compiled(DefendedTraining(timed(), replay=replay))
+    reference.fit(x, y, batch_size=BATCH_SIZE, shuffle=False, epochs=2, verbose=0)
+    assert_same_bits(resumed, reference)
 
 
 def test_half_precision_skips_what_overflows():
