@@ -12,6 +12,7 @@ from keras_dep._internal.types import Record
 from keras_dep.callbacks.collapse import CollapseWatch
 from keras_dep.summaries import EventWriter
 from keras_dep.training.poison_schedule import PoisonSchedule
+from keras_dep.training.recalibration import running_statistics
 
 
 class PoisonInjection(keras.callbacks.Callback):
@@ -38,6 +39,8 @@ class PoisonInjection(keras.callbacks.Callback):
         watch: the `keras_dep.callbacks.CollapseWatch` to call before and after each poisoned batch.
         writer: the `keras_dep.summaries.EventWriter` to write to; `None` writes nothing.
         class_weight: the same dictionary from class to weight as in `fit`, or `None`.
+        freeze_statistics: give the running statistics of batch normalisation their values from
+            before each inserted batch.
 
     Attributes:
         injected: list of dictionaries `epoch`, `place`, `iteration`, `loss` (`None` for a replaced
@@ -71,6 +74,7 @@ class PoisonInjection(keras.callbacks.Callback):
         watch: CollapseWatch | None = None,
         writer: EventWriter | None = None,
         class_weight: dict[int, float] | None = None,
+        freeze_statistics: bool = False,
     ) -> None:
         super().__init__()
         self.schedule = schedule
@@ -79,6 +83,7 @@ class PoisonInjection(keras.callbacks.Callback):
         self.watch = watch
         self.writer = writer
         self.class_weight = class_weight
+        self.freeze_statistics = freeze_statistics
         self.injected: list[Record] = []
         self._epoch = 0
         self._pending: list[tuple[int, int]] = []
@@ -142,7 +147,10 @@ class PoisonInjection(keras.callbacks.Callback):
         if self.attack is not None:
             x = self.attack(model, x, y, seed=[self.schedule.seed, self._epoch, number])
         # `train_on_batch` resets the metrics; those of the epoch are kept.
-        kept = [(v, ops.convert_to_numpy(v)) for v in model.metrics_variables]
+        variables = list(model.metrics_variables)
+        if self.freeze_statistics:
+            variables += running_statistics(model)
+        kept = [(v, ops.convert_to_numpy(v)) for v in variables]
         self._inserting = True
         logs = model.train_on_batch(
             x, y, sample_weight, class_weight=self.class_weight, return_dict=True

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import random
+import warnings
 
 import keras
 
@@ -10,6 +11,7 @@ from keras_dep import attacks
 from keras_dep import losses
 from keras_dep import models
 from keras_dep import training
+from keras_dep.attacks.gradient_attack import Attack
 from keras_dep.attacks.gradient_attack import GradientAttack
 from keras_dep.data import loader
 from keras_dep.data import pixels
@@ -201,6 +203,28 @@ def training_attack(settings: Settings, method: Defence | None = None) -> Gradie
             seed=settings.seed,
         )
     return None
+
+
+def poison_attack(settings: Settings, attack: GradientAttack | None) -> Attack | None:
+    """The attack of inserted batches by the protocol of the settings.
+
+    Args:
+        settings: what the run does.
+        attack: the run's, as `training_attack` gives it.
+
+    Returns:
+        `None` where inserted batches are clean: those of adversarial training.
+    """
+    if settings.base == "adversarial" or attack is None:
+        return None
+    if settings.poison_protocol == "pixel":
+        return attack
+    only_clamp = settings.poison_protocol == "clamp_only"
+    inner = attacks.FGSM(epsilon=0.0) if only_clamp else attack
+    with warnings.catch_warnings():
+        # It warns of what it measures; here it only makes images to train on.
+        warnings.simplefilter("ignore")
+        return attacks.ReferenceCodeAttack(inner)
 
 
 def learning_rate(settings: Settings, epoch: int) -> float:

@@ -20,6 +20,9 @@ _MEND = (
 )
 # Settings that do not change the result.
 _ASIDE = ("data_dir", "download", "keep_epochs")
+# Settings added later, which a description names only where they are not the default, so that runs
+# and states of earlier revisions go on.
+_ADDED = {"poison_protocol": "pixel", "normalization_control": "none"}
 # Needed to measure a trained network.
 TRAINED = {"method": str, "settings": {}}
 _SPECTRUM = {
@@ -53,7 +56,11 @@ def description(settings: Settings, method: str) -> Record:
         "schema": SCHEMA,
         "method": method,
         "backend": keras.backend.backend(),
-        "settings": {name: value for name, value in values.items() if name not in _ASIDE},
+        "settings": {
+            name: value
+            for name, value in values.items()
+            if name not in _ASIDE and _ADDED.get(name) != value
+        },
     }
 
 

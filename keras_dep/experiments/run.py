@@ -28,6 +28,10 @@ from keras_dep.experiments.settings import Settings
 from keras_dep.models import inference
 from keras_dep.summaries import EventWriter
 from keras_dep.training import adversarial
+from keras_dep.training.recalibration import recalibrate
+
+# Training images, at most, that running statistics are measured anew on.
+RECALIBRATED = 4096
 
 
 def run(
@@ -104,6 +108,9 @@ class _Run:
         redone = int(self.parts.model.optimizer.iterations) + 1 if first_epoch else 0
         with EventWriter(self.folder, purge_step=redone) as writer:
             self._train(writer, first_epoch, verbose)
+            if self.settings.normalization_control == "recalibrate":
+                images = pixels.scaled(self.data.x_train[:RECALIBRATED])
+                recalibrate(self.parts.network, images, self.settings.batch_size)
             result = self._measure(writer)
         return results.save(self.folder, self.parts.network, result)
 
@@ -124,8 +131,9 @@ class _Run:
         self.poison = callbacks.PoisonInjection(
             settings.poison,
             source if inserts else None,
-            attack=parts.attack if settings.base == "clean" else None,
+            attack=build.poison_attack(settings, parts.attack),
             watch=self.watch,
+            freeze_statistics=settings.normalization_control == "frozen",
         )
         probe = slice(0, settings.hessian_examples)
         self.hessian = callbacks.HessianSpectrum(
@@ -293,8 +301,10 @@ def _finished_result(folder: str, description: Record) -> Record | None:
         return None
     mend = "remove the file to measure the network again from the last state"
     _, result = results.finished(folder, results.SHOWN, mend)
+    names = result["settings"] | description["settings"]
     found, wanted = (
-        {"backend": each["backend"], "method": each["method"], **each["settings"]}
+        {"backend": each["backend"], "method": each["method"]}
+        | {name: each["settings"].get(name) for name in names}
         for each in (result, description)
     )
     fingerprint.refuse_other(

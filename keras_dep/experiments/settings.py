@@ -171,6 +171,21 @@ class Settings:
     )
     poison_position: str = _field("random", "poison", "Place in the epoch.", choices=POSITIONS)
     poison_resample: bool = _field(True, "poison", "Draw the extra images anew each epoch.")
+    poison_protocol: str = _field(
+        "pixel",
+        "poison",
+        "How poison is perturbed: pixel: the attack below, in pixel units; released: the same by "
+        "the paper's released code, on the normalised image and clamped to [0, 1] there; "
+        "clamp_only: that clamp by itself.",
+        choices=("pixel", "released", "clamp_only"),
+    )
+    normalization_control: str = _field(
+        "none",
+        "poison",
+        "recalibrate: running statistics are measured anew on clean images after training; frozen: "
+        "poison leaves them as they are.",
+        choices=("none", "recalibrate", "frozen"),
+    )
     attack: str = _field(
         "fgsm",
         "poison",
@@ -244,6 +259,18 @@ class Settings:
                 "attack='none' leaves nothing to perturb with base="
                 f"{self.base!r} and poison_count={self.poison_count}; choose fgsm or pgd, or "
                 "base='clean' with poison_count=0."
+            )
+        inserts_perturbed = self.base == "clean" and self.poison_mode == "insert"
+        if self.poison_protocol != "pixel" and not inserts_perturbed:
+            raise ValueError(
+                "poison_protocol must be pixel unless base='clean' and poison_mode='insert'; "
+                f"received {self.poison_protocol!r} with base={self.base!r} and "
+                f"poison_mode={self.poison_mode!r}."
+            )
+        if self.normalization_control == "frozen" and self.poison_mode != "insert":
+            raise ValueError(
+                "normalization_control must not be frozen where poison replaces ordinary batches; "
+                "received 'frozen' with poison_mode='replace'; choose poison_mode='insert'."
             )
 
     @property

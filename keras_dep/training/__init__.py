@@ -9,6 +9,7 @@ from keras_dep.training.loss_terms import MembranePerturbation
 from keras_dep.training.loss_terms import SparseInputGradient
 from keras_dep.training.loss_terms import TemporalInputGradient
 from keras_dep.training.poison_schedule import PoisonSchedule
+from keras_dep.training.recalibration import recalibrate
 from keras_dep.training.replay import CraftedNoise
 from keras_dep.training.replay import FreeAdversarial
 from keras_dep.training.sharpness import SharpnessAware
@@ -26,4 +27,5 @@ __all__ = [
     "SharpnessAware",
     "SparseInputGradient",
     "TemporalInputGradient",
+    "recalibrate",
 ]

@@ -159,3 +159,36 @@ def test_cosine_falls_to_zero_per_epoch():
     np.testing.assert_allclose(rates, [0.2, 0.1707107, 0.1, 0.0292893, 0.0], atol=1e-7)
     constant = Settings(schedule="constant", learning_rate=0.2)
     assert build.learning_rate(constant, 2) == 0.2
+
+
+def test_poison_by_the_released_code_and_its_clamp_alone(tmp_path, data):
+    protocols = ("pixel", "released", "clamp_only")
+    options = {"poison_count": 2, "poison_position": "first", "jit": JIT}
+    found = {
+        name: run(tmp_path / name, data, poison_protocol=name, **options) for name in protocols
+    }
+    losses = {name: [b["loss"] for b in each["poisoned_batches"]] for name, each in found.items()}
+    assert losses["pixel"] != losses["released"] != losses["clamp_only"] != losses["pixel"]
+    # Runs of earlier revisions know no protocols, and are those in pixel units.
+    assert "poison_protocol" not in found["pixel"]["settings"]
+    assert found["clamp_only"]["settings"]["poison_protocol"] == "clamp_only"
+    with pytest.raises(ValueError, match="poison_protocol='released'; received None"):
+        run(tmp_path / "released", data, resume=True, **options)
+
+
+def test_poison_leaves_frozen_statistics_alone(tmp_path, data):
+    # With a learning rate of 0 the poison shows in the running statistics alone.
+    options = {"learning_rate": 0.0, "poison_count": 1, "jit": JIT}
+    kinds = {
+        "clean": {"poison_count": 0},
+        "frozen": {"normalization_control": "frozen"},
+        "moved": {},
+        "recalibrated": {"normalization_control": "recalibrate"},
+    }
+    found = {}
+    for name, chosen in kinds.items():
+        run(tmp_path / name, data, **{**options, **chosen})
+        found[name] = weights(tmp_path / name)
+    assert all_equal(found["clean"], found["frozen"])
+    assert not all_equal(found["clean"], found["moved"])
+    assert not all_equal(found["moved"], found["recalibrated"])

@@ -47,9 +47,17 @@ def test_a_value_of_another_type_is_one_line(field):
         ({"epochs": 2, "poison_epoch": 2}, "poison_epoch must be below epochs=2.*received 2"),
         ({"attack": "none"}, "attack='none' leaves nothing to perturb"),
         ({"attack": "none", "base": "adversarial", "poison_count": 0}, "base='adversarial'"),
+        (
+            {"poison_protocol": "released", "base": "adversarial"},
+            "poison_protocol must be pixel unless base='clean'.*received 'released'",
+        ),
+        (
+            {"normalization_control": "frozen", "poison_mode": "replace"},
+            "normalization_control must not be frozen",
+        ),
         ({"encoder": "events"}, "encoder must be one of .*; received 'events', which takes seq"),
     ],
-    ids=["poison", "attack", "base", "events"],
+    ids=["poison", "attack", "base", "protocol", "control", "events"],
 )
 def test_settings_that_contradict_each_other_are_one_line(values, words):
     with pytest.raises(ValueError, match=words) as caught:
