@@ -85,6 +85,7 @@ def main(argv: list[str]) -> None:
     from apps import command
     from keras_dep import experiments
     from keras_dep.experiments import build
+    from keras_dep.experiments import grid
 
     if len(argv) > 1:
         _fail(f"no positional arguments are taken; received {' '.join(argv[1:])!r}.")
@@ -98,7 +99,7 @@ def main(argv: list[str]) -> None:
         data = build.load_data(settings)
         for method in methods:
             print(f"\n{method.name.upper()}{_own_settings(method)}", flush=True)
-            folder = os.path.join(out_dir, _folder(method.name))
+            folder = os.path.join(out_dir, grid.method_folder(method.name))
             results[method.name] = experiments.run(
                 chosen[method.name], method, folder, data, FLAGS.resume, FLAGS.verbose
             )
@@ -134,11 +135,6 @@ def _methods():
 def _own_settings(method):
     values = ", ".join(f"{name}={value}" for name, value in method.settings.items())
     return f" trains with {values}" if values else ""
-
-
-def _folder(name):
-    """The folder of a method's run: its name without characters that a shell would read."""
-    return name.translate(str.maketrans({"(": "-", ")": None, "'": None, " ": None}))
 
 
 def _settings():

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import random
 import warnings
+from collections.abc import Callable
 
 import keras
 
@@ -11,7 +12,7 @@ from keras_dep import attacks
 from keras_dep import losses
 from keras_dep import models
 from keras_dep import training
-from keras_dep.attacks.gradient_attack import Attack
+from keras_dep._internal.types import ArrayLike
 from keras_dep.attacks.gradient_attack import GradientAttack
 from keras_dep.data import loader
 from keras_dep.data import pixels
@@ -205,26 +206,31 @@ def training_attack(settings: Settings, method: Defence | None = None) -> Gradie
     return None
 
 
-def poison_attack(settings: Settings, attack: GradientAttack | None) -> Attack | None:
-    """The attack of inserted batches by the protocol of the settings.
+def poison_attack(
+    settings: Settings, attack: GradientAttack | None, network: keras.Model
+) -> Callable[..., ArrayLike] | None:
+    """The attack of inserted batches, by the protocol of the settings.
 
     Args:
         settings: what the run does.
         attack: the run's, as `training_attack` gives it.
+        network: the network that it trains.
 
     Returns:
-        `None` where inserted batches are clean: those of adversarial training.
+        Function `(model, x, y, seed) -> x_adv`, or `None` where inserted batches are clean: those
+        of adversarial training.
     """
     if settings.base == "adversarial" or attack is None:
         return None
     if settings.poison_protocol == "pixel":
         return attack
-    only_clamp = settings.poison_protocol == "clamp_only"
-    inner = attacks.FGSM(epsilon=0.0) if only_clamp else attack
+    inner = attacks.FGSM(epsilon=0.0) if settings.poison_protocol == "clamp_only" else attack
     with warnings.catch_warnings():
-        # It warns of what it measures; here it only makes images to train on.
+        # Of what it measures; here it only makes images to train on.
         warnings.simplefilter("ignore")
-        return attacks.ReferenceCodeAttack(inner)
+        released = attacks.ReferenceCodeAttack(inner)
+    # The model that `fit` trains may be a train step around the network.
+    return lambda model, x, y, seed: released(network, x, y, seed=seed)
 
 
 def learning_rate(settings: Settings, epoch: int) -> float:

@@ -131,7 +131,7 @@ class _Run:
         self.poison = callbacks.PoisonInjection(
             settings.poison,
             source if inserts else None,
-            attack=build.poison_attack(settings, parts.attack),
+            attack=build.poison_attack(settings, parts.attack, parts.network),
             watch=self.watch,
             freeze_statistics=settings.normalization_control == "frozen",
         )
