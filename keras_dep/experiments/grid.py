@@ -132,7 +132,10 @@ def product(
 
 def unique(cells: Iterable[Cell]) -> list[Cell]:
     """The cells in their order, those that stand for one run once."""
-    return list({cell.fingerprint: cell for cell in reversed(list(cells))}.values())[::-1]
+    found: dict[str, Cell] = {}
+    for cell in cells:
+        found.setdefault(cell.fingerprint, cell)
+    return list(found.values())
 
 
 def train(
