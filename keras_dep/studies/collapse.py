@@ -1,0 +1,163 @@
+"""Table 3, Figures 1 and 2: what poisoned batches do, by their number, first epoch and making."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from keras_dep.experiments import grid
+from keras_dep.studies import columns
+from keras_dep.studies import paper_values
+from keras_dep.studies import scale as scales
+from keras_dep.studies.lines import CORRECT
+from keras_dep.studies.lines import RELEASED
+from keras_dep.studies.lines import Column
+from keras_dep.studies.lines import Line
+from keras_dep.studies.lines import lines
+from keras_dep.studies.measurements import Request
+from keras_dep.studies.paper_values import PaperValue
+from keras_dep.studies.scale import Scale
+from keras_dep.studies.study import Study
+
+SHOWN = ("sgd", "dep")
+
+
+def cells(scale: Scale) -> list[grid.Cell]:
+    """Counts 0 and more in both directions, protocols of the poison, first epochs, controls."""
+    return grid.unique(cell for load in scale.workloads for cell in _of(load))
+
+
+def requests(scale: Scale) -> list[Request]:
+    """Nothing beside the results of the runs."""
+    return []
+
+
+def table(outcomes: Sequence[grid.Outcome]) -> list[Line]:
+    """Accuracies at the end, the worst one right behind poison, and the share of collapses."""
+    behind = [
+        Column(
+            quantity="worst clean accuracy behind poison (%)",
+            protocol=_watched,
+            value=lambda run: _percent(run.result["worst_after_poison"]) if run.result else None,
+            semantics=_semantics,
+        ),
+        Column(
+            quantity="poisoned batches that collapsed it (%)",
+            protocol=lambda run: (
+                f"{_watched(run)}; half of what was learnt is lost, or the loss is not finite"
+            ),
+            value=_collapsed,
+            semantics=_semantics,
+        ),
+    ]
+    return lines(outcomes, [*columns.accuracies(_paper, _semantics), *behind])
+
+
+def figure(outcomes: Sequence[grid.Outcome], number: int) -> Figure:
+    """Clean test accuracy along training: by count (1), or by first poisoned epoch (2).
+
+    Args:
+        outcomes: finished runs and holes.
+        number: 1 or 2.
+    """
+    finished = [run for run in outcomes if run.result and run.cell.method in SHOWN]
+    chosen = [run for run in finished if _belongs(run.cell.settings, number)]
+    groups = list(dict.fromkeys((r.cell.settings.dataset, r.cell.settings.base) for r in chosen))
+    drawn = Figure(figsize=(6.5 * max(len(groups), 1), 4.5), layout="constrained")
+    panels = drawn.subplots(1, max(len(groups), 1), squeeze=False)[0]
+    for axes, (dataset, base) in zip(panels, groups):
+        here = [
+            run
+            for run in chosen
+            if (run.cell.settings.dataset, run.cell.settings.base) == (dataset, base)
+        ]
+        _curves(axes, here)
+        axes.set(title=f"{dataset}, {'c/+p' if base == 'clean' else 'p/+c'}", xlabel="epoch")
+        axes.set(ylabel="clean test accuracy (%)", ylim=(0, 102))
+        axes.grid(alpha=0.25)
+        axes.legend(fontsize="x-small")
+    return drawn
+
+
+def _of(load: scales.Workload) -> list[grid.Cell]:
+    main, others = load.core[:2], load.core[2:]
+    counts = [
+        (methods, protocol, count)
+        for methods, chosen in ((main, load.counts), (others, load.control_counts or load.counts))
+        for protocol, several in chosen.items()
+        for count in several
+    ]
+    found = load.cells(load.core, scales.CLEAN, scales.ADVERSARIAL)
+    for methods, protocol, count in counts:
+        found += load.cells(methods, scales.poisoned(count, poison_protocol=protocol))
+    found += load.cells(main, *(scales.rectified(count) for count in load.reverse_counts))
+    for first in load.onsets:
+        found += load.cells(main, scales.poisoned(1, first), scales.rectified(1, first))
+    worst = max(load.counts.get("released", ()), default=0)
+    for control in load.controls if worst else ():
+        condition = scales.poisoned(worst, poison_protocol="released")
+        found += load.cells(main, {**condition, "normalization_control": control})
+    if load.fixed_images and worst:
+        condition = scales.poisoned(worst, poison_protocol="released")
+        found += load.cells(main, {**condition, "poison_resample": False})
+    return found
+
+
+def _paper(cell: grid.Cell, attack: str) -> PaperValue | None:
+    s = cell.settings
+    if s.poison_epoch or s.normalization_control != "none" or s.poison_protocol == "clamp_only":
+        return None
+    training = "c/+p_0" if s.base == "clean" else "p/+c_0"
+    condition = f"count={s.poison_count}"
+    return paper_values.find("table3", s.dataset, cell.method, training, attack, condition)
+
+
+def _semantics(cell: grid.Cell) -> str:
+    return CORRECT if cell.settings.poison_protocol == "pixel" else RELEASED
+
+
+def _watched(run: grid.Outcome) -> str:
+    count = run.cell.settings.watch_examples
+    return f"first {count} test images right behind each poisoned batch"
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _collapsed(run: grid.Outcome) -> float | None:
+    events = run.result["collapse"] if run.result else []
+    return 100 * float(np.mean([event["collapsed"] for event in events])) if events else None
+
+
+def _belongs(settings, number: int) -> bool:
+    plain = settings.normalization_control == "none" and settings.poison_resample
+    if not plain or settings.poison_protocol == "clamp_only" or not settings.spiking:
+        return False
+    if number == 1:
+        return settings.poison_epoch == 0
+    return settings.poison_protocol == "pixel" and settings.poison_count <= 1
+
+
+def _curves(axes, runs: Sequence[grid.Outcome]) -> None:
+    """Mean over seeds, one curve per method and condition."""
+    groups: dict[str, list[grid.Outcome]] = {}
+    for run in runs:
+        name = f"{run.cell.method}, {grid.condition(run.cell.settings)}"
+        groups.setdefault(name, []).append(run)
+    for name, members in groups.items():
+        curves = [run.result["history"]["val_accuracy"] for run in members if run.result]
+        mean = 100 * np.mean(curves, axis=0)
+        style = "-" if name.startswith("dep") else "--"
+        axes.plot(np.arange(1, len(mean) + 1), mean, style, label=f"{name} (n={len(curves)})")
+
+
+STUDY = Study(
+    number=3,
+    title="Table 3: poisoned batches by number, making and controls",
+    cells=cells,
+    requests=requests,
+    table=table,
+    figures=(1, 2),
+    figure=figure,
+)

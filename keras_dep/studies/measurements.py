@@ -1,0 +1,230 @@
+"""What tables need of a trained network beyond `result.json`, measured once and kept beside it."""
+
+import dataclasses
+import os
+import time
+import warnings
+from collections.abc import Callable
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+from keras_dep import evaluation
+from keras_dep._internal import environment
+from keras_dep._internal import records
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import Record
+from keras_dep.curvature.precision import with_dtype
+from keras_dep.data import pixels
+from keras_dep.experiments import build
+from keras_dep.experiments import grid
+from keras_dep.experiments import results
+from keras_dep.studies import curvature
+from keras_dep.studies.scale import Effort
+
+NAMES = ("released", "worst_case", "curvature", "checklist", "epsilon_sweep", "step_sweep")
+_MEND = "remove the file to measure again"
+_KEPT = {"effort": {}, "seconds": float, "found": object}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """One measurement of one run.
+
+    Args:
+        name: one of `NAMES`.
+        cell: the run.
+        substitutes: finished runs whose networks images are transferred from.
+    """
+
+    name: str
+    cell: grid.Cell
+    substitutes: tuple[grid.Cell, ...] = ()
+
+    def path(self, out_dir: str) -> str:
+        """The file of the measurement, in the folder of the run."""
+        return os.path.join(self.cell.folder(out_dir), f"{self.name}.json")
+
+
+def effort_of(request: Request, effort: Effort) -> Record:
+    """What decides a measurement, beside the network: plain values."""
+    about: dict[str, dict[str, Any]] = {
+        "released": {"examples": effort.released_examples},
+        "worst_case": {"suite": effort.suite, "examples": effort.suite_examples},
+        "curvature": dataclasses.asdict(effort.curvature),
+        "checklist": {**effort.checklist, "examples": effort.checklist_examples},
+        "epsilon_sweep": {"epsilons": effort.epsilons, "examples": effort.sweep_examples},
+        "step_sweep": {"steps": effort.steps, "examples": effort.sweep_examples},
+    }
+    transferred = [each.fingerprint for each in request.substitutes]
+    return records.plain({**about[request.name], "substitutes": transferred})
+
+
+def read(request: Request, effort: Effort, out_dir: str) -> Record | None:
+    """A finished measurement, or `None` where there is none of this effort.
+
+    Returns:
+        Dictionary of `effort`, `seconds` and `found`.
+
+    Raises:
+        ValueError: the file is damaged; one line with the file and the mend.
+    """
+    path = request.path(out_dir)
+    if not os.path.exists(path):
+        return None
+    record = records.read(path, _KEPT, _MEND)
+    return record if record["effort"] == effort_of(request, effort) else None
+
+
+def measure(request: Request, effort: Effort, out_dir: str, data_dir: str | None = None) -> Record:
+    """Measures a finished run, or reads what was measured before.
+
+    Args:
+        request: the measurement.
+        effort: how thoroughly.
+        out_dir: folder of all runs.
+        data_dir: TFDS folder; default: the user's.
+
+    Returns:
+        As `read`.
+
+    Raises:
+        ValueError: the run or a substitute is not finished, or does not suit the measurement.
+    """
+    known = read(request, effort, out_dir)
+    if known is not None:
+        return known
+    run = curvature.Run(request.cell.folder(out_dir))
+    settings = dataclasses.replace(run.settings, data_dir=data_dir, train_examples=1)
+    data = build.load_data(settings)
+    started = time.perf_counter()
+    found = _MEASURES[request.name](
+        run,
+        pixels.scaled(data.x_test),
+        data.y_test,
+        effort,
+        [_network(each, out_dir) for each in request.substitutes],
+    )
+    record = {
+        "effort": effort_of(request, effort),
+        "seconds": time.perf_counter() - started,
+        "found": found,
+        **environment.environment(),
+    }
+    records.write(request.path(out_dir), record)
+    return records.plain(record)
+
+
+def measure_all(
+    requests: Iterable[Request],
+    effort: Effort,
+    out_dir: str,
+    data_dir: str | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> dict[tuple[str, str], str]:
+    """Measures what is missing; a measurement that fails leaves a hole, and the rest goes on.
+
+    Returns:
+        The reasons of the holes, in one line each, by fingerprint of the run and name.
+    """
+    reasons = {}
+    for request in requests:
+        try:
+            if read(request, effort, out_dir) is None:
+                report(f"{request.name} of {grid.describe(request.cell)}")
+            measure(request, effort, out_dir, data_dir)
+        # A framework raises errors of its own where memory gives out.
+        except Exception as error:  # noqa: BLE001
+            reasons[request.cell.fingerprint, request.name] = grid.one_line(error)
+            report(f"failed: {request.name} of {grid.describe(request.cell)}: {error}")
+    return reasons
+
+
+def passes(request: Request, effort: Effort) -> float:
+    """Images that the measurement shows a network, with gradient, counted with repetition: a guess.
+
+    Args:
+        request: the measurement.
+        effort: how thoroughly.
+    """
+    e = effort
+    sweep = sum(1 + 7 for _ in e.epsilons) * (1 + bool(request.substitutes))
+    steps = sum(e.steps) * (1 + bool(request.substitutes))
+    # Attacks of a suite see what the ones before left standing: a tenth, for a guess.
+    suite = {"quick": 40, "paper": 10}.get(e.suite, 400)
+    check = e.checklist
+    tried = 40 * check.get("steps", 50) * check.get("restarts", 5) + check.get("queries", 5000) / 3
+    return {
+        "released": e.released_examples * 60,
+        "worst_case": e.suite_examples * suite,
+        "curvature": e.curvature.batches * e.curvature.batch_size * e.curvature.max_steps * 9,
+        "checklist": e.checklist_examples * (tried + 2 * check.get("draws", 10000) / 3),
+        "epsilon_sweep": e.sweep_examples * sweep,
+        "step_sweep": e.sweep_examples * steps,
+    }[request.name]
+
+
+def _network(cell: grid.Cell, out_dir: str) -> keras.Model:
+    folder = cell.folder(out_dir)
+    _, result = results.finished(folder)
+    model = results.trained_network(folder, result)
+    return model if cell.settings.precision == "float32" else with_dtype(model, "float32")
+
+
+def _released(run, images: Array, labels: Array, effort: Effort, substitutes) -> list[Record]:
+    chosen = slice(0, effort.released_examples)
+    with warnings.catch_warnings():
+        # Its caution stands in the protocol of the figures.
+        warnings.simplefilter("ignore")
+        return evaluation.released_protocol(run.model, images[chosen], labels[chosen])
+
+
+def _worst_case(run, images: Array, labels: Array, effort: Effort, substitutes) -> Record:
+    chosen = slice(0, effort.suite_examples)
+    record = evaluation.evaluate(
+        run.model, images[chosen], labels[chosen], effort.suite, early_exit=True, verbose=0
+    )
+    return {name: record[name] for name in ("clean", "worst_case", "reliable", "left_out")}
+
+
+def _curvature(run, images: Array, labels: Array, effort: Effort, substitutes) -> Record:
+    protocol = effort.curvature
+    count = protocol.batches * protocol.batch_size
+    if count > len(images):
+        raise ValueError(
+            f"curvature needs {count} test images; received {len(images)}; choose fewer batches."
+        )
+    return curvature.measure(run, images[:count], labels[:count], protocol)
+
+
+def _checklist(run, images: Array, labels: Array, effort: Effort, substitutes) -> list[Record]:
+    chosen = slice(0, effort.checklist_examples)
+    return evaluation.checklist(
+        run.model, images[chosen], labels[chosen], substitutes=substitutes, **effort.checklist
+    )
+
+
+def _epsilon_sweep(run, images: Array, labels: Array, effort: Effort, substitutes) -> list[Record]:
+    chosen = slice(0, effort.sweep_examples)
+    epsilons = tuple(level / 255 for level in effort.epsilons)
+    return evaluation.epsilon_sweep(
+        run.model, images[chosen], labels[chosen], epsilons=epsilons, substitutes=substitutes
+    )
+
+
+def _step_sweep(run, images: Array, labels: Array, effort: Effort, substitutes) -> list[Record]:
+    chosen = slice(0, effort.sweep_examples)
+    return evaluation.step_sweep(
+        run.model, images[chosen], labels[chosen], steps=effort.steps, substitutes=substitutes
+    )
+
+
+_MEASURES = {
+    "released": _released,
+    "worst_case": _worst_case,
+    "curvature": _curvature,
+    "checklist": _checklist,
+    "epsilon_sweep": _epsilon_sweep,
+    "step_sweep": _step_sweep,
+}

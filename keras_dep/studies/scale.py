@@ -1,0 +1,300 @@
+"""Scales: how large the runs behind the tables are, and how thoroughly they are measured."""
+
+import dataclasses
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+from keras_dep.experiments import grid
+from keras_dep.studies.curvature.protocol import Protocol
+
+CLEAN: Mapping[str, Any] = {"base": "clean", "poison_count": 0}
+ADVERSARIAL: Mapping[str, Any] = {"base": "adversarial", "poison_count": 0}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Workload:
+    """A data set with a network, and the conditions it is trained under.
+
+    Args:
+        base: settings that all runs share.
+        seeds: seeds of every run.
+        core: methods of every table, the baseline first.
+        rivals: further methods of Table 1, clean training.
+        adversarial_rivals: further methods of Table 1, adversarial training.
+        counts: poisoned batches per epoch of `c/+p_0`, by protocol of the poison.
+        control_counts: those of `c/+p_0` for the methods of `core` behind the first two.
+        reverse_counts: clean batches per epoch of `p/+c_0`.
+        onsets: first poisoned epochs of `c/+p_k` and `p/+c_k` with one batch, beside 0.
+        controls: controls of the running statistics, with the largest count of `"released"`.
+        fixed_images: also train on the same poison images in every epoch.
+        measured: seeds, from the first on, whose networks are measured at length.
+    """
+
+    base: Mapping[str, Any]
+    seeds: Sequence[int]
+    core: Sequence[str] = ("sgd", "dep", "sam", "random_rank_one")
+    rivals: Sequence[str] = ()
+    adversarial_rivals: Sequence[str] = ()
+    counts: Mapping[str, Sequence[int]] = dataclasses.field(
+        default_factory=lambda: {"pixel": (1, 2, 5), "released": (1, 2, 5), "clamp_only": (5,)}
+    )
+    control_counts: Mapping[str, Sequence[int]] = dataclasses.field(default_factory=dict)
+    reverse_counts: Sequence[int] = (1, 2, 5)
+    onsets: Sequence[int] = ()
+    controls: Sequence[str] = ()
+    fixed_images: bool = False
+    measured: int = 3
+
+    def cells(
+        self, methods: Sequence[str], *conditions: Mapping[str, Any], seeds: int | None = None
+    ) -> list[grid.Cell]:
+        """The runs of some methods under some conditions.
+
+        Args:
+            methods: expressions for `keras_dep.defences.get`.
+            *conditions: settings beside the base.
+            seeds: number of seeds, from the first on; default: all.
+        """
+        return grid.product(self.base, methods, self.seeds[:seeds], conditions)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How thoroughly trained networks are measured.
+
+    Args:
+        suite: suite of the worst case, see `keras_dep.evaluation.evaluate`.
+        suite_examples: images of it.
+        released_examples: images attacked as the released code does.
+        curvature: batches, products and images of Table 2.
+        checklist: arguments of `keras_dep.evaluation.checklist`.
+        checklist_examples: images of it.
+        sweep_examples: images of the sweeps.
+        epsilons: radii of Figure 3 in grey levels of 255.
+        steps: steps of Figure 4.
+    """
+
+    suite: str = "reliable"
+    suite_examples: int = 64
+    released_examples: int = 256
+    curvature: Protocol = Protocol(
+        batches=2, batch_size=64, surrogates=("training",), density_vectors=0, trace_products=0,
+        epoch_batches=0, max_steps=40,
+    )  # fmt: skip
+    checklist: Mapping[str, Any] = dataclasses.field(
+        default_factory=lambda: {"steps": 20, "restarts": 2, "queries": 500, "draws": 500}
+    )
+    checklist_examples: int = 32
+    sweep_examples: int = 128
+    epsilons: Sequence[int] = (0, 2, 4, 6, 8, 16, 32, 64, 128)
+    steps: Sequence[int] = (7, 10, 15, 20, 30, 40, 50, 60, 70, 80)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scale:
+    """What a reproduction trains and measures.
+
+    Args:
+        name: its name.
+        workloads: the data sets and networks.
+        effort: how thoroughly networks are measured.
+    """
+
+    name: str
+    workloads: Sequence[Workload]
+    effort: Effort = Effort()
+
+    def with_data(self, **values: Any) -> "Scale":
+        """The scale with values such as `data_dir` in every run."""
+        loads = [dataclasses.replace(w, base={**w.base, **values}) for w in self.workloads]
+        return dataclasses.replace(self, workloads=loads)
+
+
+def poisoned(count: int, first: int = 0, **values: Any) -> dict[str, Any]:
+    """The condition `c/+p_first` with some batches per epoch."""
+    return {"base": "clean", "poison_count": count, "poison_epoch": first, **values}
+
+
+def rectified(count: int, first: int = 0) -> dict[str, Any]:
+    """The condition `p/+c_first` with some batches per epoch."""
+    return {"base": "adversarial", "poison_count": count, "poison_epoch": first}
+
+
+def seedless(cell: grid.Cell) -> grid.Cell:
+    """The cell with seed 0: the same for all runs that one mean is taken over."""
+    return cell.varied(seed=0)
+
+
+def find(name: str) -> Scale:
+    """The scale of a name.
+
+    Args:
+        name: one of `NAMES`.
+
+    Raises:
+        ValueError: there is none of that name.
+
+    Example:
+
+    >>> find("smoke").workloads[0].seeds
+    (0, 1)
+    """
+    if name not in SCALES:
+        raise ValueError(f"scale must be one of {', '.join(SCALES)}; received {name!r}.")
+    return SCALES[name]
+
+
+PAPER_RIVALS = ("stog", "dlif", "hosnn", "feel")
+RIVALS = (*PAPER_RIVALS, "hire", "snn_rat", "sr", "tgo", "mpd_sgr", "tg_reg")
+# Poison comes last in the epoch, right before the test images: the reading with the largest effect.
+_SHARED = {"poison_position": "last", "hessian_share": 0.2}
+_DIGITS = {**_SHARED, "dataset": "digits", "model": "vgg5"}
+# The released code's loss and membrane.
+_CIFAR = {
+    **_SHARED,
+    "dataset": "cifar10",
+    "loss": "tet",
+    "mse_weight": 0.05,
+    "detach_membrane": True,
+    "precision": "mixed_bfloat16",
+}
+_PAPER = {**_CIFAR, "model": "vgg11", "augment": "paper", "attack_examples": None}
+
+SMOKE = Scale(
+    name="smoke",
+    workloads=(
+        Workload(
+            base={
+                **_DIGITS,
+                "train_examples": 192,
+                "test_examples": 48,
+                "batch_size": 16,
+                "timesteps": 2,
+                "epochs": 2,
+                "attack_examples": 16,
+                "watch_examples": 32,
+                "hessian_examples": 4,
+            },
+            seeds=(0, 1),
+            core=("sgd", "dep"),
+            counts={"pixel": (1, 5), "released": (5,), "clamp_only": (5,)},
+            reverse_counts=(1,),
+            onsets=(1,),
+            measured=2,
+        ),
+    ),
+    effort=Effort(
+        suite="quick",
+        suite_examples=8,
+        released_examples=16,
+        curvature=Protocol(
+            batches=1,
+            batch_size=16,
+            together=16,
+            surrogates=("training",),
+            density_vectors=0,
+            trace_products=0,
+            epoch_batches=0,
+            max_steps=8,
+        ),  # fmt: skip
+        checklist={"steps": 2, "restarts": 1, "queries": 8, "draws": 8, "checks": (1, 3, 4, 5)},
+        checklist_examples=8,
+        sweep_examples=8,
+        epsilons=(0, 8, 64),
+        steps=(7, 10),
+    ),
+)
+CPU = Scale(
+    name="cpu",
+    workloads=(
+        Workload(
+            base={
+                **_DIGITS,
+                "epochs": 10,
+                "attack_examples": None,
+                "hessian_examples": 16,
+            },
+            seeds=(0, 1, 2, 3, 4),
+            rivals=RIVALS,
+            adversarial_rivals=PAPER_RIVALS,
+            control_counts={"pixel": (1, 5), "released": (1, 5)},
+            onsets=(3, 6, 9),
+            controls=("recalibrate", "frozen"),
+            fixed_images=True,
+        ),
+        Workload(
+            base={
+                **_CIFAR,
+                "model": "vgg5",
+                "train_examples": 4000,
+                "test_examples": 1000,
+                "epochs": 10,
+                "attack_examples": 256,
+                "hessian_examples": 0,
+            },
+            seeds=(0, 1, 2),
+            rivals=PAPER_RIVALS,
+            counts={"pixel": (1, 5), "released": (1, 2, 5), "clamp_only": (5,)},
+            control_counts={"pixel": (5,), "released": (5,)},
+            reverse_counts=(1, 5),
+            controls=("recalibrate",),
+        ),
+    ),
+)
+GPU = Scale(
+    name="gpu",
+    workloads=(
+        Workload(
+            base={
+                **_PAPER, "epochs": 20, "attack_examples": 1000, "hessian_examples": 0,
+                "jit": "auto",
+            },
+            seeds=(0, 1, 2),
+            rivals=PAPER_RIVALS,
+            adversarial_rivals=PAPER_RIVALS,
+            counts={"pixel": (1, 5), "released": (1, 2, 5), "clamp_only": (5,)},
+            control_counts={"pixel": (5,), "released": (5,)},
+            reverse_counts=(1, 5),
+            onsets=(5, 10, 15),
+            controls=("recalibrate", "frozen"),
+        ),
+    ),
+    effort=Effort(suite_examples=512, released_examples=1000, sweep_examples=512),
+)  # fmt: skip
+PAPER = Scale(
+    name="paper",
+    workloads=tuple(
+        Workload(
+            base={
+                **_PAPER,
+                "precision": "float32",
+                "dataset": dataset,
+                "epochs": 300,
+                "weight_decay": decay,
+            },
+            seeds=(0, 1, 2, 3, 4),
+            rivals=PAPER_RIVALS,
+            adversarial_rivals=PAPER_RIVALS,
+            onsets=tuple(range(10, 101, 10)),
+            controls=("recalibrate", "frozen"),
+            fixed_images=True,
+        )
+        for dataset, decay in (("cifar10", 5e-5), ("cifar100", 5e-4))
+    ),
+    effort=Effort(
+        suite_examples=1000,
+        released_examples=10000,
+        curvature=Protocol(batches=20, density_vectors=0, trace_products=0, epoch_batches=0),
+        checklist={"steps": 50, "restarts": 5, "queries": 5000, "draws": 10000},
+        checklist_examples=1000,
+        sweep_examples=1000,
+    ),
+)
+SCALES = {scale.name: scale for scale in (SMOKE, CPU, GPU, PAPER)}
+NAMES = tuple(SCALES)
+# The data sets of the paper that no scale can make here, and why.
+MISSING = {
+    "tiny_imagenet": "no loader for it is part of keras_dep",
+    "imagenet": "no loader for it is part of keras_dep",
+}

@@ -1,0 +1,91 @@
+"""A study: which runs and measurements a table needs, and the outcomes that it is made from."""
+
+import dataclasses
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from keras_dep.experiments import grid
+from keras_dep.studies import measurements
+from keras_dep.studies.lines import Line
+from keras_dep.studies.measurements import Request
+from keras_dep.studies.scale import Effort
+from keras_dep.studies.scale import Scale
+
+NOT_MEASURED = "not measured yet"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Study:
+    """A table of the paper and the figures that go with it.
+
+    Args:
+        number: the paper's number of the table.
+        title: what it shows.
+        figures: the paper's numbers of the figures.
+        cells: function of a `Scale`: the runs.
+        requests: function of a `Scale`: what is measured of trained networks beside.
+        table: function of finished outcomes and holes: the lines of the table.
+        figure: function of the outcomes and the number of a figure: the figure.
+    """
+
+    number: int
+    title: str
+    cells: Callable[[Scale], list[grid.Cell]]
+    requests: Callable[[Scale], list[Request]]
+    table: Callable[[Sequence[grid.Outcome]], list[Line]]
+    figures: Sequence[int] = ()
+    figure: Callable[[Sequence[grid.Outcome], int], Figure] | None = None
+
+    def outcomes(
+        self,
+        scale: Scale,
+        out_dir: str,
+        reasons: Mapping[tuple[str, str], str] | None = None,
+    ) -> list[grid.Outcome]:
+        """What has become of the runs, with what was measured of them.
+
+        Args:
+            scale: the scale.
+            out_dir: folder of all runs.
+            reasons: why measurements failed, as `measurements.measure_all` gives it.
+        """
+        found = grid.collect(self.cells(scale), out_dir)
+        return attach(found, self.requests(scale), scale.effort, out_dir, reasons or {})
+
+
+def attach(
+    outcomes: Iterable[grid.Outcome],
+    requests: Iterable[Request],
+    effort: Effort,
+    out_dir: str,
+    reasons: Mapping[tuple[str, str], str],
+) -> list[grid.Outcome]:
+    """Outcomes with their measurements: by name, a record with `found`, or with a `reason`."""
+    asked: dict[str, list[Request]] = {}
+    for request in requests:
+        asked.setdefault(request.cell.fingerprint, []).append(request)
+    return [
+        dataclasses.replace(
+            outcome,
+            measured={
+                request.name: _measured(request, outcome, effort, out_dir, reasons)
+                for request in asked.get(outcome.cell.fingerprint, ())
+            },
+        )
+        for outcome in outcomes
+    ]
+
+
+def _measured(request, outcome, effort, out_dir, reasons):
+    if outcome.result is None:
+        return {"reason": outcome.reason}
+    try:
+        record = measurements.read(request, effort, out_dir)
+    except ValueError as error:
+        return {"reason": grid.one_line(error)}
+    missing = reasons.get((outcome.cell.fingerprint, request.name), NOT_MEASURED)
+    return record or {"reason": missing}

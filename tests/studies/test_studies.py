@@ -1,0 +1,172 @@
+"""Studies: which runs they share, and tables and figures from synthetic results."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from keras_dep.experiments import grid
+from keras_dep.studies import catalogue
+from keras_dep.studies import cost
+from keras_dep.studies import lines
+from keras_dep.studies import measurements
+from keras_dep.studies import scale as scales
+from keras_dep.studies import study as studies
+
+SMOKE = scales.find("smoke")
+
+
+def synthetic(cell, failed=False):
+    draw = np.random.default_rng(cell.settings.seed)
+    epochs = cell.settings.epochs
+    curve = draw.uniform(0.2, 0.9, epochs).tolist()
+    aligned = {"curvature_along_gradient": 5.0, "curvature_along_step": 1.0, "cosine": 0.3}
+    result = {
+        "accuracy": {"clean": curve[-1], "fgsm": 0.3, "pgd": 0.2},
+        "attacked_examples": 16,
+        "worst_after_poison": 0.25 if cell.settings.poison_count else None,
+        "collapse": [{"collapsed": True}] * bool(cell.settings.poison_count),
+        "hessian": {"alignment": aligned},
+        "history": {"val_accuracy": curve},
+        "seconds_per_step": 0.1,
+        "steps": 10,
+    }
+    if failed:
+        return grid.Outcome(cell=cell, folder="", reason="it failed")
+    return grid.Outcome(cell=cell, folder="", result=result)
+
+
+def measured(name, effort):
+    point = {"norm": "Linf", "accuracy": 0.5, "interval": [0.4, 0.6]}
+    record = {"spectral_radius": 9.0, "printed_ratio": 0.5, "leading_share": 0.4}
+    found = {
+        "released": [{"protocol": "released", "attack": "fgsm", "accuracy": 0.6}],
+        "worst_case": {"clean": {"images": 8}, "worst_case": {"accuracy": 0.1}},
+        "curvature": {"spectra": {"training": {"clean": [record], "fgsm": [record]}}},
+        "checklist": [
+            {"number": 1, "name": "one step beats several", "passed": True},
+            {"number": 3, "name": "a larger radius does not help", "passed": None},
+        ],
+        "epsilon_sweep": [
+            {"attack": attack, "epsilon": epsilon, **point}
+            for attack in ("fgsm", "pgd, transferred")
+            for epsilon in (0.0, 8 / 255)
+        ],
+        "step_sweep": [{"attack": "pgd", "steps": steps, **point} for steps in (7, 10)],
+    }
+    return {"effort": effort, "seconds": 1.0, "found": found[name]}
+
+
+def outcomes_of(study, scale=SMOKE, failing=()):
+    """Synthetic outcomes; those of the methods that fail are holes."""
+    asked = {}
+    for request in study.requests(scale):
+        made = measured(request.name, measurements.effort_of(request, scale.effort))
+        asked.setdefault(request.cell.fingerprint, {})[request.name] = made
+    found = []
+    for cell in study.cells(scale):
+        outcome = synthetic(cell, cell.method in failing)
+        given = asked.get(cell.fingerprint, {})
+        if outcome.result is None:
+            given = {name: {"reason": outcome.reason} for name in given}
+        found.append(dataclasses.replace(outcome, measured=given))
+    return found
+
+
+def test_tables_share_runs():
+    cells = {n: {c.fingerprint for c in each.cells(SMOKE)} for n, each in catalogue.STUDIES.items()}
+    assert cells[2] <= cells[1] and cells[4] <= cells[1]
+    assert len(cells[1] & cells[3]) == 8
+    requests = [r for each in catalogue.STUDIES.values() for r in each.requests(SMOKE)]
+    assert {r.cell.fingerprint for r in requests} <= set().union(*cells.values())
+    needed = {s.fingerprint for r in requests for s in r.substitutes}
+    assert needed <= cells[4]
+
+
+@pytest.mark.parametrize("name", scales.NAMES)
+def test_every_scale_has_the_cells_of_the_paper(name):
+    scale = scales.find(name)
+    for number, study in catalogue.STUDIES.items():
+        cells = study.cells(scale)
+        assert len({cell.fingerprint for cell in cells}) == len(cells), number
+        assert {request.name for request in study.requests(scale)} <= set(measurements.NAMES)
+    conditions = {grid.condition(cell.settings) for cell in catalogue.STUDIES[3].cells(scale)}
+    assert {"c", "p", "c/+p_0, 1 batch", "p/+c_0, 1 batch"} <= conditions
+    assert "c/+p_0, 5 batches, poison released" in conditions
+    seeds = {cell.settings.seed for cell in catalogue.STUDIES[1].cells(scale)}
+    assert len(seeds) >= (2 if name == "smoke" else 3)
+    with pytest.raises(ValueError, match="scale must be one of smoke, cpu, gpu, paper"):
+        scales.find("huge")
+
+
+@pytest.mark.parametrize("number", catalogue.STUDIES)
+def test_a_table_has_every_run_with_its_protocol(number):
+    study = catalogue.STUDIES[number]
+    outcomes = outcomes_of(study)
+    found = study.table(outcomes)
+    text = lines.markdown(found, study.title)
+    assert "hole" not in text and "not measured" not in text
+    spiking = {lines.key_of(each.cell) for each in outcomes if each.cell.settings.spiking}
+    shown = {(line.dataset, line.network, line.method, line.condition) for line in found}
+    assert spiking <= shown
+    assert all(len(line.values) == 2 and line.protocol for line in found)
+
+
+@pytest.mark.parametrize("number", catalogue.STUDIES)
+def test_a_table_shows_holes_with_their_reason(number):
+    study = catalogue.STUDIES[number]
+    found = study.table(outcomes_of(study, failing=("dep",)))
+    missing = [line for line in found if line.method == "dep"]
+    assert missing and all(line.ours == "it failed" for line in missing)
+    assert "hole: it failed" in lines.markdown(found, study.title)
+    # Nothing at all is there.
+    empty = [grid.Outcome(cell=c, folder="", reason=grid.NOT_TRAINED) for c in study.cells(SMOKE)]
+    lines.markdown(study.table(empty), study.title)
+
+
+@pytest.mark.parametrize("number", catalogue.FIGURES)
+@pytest.mark.parametrize("there", [True, False])
+def test_a_figure_is_drawn_from_what_is_there(tmp_path, number, there):
+    study = catalogue.FIGURES[number]
+    outcomes = outcomes_of(study) if there else []
+    drawn = study.figure(outcomes, number)
+    curves = [line for axes in drawn.axes for line in axes.get_lines()]
+    assert bool(curves) == there
+    for ending in ("png", "svg"):
+        drawn.savefig(tmp_path / f"figure.{ending}")
+        assert (tmp_path / f"figure.{ending}").stat().st_size > 1000
+
+
+def test_measurements_of_another_effort_are_made_again(tmp_path):
+    out_dir = str(tmp_path)
+    (request, *_) = catalogue.STUDIES[2].requests(SMOKE)
+    assert measurements.read(request, SMOKE.effort, out_dir) is None
+    effort = measurements.effort_of(request, SMOKE.effort)
+    (tmp_path / grid.RUNS / request.cell.fingerprint).mkdir(parents=True)
+    measurements.records.write(request.path(out_dir), measured("curvature", effort))
+    assert measurements.read(request, SMOKE.effort, out_dir)["seconds"] == 1.0
+    assert measurements.read(request, scales.find("cpu").effort, out_dir) is None
+    run = synthetic(request.cell)
+    (attached,) = studies.attach([run], [request], SMOKE.effort, out_dir, {})
+    assert attached.measured["curvature"]["found"]["spectra"]
+    reasons = {(request.cell.fingerprint, "curvature"): "no memory"}
+    other = dataclasses.replace(SMOKE.effort, curvature=scales.find("cpu").effort.curvature)
+    (attached,) = studies.attach([run], [request], other, out_dir, reasons)
+    assert attached.measured["curvature"] == {"reason": "no memory"}
+
+
+def test_the_plan_counts_what_is_left(tmp_path):
+    study = catalogue.STUDIES[1]
+    outcomes = [synthetic(cell) for cell in study.cells(SMOKE)]
+    left = [grid.Outcome(cell=each.cell, folder="", reason="") for each in outcomes[:3]]
+    found = cost.estimate(
+        [*left, *outcomes[3:]], study.requests(SMOKE), SMOKE.effort, str(tmp_path)
+    )
+    assert found.finished == len(outcomes) - 3 and found.measured == 0
+    # Ten steps, test images thrice in each of two epochs, and nine passes of attacks.
+    settings = left[0].cell.settings
+    steps = grid.training_steps(settings, 192) + (2 * 48 / 3 + 16 * 8) / 16
+    assert found.training == pytest.approx(3 * 0.1 * steps)
+    assert found.measuring > 0 and "finished runs" in found.basis
+    assert sum(int(row[3]) for row in found.rows()) == len(outcomes)
+    assert cost.spent(outcomes) == pytest.approx(len(outcomes))
