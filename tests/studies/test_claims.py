@@ -1,0 +1,133 @@
+"""Claims judged from synthetic lines, and the page that shows them."""
+
+import pathlib
+
+import pytest
+
+from keras_dep.studies import claims
+from keras_dep.studies import result_files
+from keras_dep.studies import verdict
+from keras_dep.studies.catalogue import STUDIES
+from keras_dep.studies.lines import Line
+
+ROOT = pathlib.Path(__file__).parents[2]
+CLEAN, WORST = "clean accuracy (%)", "worst-case accuracy (%)"
+
+
+def line(method, condition, quantity, *values, network="vgg5"):
+    return Line(
+        dataset="digits",
+        network=network,
+        method=method,
+        condition=condition,
+        quantity=quantity,
+        protocol="a protocol",
+        seeds=tuple(range(len(values))),
+        values=values,
+    )
+
+
+def judged(number, *lines):
+    (found,) = [each for each in claims.judge(lines) if each["number"] == number]
+    return found
+
+
+PLAIN = line("sgd", "c", CLEAN, 90.0, 91.0, 92.0)
+
+
+@pytest.mark.parametrize(
+    "poisoned, expected",
+    [
+        ((20.0, 21.0, 22.0), verdict.STANDS),
+        ((80.0, 81.0, 82.0), verdict.REVERSED),
+        ((20.0, 80.0, 50.0), verdict.OPEN),
+        ((20.0, 21.0), verdict.OPEN),
+        ((), verdict.NOT_TESTED),
+    ],
+)
+def test_a_collapse_is_the_loss_of_half(poisoned, expected):
+    assert judged(1, PLAIN, line("sgd", "c/+p_0, 1 batch", CLEAN, *poisoned))["verdict"] == expected
+
+
+def test_a_collapse_by_the_released_attack_alone():
+    found = judged(
+        1,
+        PLAIN,
+        line("sgd", "c/+p_0, 1 batch", CLEAN, 89.0, 90.0, 91.0),
+        line("sgd", "c/+p_0, 1 batch, poison released", CLEAN, 20.0, 21.0, 20.0),
+    )
+    assert found["verdict"] == verdict.RELEASED_ONLY
+    # Half of 90 % above guessing is 50 %.
+    assert found["correct"]["mean"] == pytest.approx(50.5 - 90) and found["released"]["n"] == 3
+
+
+def test_every_first_epoch_must_collapse_it():
+    early = line("sgd", "c/+p_0, 1 batch", CLEAN, 20.0, 21.0, 22.0)
+    late = line("sgd", "c/+p_6, 1 batch", CLEAN, 70.0, 71.0, 72.0)
+    assert judged(2, PLAIN, early)["verdict"] == verdict.NOT_TESTED
+    assert judged(2, PLAIN, early, late)["verdict"] == verdict.REVERSED
+
+
+def test_dep_keeps_half_in_the_worst_condition():
+    plain = line("dep", "c", CLEAN, 90.0, 90.0, 90.1)
+    one = line("dep", "c/+p_0, 1 batch", CLEAN, 80.0, 80.0, 80.1)
+    five = line("dep", "c/+p_0, 5 batches", CLEAN, 30.0, 30.0, 30.1)
+    frozen = line("dep", "c/+p_0, 5 batches, statistics frozen", CLEAN, 10.0, 10.0, 10.1)
+    assert judged(7, plain, one)["verdict"] == verdict.STANDS
+    assert judged(7, plain, one, frozen)["verdict"] == verdict.STANDS
+    assert judged(7, plain, one, five)["verdict"] == verdict.REVERSED
+
+
+def test_dep_is_compared_with_the_best_rival_of_each_seed():
+    dep = line("dep", "c", WORST, 50.0, 51.0, 52.0)
+    rivals = [
+        line("stog", "c", WORST, 40.0, 60.0, 40.0),
+        line("feel", "c", WORST, 45.0, 45.0, 45.0),
+    ]
+    found = judged(8, dep, *rivals)
+    assert found["verdict"] == verdict.OPEN and found["correct"]["mean"] == 1.0
+    # The ANN counterpart is no rival.
+    other = line("stog", "c", WORST, 99.0, 99.0, 99.0, network="vgg5, ANN counterpart")
+    assert judged(8, dep, other, rivals[1])["verdict"] == verdict.STANDS
+
+
+def test_radii_obfuscation_and_cost():
+    radii = [
+        line(method, "c", f"spectral radius, {kind}", value, value + 1, value + 2)
+        for method, value in (("sgd", 20.0), ("dep", 10.0))
+        for kind in ("clean", "fgsm", "pgd")
+    ]
+    assert judged(6, *radii)["verdict"] == verdict.STANDS
+    assert judged(6, *radii[:-1])["verdict"] == verdict.NOT_TESTED
+    signs = [
+        line("dep", "c", f"sign {n} absent (% of seeds): x", 100.0, 100.0, 100.0) for n in (1, 2)
+    ]
+    assert judged(11, *signs)["verdict"] == verdict.STANDS
+    shown = line("dep", "c", "sign 3 absent (% of seeds): y", 0.0, 0.0, 0.0)
+    assert judged(11, *signs, shown)["verdict"] == verdict.REVERSED
+    costly = line("dep", "c", CLEAN, 80.0, 81.0, 82.0)
+    assert judged(12, PLAIN, costly)["verdict"] == verdict.REVERSED
+    assert judged(4, PLAIN)["verdict"] == verdict.NOT_TESTED
+
+
+def test_the_page_is_made_from_files(tmp_path):
+    assert "No results are there yet." in result_files.claims_page(str(tmp_path))
+    (tmp_path / "cpu").mkdir()
+    path = str(tmp_path / "cpu" / result_files.name_of(3))
+    facts = {"scale": "cpu", "command": "python x", "seconds": 7200.0, "versions": {"keras": "3"}}
+    facts |= {"device": "a machine", "commit": None}
+    lines = [PLAIN, line("sgd", "c/+p_0, 1 batch", CLEAN, 20.0, 21.0, 22.0)]
+    result_files.write(path, STUDIES[3], lines, facts)
+    assert result_files.read(path)["lines"] == lines
+    page = result_files.claims_page(str(tmp_path))
+    assert "## Scale cpu" in page and "| digits | **stands** | 29.5 (" in page
+    assert "From `results/cpu/table-3.json`." in page and "2 hours" in page
+    text = (tmp_path / "cpu" / "table-3.json").read_text()
+    (tmp_path / "cpu" / "table-3.json").write_text(text.replace('"schema": 1', '"schema": 9'))
+    with pytest.raises(ValueError, match="damaged|must have schema 1"):
+        result_files.claims_page(str(tmp_path))
+
+
+def test_the_page_in_the_docs_is_that_of_the_results():
+    page = (ROOT / "docs" / "claims.md").read_text()
+    assert page == result_files.claims_page(str(ROOT / "results")), "run make results-docs"
