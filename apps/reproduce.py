@@ -1,0 +1,191 @@
+"""The paper's tables and figures, remade at a scale that the machine allows.
+
+Plans the runs, trains what is missing through the code of apps/hetero_train.py, measures the
+trained networks, and writes Markdown, CSV, JSON, PNG and SVG with the paper's figures beside ours.
+Runs are shared between tables and never trained twice; a stopped command goes on where it was. A
+run that fails leaves a hole with its reason in the tables.
+
+  python apps/reproduce.py --table=all --figure=all --scale=smoke
+  python apps/reproduce.py --table=1,3 --scale=cpu --data_dir=~/tensorflow_datasets --dry_run
+  python apps/reproduce.py --table=all --figure=all --scale=cpu --results_dir=results
+"""
+
+import os
+import sys
+import time
+
+from absl import flags
+
+FLAGS = flags.FlagValues()
+
+
+def _define(kind, name, default, text, **limits):
+    getattr(flags, f"DEFINE_{kind}")(
+        name=name, default=default, help=text, flag_values=FLAGS, **limits
+    )
+
+
+_define("list", "table", "", "Tables: 1, 2, 3, 4, several of them, or all.")
+_define("list", "figure", "", "Figures: 1, 2, 3, 4, several of them, or all.")
+_define("string", "scale", "smoke", "smoke (digits, minutes), cpu (digits and CIFAR-10, hours), "
+        "gpu (VGG-11 on CIFAR-10) or paper (its settings).")  # fmt: skip
+_define("enum", "backend", None, "Framework; default: KERAS_BACKEND, else Keras' own choice.",
+        enum_values=("torch", "tensorflow", "jax"))  # fmt: skip
+_define("string", "out_dir", None, "Folder of runs and tables; default: runs/reproduce/<scale>.")
+_define("string", "results_dir", None, "Folder that gets the JSON of tables too, below the scale's "
+        "name, for docs/claims.md.")  # fmt: skip
+_define("string", "data_dir", None, "TFDS folder; default: the user's.")
+_define("boolean", "dry_run", False, "Print the plan and end.")
+_define("integer", "verbose", 0, "Progress of training: 0 none, 1 bars, 2 a line per epoch.",
+        lower_bound=0, upper_bound=2)  # fmt: skip
+
+
+def launch(argv):
+    """From a command line to the exit status, as `SystemExit`."""
+    from apps import command
+
+    def stopped():
+        return f"the same command goes on with what is in {_out_dir()}."
+
+    command.launch(argv, "reproduce", __doc__, FLAGS, main, stopped)
+
+
+def main():
+    """Plans, trains, measures and renders."""
+    from apps import command
+    from keras_dep.studies import catalogue
+    from keras_dep.studies import scale as scales
+
+    tables, figures = _numbers("table"), _numbers("figure")
+    if not tables and not figures:
+        raise ValueError("table or figure must be given; received neither; write --table=all.")
+    scale = scales.find(FLAGS.scale)
+    data_dir = command.folder("data_dir", FLAGS.data_dir)
+    if data_dir is not None:
+        scale = scale.with_data(data_dir=data_dir)
+    studies = catalogue.chosen(tables, figures)
+    out_dir = _out_dir()
+    plan = _Plan(studies, scale, out_dir, data_dir)
+    print(plan.text(), flush=True)
+    if FLAGS.dry_run:
+        return
+    with command.claimed(out_dir):
+        reasons = plan.carry_out()
+        for study in studies:
+            _render(study, scale, out_dir, reasons, tables, figures)
+    print(f"\n{command.board(os.path.join(out_dir, 'runs'))}")
+
+
+class _Plan:
+    """Runs and measurements of some studies, each once."""
+
+    def __init__(self, studies, scale, out_dir, data_dir):
+        from keras_dep.experiments import grid
+
+        self.scale, self.out_dir, self.data_dir = scale, out_dir, data_dir
+        self.cells = grid.unique(cell for study in studies for cell in study.cells(scale))
+        asked = [request for study in studies for request in study.requests(scale)]
+        self.requests = list({(each.name, each.cell.fingerprint): each for each in asked}.values())
+
+    def text(self):
+        """What is done already, and what the rest is expected to cost here."""
+        from keras_dep.experiments import grid
+        from keras_dep.studies import cost
+
+        outcomes = grid.collect(self.cells, self.out_dir)
+        estimate = cost.estimate(outcomes, self.requests, self.scale.effort, self.out_dir)
+        lines = [f"scale {self.scale.name} in {self.out_dir}"]
+        lines.append("| data | training | methods | runs | finished | minutes left |")
+        lines.append("|---|---|---|---:|---:|---:|")
+        lines += [f"| {' | '.join(row)} |" for row in estimate.rows()]
+        lines.append(
+            f"{estimate.finished} of {len(outcomes)} runs are finished, and {estimate.measured} of "
+            f"{len(self.requests)} measurements. Left: {estimate.training / 3600:.2f} hours of "
+            f"training, {estimate.measuring / 3600:.2f} of measurement ({estimate.basis})."
+        )
+        return "\n".join(lines)
+
+    def carry_out(self):
+        """Trains and measures what is missing; the reasons of failed measurements."""
+        from keras_dep.experiments import grid
+        from keras_dep.studies import measurements
+
+        grid.train(self.cells, self.out_dir, _say, FLAGS.verbose)
+        outcomes = grid.collect(self.cells, self.out_dir)
+        finished = {each.cell.fingerprint for each in outcomes if each.result is not None}
+        possible = [each for each in self.requests if each.cell.fingerprint in finished]
+        return measurements.measure_all(
+            possible, self.scale.effort, self.out_dir, self.data_dir, _say
+        )
+
+
+def _render(study, scale, out_dir, reasons, tables, figures):
+    from keras_dep._internal import atomic_io
+    from keras_dep._internal import environment
+    from keras_dep.studies import cost
+    from keras_dep.studies import lines
+    from keras_dep.studies import result_files
+
+    outcomes = study.outcomes(scale, out_dir, reasons)
+    if study.number in tables:
+        found = study.table(outcomes)
+        text = lines.markdown(found, f"{study.title}, scale {scale.name}")
+        facts = {
+            "scale": scale.name,
+            "command": f"python apps/reproduce.py --table={study.number} --scale={scale.name}",
+            "seconds": cost.spent(outcomes),
+            **environment.environment(),
+        }
+        stem = os.path.join(out_dir, f"table-{study.number}")
+        for ending, content in ((".md", text), (".csv", lines.to_csv(found))):
+            with atomic_io.whole_file(stem + ending) as unfinished, open(unfinished, "w") as file:
+                file.write(content)
+        folders = [out_dir]
+        if FLAGS.results_dir is not None:
+            folders.append(os.path.join(os.path.expanduser(FLAGS.results_dir), scale.name))
+        for folder in folders:
+            os.makedirs(folder, exist_ok=True)
+            path = os.path.join(folder, result_files.name_of(study.number))
+            result_files.write(path, study, found, facts)
+        print(f"\n{text}", flush=True)
+    for number in study.figures:
+        if number in figures:
+            drawn = study.figure(outcomes, number)
+            for ending in (".png", ".svg"):
+                path = os.path.join(out_dir, f"figure-{number}{ending}")
+                with atomic_io.whole_file(path) as unfinished:
+                    drawn.savefig(unfinished, dpi=150)
+            print(f"{os.path.join(out_dir, f'figure-{number}')}.png and .svg", flush=True)
+
+
+def _numbers(name):
+    """The numbers that a flag lists, `all` being each of them."""
+    from apps import command
+
+    given = command.entries(FLAGS, name)
+    wrong = [each for each in given if each not in ("1", "2", "3", "4", "all")]
+    if wrong or ("all" in given and len(given) > 1):
+        raise ValueError(
+            f"{name} must be 1, 2, 3, 4, several of them with commas between, or all; received "
+            f"{','.join(given)!r}."
+        )
+    return [1, 2, 3, 4] if given == ["all"] else [int(each) for each in given]
+
+
+def _out_dir():
+    from apps import command
+
+    return command.folder("out_dir", FLAGS.out_dir) or os.path.join(
+        "runs", "reproduce", FLAGS.scale
+    )
+
+
+def _say(line):
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    from apps import command
+
+    command.finish(launch, sys.argv)

@@ -1,0 +1,105 @@
+"""The reproduce app: its plan, one small table from nothing, resumption, and mistakes."""
+
+import json
+
+import keras
+import pytest
+from absl.testing import flagsaver
+
+from apps import reproduce
+from keras_dep.experiments import grid
+from keras_dep.studies import scale as scales
+from keras_dep.studies.curvature import Protocol
+
+TINY = scales.Scale(
+    name="tiny",
+    workloads=(
+        scales.Workload(
+            base={
+                "train_examples": 32,
+                "test_examples": 16,
+                "batch_size": 16,
+                "timesteps": 2,
+                "epochs": 1,
+                "attack_examples": 4,
+                "watch_examples": 4,
+                "hessian_examples": 2,
+            },
+            seeds=(0,),
+            core=("sgd", "dep", "no_such_method"),
+            measured=1,
+        ),
+    ),
+    effort=scales.Effort(
+        curvature=Protocol(
+            batches=1,
+            batch_size=4,
+            together=4,
+            surrogates=("training",),
+            kinds=("clean",),
+            density_vectors=0,
+            trace_products=0,
+            epoch_batches=0,
+            max_steps=5,
+        ),  # fmt: skip
+    ),
+)
+
+
+@pytest.fixture
+def launch(monkeypatch, tmp_path):
+    monkeypatch.setitem(scales.SCALES, "tiny", TINY)
+
+    def run(*arguments):
+        argv = ["reproduce.py", "--scale=tiny", f"--out_dir={tmp_path / 'out'}", *arguments]
+        saved = flagsaver.save_flag_values(reproduce.FLAGS)
+        with pytest.raises(SystemExit) as caught:
+            reproduce.launch(argv)
+        flagsaver.restore_flag_values(saved, reproduce.FLAGS)
+        return caught.value.code or 0
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ([], "table or figure must be given"),
+        (["--table=5"], "table must be 1, 2, 3, 4, several of them"),
+        (["--figure=all,1"], "figure must be 1, 2, 3, 4"),
+        (["--table=1", "--scale=huge"], "scale must be one of smoke, cpu, gpu, paper"),
+        (["--table=1", "--out_dir="], "out_dir must name a folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(launch, capsys, tmp_path, arguments, words):
+    assert launch(*arguments) == 2
+    message = capsys.readouterr().err.strip().splitlines()
+    assert len(message) == 1 and message[0].startswith("reproduce: ") and words in message[0]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="compiling its networks takes minutes elsewhere"
+)
+def test_a_table_from_nothing_and_again(launch, capsys, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    assert launch("--table=2", "--dry_run") == 0
+    plan = capsys.readouterr().out
+    assert "| digits | c | sgd, dep, no_such_method | 3 | 0 |" in plan and not out.exists()
+    assert launch("--table=2", f"--results_dir={tmp_path / 'results'}") == 0
+    shown = capsys.readouterr().out
+    assert "hole: methods must be some of" in shown and "spectral radius, clean" in shown
+    record = json.loads((tmp_path / "results" / "tiny" / "table-2.json").read_text())
+    lines = {(line["method"], line["quantity"]): line for line in record["lines"]}
+    assert lines["sgd", "spectral radius, clean"]["n"] == 1
+    assert lines["dep", "spectral radius, clean"]["values"][0] > 0
+    assert record["seconds"] > 0 and record["scale"] == "tiny"
+    table = (out / "table-2.md").read_text()
+    assert (out / "table-2.csv").read_text().startswith("dataset,network,method")
+    # A second time nothing that is finished is trained; the table is the same.
+    trained = []
+    monkeypatch.setattr(grid, "train_run", lambda *given, **_: trained.append(given))
+    assert launch("--table=2") == 0
+    assert trained == [] and (out / "table-2.md").read_text() == table
+    assert "2 of 3 runs are finished, and 2 of 2 measurements" in capsys.readouterr().out
