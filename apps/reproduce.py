@@ -36,6 +36,8 @@ _define("string", "results_dir", None, "Folder that gets the JSON of tables too,
         "name, for docs/claims.md.")  # fmt: skip
 _define("string", "data_dir", None, "TFDS folder; default: the user's.")
 _define("boolean", "dry_run", False, "Print the plan and end.")
+_define("boolean", "train", True, "Train and measure what is missing; --notrain makes tables and "
+        "figures of what is there.")  # fmt: skip
 _define("integer", "verbose", 0, "Progress of training: 0 none, 1 bars, 2 a line per epoch.",
         lower_bound=0, upper_bound=2)  # fmt: skip
 
@@ -65,13 +67,13 @@ def main():
         scale = scale.with_data(data_dir=data_dir)
     studies = catalogue.chosen(tables, figures)
     out_dir = _out_dir()
-    plan = _Plan(studies, scale, out_dir, data_dir)
-    print(plan.text(), flush=True)
+    print(_Plan(studies, scale, out_dir, data_dir).text(), flush=True)
     if FLAGS.dry_run:
         return
     with command.claimed(out_dir):
-        reasons = plan.carry_out()
         for study in studies:
+            plan = _Plan([study], scale, out_dir, data_dir)
+            reasons = plan.carry_out() if FLAGS.train else {}
             _render(study, scale, out_dir, reasons, tables, figures)
     print(f"\n{command.board(os.path.join(out_dir, 'runs'))}")
 

@@ -244,7 +244,7 @@ def training_steps(settings: Settings, train_examples: int) -> int:
 
 
 def seconds_per_step(outcomes: Iterable[Outcome]) -> dict[tuple[str, str, str, str], float]:
-    """Median seconds of a training step in finished runs.
+    """Median seconds of a training step in finished runs of spiking networks.
 
     Returns:
         Dictionary by data set, model, base and method.
@@ -252,7 +252,7 @@ def seconds_per_step(outcomes: Iterable[Outcome]) -> dict[tuple[str, str, str, s
     found: dict[tuple[str, str, str, str], list[float]] = {}
     for outcome in outcomes:
         seconds = outcome.result and outcome.result["seconds_per_step"]
-        if seconds:
+        if seconds and outcome.cell.settings.spiking:
             found.setdefault(cost_key(outcome.cell), []).append(seconds)
     return {key: statistics.median(values) for key, values in found.items()}
 

@@ -87,7 +87,8 @@ def _of(load: scales.Workload) -> list[grid.Cell]:
         for protocol, several in chosen.items()
         for count in several
     ]
-    found = load.cells(load.core, scales.CLEAN, scales.ADVERSARIAL)
+    found = load.cells(load.core, scales.CLEAN)
+    found += load.cells(load.adversarial, scales.ADVERSARIAL)
     for methods, protocol, count in counts:
         found += load.cells(methods, scales.poisoned(count, poison_protocol=protocol))
     found += load.cells(main, *(scales.rectified(count) for count in load.reverse_counts))

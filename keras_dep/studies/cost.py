@@ -114,14 +114,20 @@ def _run_seconds(cell: grid.Cell, known: dict, probed: dict) -> float:
     step = _step(cell, known, probed)
     train, test = (s.train_examples or TRAIN[s.dataset]), (s.test_examples or TEST[s.dataset])
     attacked = min(s.attack_examples or test, test) * (1 + s.eval_steps * s.eval_restarts)
+    steps = grid.training_steps(s, train)
+    poisoned = steps - s.epochs * (train // min(s.batch_size, train))
+    watched = 2 * poisoned * min(s.watch_examples, test)
     # A pass without gradient costs a third of a step.
-    seen = s.epochs * test / 3 + attacked
-    return step * (grid.training_steps(s, train) + seen / s.batch_size)
+    seen = (s.epochs * test + watched) / 3 + attacked
+    return step * (steps + seen / s.batch_size)
 
 
 def _step(cell: grid.Cell, known: dict, probed: dict) -> float:
     """Seconds of a training step of a cell, measured or inferred from a similar one."""
     dataset, model, base, _ = key = grid.cost_key(cell)
+    if not cell.settings.spiking:
+        # An ANN counterpart has one time step.
+        return _step(cell.varied(spiking=True), known, probed) / cell.settings.timesteps
     if key in known:
         return known[key]
     # FGSM in the step is one more pass.

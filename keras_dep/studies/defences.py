@@ -42,7 +42,7 @@ def _of(load: scales.Workload, seeds: int | None = None) -> list[grid.Cell]:
     counterpart = {"spiking": False}
     return [
         *load.cells((*load.core, *load.rivals), scales.CLEAN, seeds=seeds),
-        *load.cells((*load.core, *load.adversarial_rivals), scales.ADVERSARIAL, seeds=seeds),
+        *load.cells((*load.adversarial, *load.adversarial_rivals), scales.ADVERSARIAL, seeds=seeds),
         *load.cells(load.core[:1], {**scales.CLEAN, **counterpart}, seeds=seeds),
         *load.cells(load.core[:1], {**scales.ADVERSARIAL, **counterpart}, seeds=seeds),
     ]

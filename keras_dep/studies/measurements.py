@@ -151,12 +151,13 @@ def passes(request: Request, effort: Effort) -> float:
     e = effort
     sweep = sum(1 + 7 for _ in e.epsilons) * (1 + bool(request.substitutes))
     steps = sum(e.steps) * (1 + bool(request.substitutes))
-    # Attacks of a suite see what the ones before left standing: a tenth, for a guess.
-    suite = {"quick": 40, "paper": 10}.get(e.suite, 400)
+    # Attacks of a suite see what the ones before left standing.
+    reliable = 700 if request.cell.settings.base == "adversarial" else 150
+    suite = {"quick": 40, "paper": 10}.get(e.suite, reliable)
     check = e.checklist
     tried = 40 * check.get("steps", 50) * check.get("restarts", 5) + check.get("queries", 5000) / 3
     return {
-        "released": e.released_examples * 60,
+        "released": e.released_examples * 30,
         "worst_case": e.suite_examples * suite,
         "curvature": e.curvature.batches * e.curvature.batch_size * e.curvature.max_steps * 9,
         "checklist": e.checklist_examples * (tried + 2 * check.get("draws", 10000) / 3),

@@ -20,6 +20,7 @@ class Workload:
         base: settings that all runs share.
         seeds: seeds of every run.
         core: methods of every table, the baseline first.
+        adversarial_core: those of `core` that train adversarially; default: all.
         rivals: further methods of Table 1, clean training.
         adversarial_rivals: further methods of Table 1, adversarial training.
         counts: poisoned batches per epoch of `c/+p_0`, by protocol of the poison.
@@ -34,6 +35,7 @@ class Workload:
     base: Mapping[str, Any]
     seeds: Sequence[int]
     core: Sequence[str] = ("sgd", "dep", "sam", "random_rank_one")
+    adversarial_core: Sequence[str] | None = None
     rivals: Sequence[str] = ()
     adversarial_rivals: Sequence[str] = ()
     counts: Mapping[str, Sequence[int]] = dataclasses.field(
@@ -45,6 +47,11 @@ class Workload:
     controls: Sequence[str] = ()
     fixed_images: bool = False
     measured: int = 3
+
+    @property
+    def adversarial(self) -> Sequence[str]:
+        """Methods of `core` that train adversarially."""
+        return self.core if self.adversarial_core is None else self.adversarial_core
 
     def cells(
         self, methods: Sequence[str], *conditions: Mapping[str, Any], seeds: int | None = None
@@ -218,8 +225,8 @@ CPU = Scale(
             seeds=(0, 1, 2, 3, 4),
             rivals=RIVALS,
             adversarial_rivals=PAPER_RIVALS,
-            control_counts={"pixel": (1, 5), "released": (1, 5)},
-            onsets=(3, 6, 9),
+            control_counts={"pixel": (5,), "released": (5,)},
+            onsets=(3, 9),
             controls=("recalibrate", "frozen"),
             fixed_images=True,
         ),
@@ -228,18 +235,37 @@ CPU = Scale(
                 **_CIFAR,
                 "model": "vgg5",
                 "train_examples": 4000,
-                "test_examples": 1000,
+                "test_examples": 500,
                 "epochs": 10,
                 "attack_examples": 256,
+                "watch_examples": 128,
                 "hessian_examples": 0,
             },
             seeds=(0, 1, 2),
+            adversarial_core=("sgd", "dep"),
             rivals=PAPER_RIVALS,
-            counts={"pixel": (1, 5), "released": (1, 2, 5), "clamp_only": (5,)},
-            control_counts={"pixel": (5,), "released": (5,)},
-            reverse_counts=(1, 5),
+            counts={"pixel": (1, 5), "released": (1, 5), "clamp_only": (5,)},
+            control_counts={"released": (5,)},
+            reverse_counts=(1,),
             controls=("recalibrate",),
         ),
+    ),
+    effort=Effort(
+        suite_examples=24,
+        released_examples=128,
+        curvature=Protocol(
+            batches=1,
+            batch_size=64,
+            surrogates=("training",),
+            density_vectors=0,
+            trace_products=0,
+            epoch_batches=0,
+            max_steps=30,
+        ),  # fmt: skip
+        checklist={"steps": 10, "restarts": 2, "queries": 300, "draws": 300},
+        checklist_examples=16,
+        sweep_examples=64,
+        steps=(7, 20, 80),
     ),
 )
 GPU = Scale(
