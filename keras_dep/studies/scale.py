@@ -245,9 +245,8 @@ CPU = Scale(
             adversarial_core=("sgd", "dep"),
             rivals=PAPER_RIVALS,
             counts={"pixel": (1, 5), "released": (1, 5), "clamp_only": (5,)},
-            control_counts={"released": (5,)},
+            control_counts={"released": ()},
             reverse_counts=(1,),
-            controls=("recalibrate",),
         ),
     ),
     effort=Effort(
