@@ -93,7 +93,8 @@ def assemble(
     attack = training_attack(settings, method)
     replaces = settings.poison_mode == "replace" and settings.poison_count > 0
     model, training_data = network, batches
-    if settings.base == "adversarial" or replaces:
+    # Settings refuse adversarial batches without an attack.
+    if attack is not None and (settings.base == "adversarial" or replaces):
         training_data = adversarial.MarkedBatches(
             batches, settings.base, attack, replaced=settings.poison if replaces else None
         )

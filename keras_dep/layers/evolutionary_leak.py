@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 from keras import ops
@@ -54,8 +55,8 @@ class EvolutionaryLeakLIF(StepwiseLIF):
         threshold: float = 1.0,
         reset: str = "hard",
         decay: float | None = None,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         if tau is None and decay is None:
             tau = math.inf
         super().__init__(timesteps, tau, threshold, reset, decay=decay, **kwargs)

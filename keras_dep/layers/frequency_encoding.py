@@ -1,6 +1,7 @@
 """The encoder of FEEL-SNN: an image low-passed more strongly at each step."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -69,8 +70,8 @@ class FrequencyEncoding(time_axis.Timewise):
         mask: str = "symmetric",
         part: str = "real",
         data_format: str | None = None,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(timesteps, **kwargs)
         if radii is not None:
             check_radii(radii, timesteps)

@@ -1,6 +1,7 @@
 """LIF neurons that keep their potentials away from the threshold, by a penalty and by noise."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -58,8 +59,8 @@ class GuardedLIF(StepwiseLIF):
         noise: str = "training",
         strength: float = 0.0,
         seed: int | None = None,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(timesteps, **kwargs)
         limits = {"delta": delta, "sigma": sigma, "strength": strength}
         for name, value in limits.items():
@@ -144,7 +145,9 @@ class SupportPenaltyLIF(StepwiseLIF):
     0.683
     """
 
-    def __init__(self, timesteps: int, strength: float = 0.0, axis: int | None = None, **kwargs):
+    def __init__(
+        self, timesteps: int, strength: float = 0.0, axis: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(timesteps, **kwargs)
         if not 0 <= strength < math.inf:
             raise ValueError(f"strength must be finite and not negative; received {strength}.")

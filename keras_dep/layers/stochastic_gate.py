@@ -1,6 +1,7 @@
 """Random gates on spikes, with learnt probabilities of opening."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -73,8 +74,8 @@ class StochasticGate(time_axis.Timed, keras.layers.Layer):
         gradient: str = "relaxed",
         bypass: bool = False,
         seed: int | None = None,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         time_axis.check_timesteps(timesteps)
         if not 0 <= gamma < math.inf:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -71,8 +72,8 @@ class ThresholdAdaptingLIF(StepwiseLIF):
         decay: float | None = None,
         theta: float = 0.2,
         detach_threshold: bool = False,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         if tau is None and decay is None:
             tau = 5.0
         super().__init__(timesteps, tau, threshold, reset, decay=decay, **kwargs)

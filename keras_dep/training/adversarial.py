@@ -13,10 +13,14 @@ import numpy as np
 from keras_dep import attacks
 from keras_dep._internal import validation
 from keras_dep._internal.export import export
+from keras_dep._internal.types import Array
+from keras_dep._internal.types import Record
 from keras_dep.attacks.gradient_attack import GradientAttack
 from keras_dep.data import pixels
+from keras_dep.data.loader import Batches
 from keras_dep.training.defended import DefendedTraining
 from keras_dep.training.in_step import check_attack
+from keras_dep.training.poison_schedule import PoisonSchedule
 
 BASES = ("clean", "adversarial")
 
@@ -56,12 +60,14 @@ class PerturbedTraining(DefendedTraining):
     def __init__(self, network: keras.Model, attack: GradientAttack, **kwargs: Any) -> None:
         super().__init__(network, attack, **kwargs)
 
-    def get_config(self):
+    def get_config(self) -> Record:
         config = super().get_config()
         return {name: config[name] for name in ("network", "attack", "name")}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: Record, custom_objects: Record | None = None
+    ) -> "PerturbedTraining":
         attack = config["attack"]
         if "class_name" not in attack:
             # Files of old hold the settings of a PGD.
@@ -83,7 +89,13 @@ class MarkedBatches(keras.utils.PyDataset):
         ValueError: unknown `base`, or an attack that cannot run inside a step.
     """
 
-    def __init__(self, batches, base, attack, replaced=None):
+    def __init__(
+        self,
+        batches: Batches,
+        base: str,
+        attack: GradientAttack,
+        replaced: PoisonSchedule | None = None,
+    ) -> None:
         super().__init__()
         validation.one_of("base", base, BASES)
         check_attack(attack)
@@ -92,10 +104,10 @@ class MarkedBatches(keras.utils.PyDataset):
         self.attack = attack
         self.replaced = replaced
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[dict[str, Array], Array]:
         images, labels = self.batches[index]
         epoch = self.batches.epoch
         odd = self.replaced is not None and index in self.replaced.batches(epoch, len(self))
@@ -108,10 +120,10 @@ class MarkedBatches(keras.utils.PyDataset):
         marks = np.full(len(images), adversarial, "float32")
         return {"image": images, "adversarial": marks, "start": start}, labels
 
-    def on_epoch_begin(self):
+    def on_epoch_begin(self) -> None:
         self.batches.on_epoch_begin()
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         self.batches.on_epoch_end()
 
 
@@ -135,7 +147,14 @@ class PoisonSource:
     (2, 4)
     """
 
-    def __init__(self, images, labels, batch_size, resample=True, seed=0):
+    def __init__(
+        self,
+        images: Array,
+        labels: Array,
+        batch_size: int,
+        resample: bool = True,
+        seed: int = 0,
+    ) -> None:
         if not 1 <= batch_size <= len(images):
             raise ValueError(
                 f"batch_size must lie in [1, {len(images)}], the images at hand; "
@@ -147,7 +166,7 @@ class PoisonSource:
         self.resample = resample
         self.seed = seed
 
-    def __call__(self, epoch, number):
+    def __call__(self, epoch: int, number: int) -> tuple[Array, Array]:
         """The extra batch `number` of `epoch`, as float32 images and int32 labels."""
         draw = np.random.default_rng([self.seed, epoch if self.resample else 0, number])
         chosen = draw.choice(len(self.images), self.batch_size, replace=False)

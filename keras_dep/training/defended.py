@@ -103,10 +103,10 @@ class DefendedTraining(_backend.TransformedStep):
         self._term_values = [keras.metrics.Mean(name=term.name) for term in self._terms]
         self.built = network.built
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         if isinstance(inputs, dict) and "outputs" in inputs:
             return inputs["outputs"]
-        if isinstance(inputs, dict) and "carried" in inputs:
+        if self._replay is not None and isinstance(inputs, dict) and "carried" in inputs:
             return self._replay.outputs(self.network, inputs, training)
         images = inputs["image"] if isinstance(inputs, dict) else inputs
         return self.network(images, training=training)
@@ -205,7 +205,14 @@ class DefendedTraining(_backend.TransformedStep):
         updates = {**found.updates, str(place): ops.reshape(offset, self._offset.shape)}
         return _with_gradients(x, found.gradients, found, updates)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> Tensor:
         if isinstance(x, dict) and "known_gradients" in x:
             return self._loss_with_gradients(x)
         if isinstance(y_pred, dict):
@@ -287,7 +294,7 @@ class DefendedTraining(_backend.TransformedStep):
                     f"attack; received {self.jit_compile} for a network with {layer.name!r}."
                 )
 
-    def get_config(self):
+    def get_config(self) -> Record:
         if self.attack is not None:
             record.check_complete(self.attack)
         serialize = keras.saving.serialize_keras_object

@@ -41,7 +41,7 @@ class PoisonSchedule:
     position: str = "random"
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.first_epoch < 0 or self.count < 0:
             raise ValueError(
                 "first_epoch and count must not be negative; received "
@@ -49,13 +49,13 @@ class PoisonSchedule:
             )
         validation.one_of("position", self.position, POSITIONS)
 
-    def poisons(self, epoch):
+    def poisons(self, epoch: int) -> bool:
         """Whether `epoch` (from 0) meets poisoned batches."""
         if not self.count or epoch < self.first_epoch:
             return False
         return self.every_epoch or epoch == self.first_epoch
 
-    def batches(self, epoch, steps):
+    def batches(self, epoch: int, steps: int) -> tuple[int, ...]:
         """Indices, in order, of the poisoned batches among `steps` ordinary ones.
 
         Used to replace batches; at most `steps` of them.
@@ -69,7 +69,7 @@ class PoisonSchedule:
             return tuple(range(steps - count, steps))
         return self._draw(epoch, steps, count)
 
-    def gaps(self, epoch, steps):
+    def gaps(self, epoch: int, steps: int) -> tuple[int, ...]:
         """Places, in order, where extra batches go: `j` means before ordinary batch `j`.
 
         `steps` stands for the end of the epoch, after the last ordinary batch. A place may occur
