@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from keras_dep import experiments
+from keras_dep import models
 from keras_dep._internal import atomic_io
 from keras_dep.data import sources
 from keras_dep.experiments import build
 from keras_dep.experiments.settings import Settings
+from keras_dep.models.builder import NetworkBuilder
 from keras_dep.studies.curvature import Run
 
 SMALL = {
@@ -30,6 +32,20 @@ def data():
     return sources.load("digits", train_examples=48, test_examples=16)
 
 
+def narrow_network(name, input_shape, num_classes, **options):
+    builder = NetworkBuilder(**options)
+    inputs, x = builder.image(input_shape)
+    x = builder.fire(builder.convolve(x, 4, strides=2))
+    x = builder.fire(builder.convolve(x, 4))
+    return keras.Model(inputs, builder.logits(builder.flatten(x), num_classes), name=name)
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """A network that compiles in a moment, in place of the one that the settings name."""
+    monkeypatch.setattr(models, "build", narrow_network)
+
+
 def run(folder, data, method="sgd", resume=False, **options):
     settings = Settings(**{**SMALL, **options})
     return experiments.run(settings, method, str(folder), data, resume=resume, verbose=0)
@@ -39,7 +55,7 @@ def weights(folder):
     return keras.saving.load_model(folder / "model.keras").get_weights()
 
 
-def test_two_methods_share_first_weights_and_every_batch(tmp_path, data):
+def test_two_methods_share_first_weights_and_every_batch(tmp_path, data, narrow):
     # With a learning rate of 0 weights show the start, and moving statistics every batch seen.
     options = {"learning_rate": 0.0, "augment": "paper", "poison_count": 2, "jit": JIT}
     for method in ("sgd", "dep"):
@@ -51,7 +67,7 @@ def test_two_methods_share_first_weights_and_every_batch(tmp_path, data):
     assert any((one != other).any() for one, other in zip(weights(tmp_path / "sgd"), seeded))
 
 
-def test_the_hessian_of_a_run_is_that_of_its_last_step(tmp_path, data):
+def test_the_hessian_of_a_run_is_that_of_its_last_step(tmp_path, data, narrow):
     options = {"hessian_examples": 4, "hessian_every": 2, "poison_count": 0, "jit": JIT}
     result = run(tmp_path / "finite", data, **options)
     assert [record["iteration"] for record in result["hessian_history"]] == [2, 3]
@@ -65,7 +81,7 @@ def test_the_hessian_of_a_run_is_that_of_its_last_step(tmp_path, data):
 
 
 @pytest.mark.parametrize("base, mode", [("clean", "replace"), ("adversarial", "insert")])
-def test_other_bases_and_modes(tmp_path, data, base, mode):
+def test_other_bases_and_modes(tmp_path, data, narrow, base, mode):
     result = run(tmp_path, data, "dep", base=base, poison_mode=mode, poison_position="last")
     assert result["steps"] == 3 + (mode == "insert")
     (poisoned,) = result["poisoned_batches"]
@@ -80,7 +96,7 @@ def test_other_bases_and_modes(tmp_path, data, base, mode):
     assert network.output_shape == (None, 2, 10)
 
 
-def test_half_precision_and_its_policy_end_with_the_run(tmp_path, data):
+def test_half_precision_and_its_policy_end_with_the_run(tmp_path, data, narrow):
     before = keras.mixed_precision.dtype_policy().name
     options = {"precision": "mixed_bfloat16", "poison_count": 0}
     result = run(tmp_path, data, "dep", keep_epochs=True, **options)
@@ -99,7 +115,7 @@ def all_equal(some, others):
     return all((one == other).all() for one, other in zip(some, others, strict=True))
 
 
-def test_a_finished_run_is_told_from_another(tmp_path, data):
+def test_a_finished_run_is_told_from_another(tmp_path, data, narrow):
     result = run(tmp_path, data, poison_count=0, jit=JIT)
     assert run(tmp_path, data, poison_count=0, jit=JIT, resume=True) == result
     with pytest.raises(ValueError, match="already holds a run; pass --resume"):
@@ -112,7 +128,7 @@ def test_a_finished_run_is_told_from_another(tmp_path, data):
         run(tmp_path, data, poison_count=0, jit=JIT, resume=True)
 
 
-def test_a_diverged_run_is_strict_json_and_comes_back(tmp_path, data):
+def test_a_diverged_run_is_strict_json_and_comes_back(tmp_path, data, narrow):
     options = {"learning_rate": 1e6, "epochs": 2, "mse_weight": 1.0, "loss": "tet", "jit": JIT}
     result = run(tmp_path, data, **options)
     assert not np.isfinite(result["history"]["loss"]).all()
@@ -127,7 +143,7 @@ def test_a_diverged_run_is_strict_json_and_comes_back(tmp_path, data):
         run(tmp_path, data, resume=True, **options)
 
 
-def test_a_folder_in_use_is_refused(tmp_path, data):
+def test_a_folder_in_use_is_refused(tmp_path, data, narrow):
     pytest.importorskip("fcntl", reason="there are no such locks")
     with atomic_io.claimed(tmp_path):
         for resume in (False, True):
@@ -147,7 +163,7 @@ def test_the_network_is_that_of_its_settings(encoder, normalization, data):
     assert ("MergedBatchNormalization" in names) == (normalization == "merged")
 
 
-def test_an_unknown_method_is_one_line(tmp_path, data):
+def test_an_unknown_method_is_one_line(tmp_path, data, narrow):
     with pytest.raises(ValueError, match="methods must be some of .*; received 'adam'"):
         run(tmp_path / "out", data, "adam")
     assert not (tmp_path / "out").exists()
@@ -161,7 +177,7 @@ def test_cosine_falls_to_zero_per_epoch():
     assert build.learning_rate(constant, 2) == 0.2
 
 
-def test_poison_by_the_released_code_and_its_clamp_alone(tmp_path, data):
+def test_poison_by_the_released_code_and_its_clamp_alone(tmp_path, data, narrow):
     protocols = ("pixel", "released", "clamp_only")
     options = {"poison_count": 2, "poison_position": "first", "jit": JIT}
     found = {
@@ -176,7 +192,7 @@ def test_poison_by_the_released_code_and_its_clamp_alone(tmp_path, data):
         run(tmp_path / "released", data, resume=True, **options)
 
 
-def test_poison_leaves_frozen_statistics_alone(tmp_path, data):
+def test_poison_leaves_frozen_statistics_alone(tmp_path, data, narrow):
     # With a learning rate of 0 the poison shows in the running statistics alone.
     options = {"learning_rate": 0.0, "poison_count": 1, "jit": JIT}
     kinds = {
