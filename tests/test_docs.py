@@ -29,14 +29,8 @@ ROOMS = (
 ).split()
 
 
-# Each call on these pages has tests on every backend; compiling the pages of guides takes minutes.
-EVERYWHERE = ("quickstart.md", "guides/networks.md")
-
-
 @pytest.mark.parametrize("name", PAGES)
 def test_page_runs(name, tmp_path, monkeypatch):
-    if keras.backend.backend() != "torch" and name not in EVERYWHERE:
-        pytest.skip("torch runs every page, the others the quickstart and the networks")
     monkeypatch.chdir(tmp_path)
     check_md_file(DOCS / name, memory=True)
 

@@ -1,21 +1,12 @@
-"""Every script in `examples/` runs at its small size: on torch, and on one that compiles."""
+"""Every script in `examples/` runs at its small size, on every backend."""
 
 import pathlib
 import runpy
 
-import keras
 import numpy as np
 import pytest
 
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
-BACKEND = keras.backend.backend()
-
-
-def on(compiling):
-    """Runs a test on torch and one other backend; most of its time is compilation there."""
-    return pytest.mark.skipif(
-        BACKEND not in ("torch", compiling), reason=f"runs on torch and {compiling}"
-    )
 
 
 @pytest.fixture
@@ -29,7 +20,6 @@ def test_every_example_has_a_test():
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested
 
 
-@on("tensorflow")
 def test_dep_on_a_resnet(run):
     found = run("dep_on_a_resnet.py")
     assert 0 <= found["sgd_accuracy"] <= 1 and 0 <= found["dep_accuracy"] <= 1
@@ -37,7 +27,6 @@ def test_dep_on_a_resnet(run):
     assert np.all((found["removed"] > 0) & (found["removed"] <= 1))
 
 
-@on("jax")
 def test_spiking_network_attacked(run):
     found = run("spiking_network_attacked.py")
     assert len(found["watch"].events) == found["EPOCHS"]
@@ -46,7 +35,6 @@ def test_spiking_network_attacked(run):
     assert max(accuracies) <= found["clean"]
 
 
-@on("tensorflow")
 def test_spectrum_along_training(run):
     found = run("spectrum_along_training.py")
     (history,) = found["spectrum"].history

@@ -74,10 +74,10 @@ def members(group):
         ]
     if group == "recurrent":
         stack = layers.StackedRNNCells([layers.SimpleRNNCell(2), layers.LSTMCell(2)])
-        # Each loop that is differentiated twice takes seconds to trace or compile: one is enough.
+        # Each loop that is differentiated twice takes seconds to trace or compile.
         options = {"unroll": True}
         return [
-            *(layers.Bidirectional(layers.LSTM(1, **options)), layers.GRU(2, **options)),
+            *(layers.Bidirectional(layers.LSTM(1)), layers.GRU(2, **options)),
             *(layers.SimpleRNN(2), layers.RNN(stack, **options)),
             layers.RNN(layers.GRUCell(2), **options),
             keras.Sequential([layers.Reshape((2, 2, 1)), layers.ConvLSTM1D(1, 2, **options)]),
