@@ -27,7 +27,7 @@ class TrainingPlan:
         timesteps: steps `T` of the network.
         seed: seed of the run.
         rank_one: what `keras_dep.DEP` does with matrices with a side of 1 or 2.
-        images: the training images in [0, 1], or `None`.
+        images: the training images, uint8 or float in [0, 1], or `None`.
         runs: the folder with the runs of other methods, or `None`.
 
     Example:

@@ -10,6 +10,7 @@ import numpy as np
 from keras_dep._internal import model_files
 from keras_dep._internal.types import Array
 from keras_dep._internal.types import Record
+from keras_dep.data import pixels
 from keras_dep.defences.defence import Defence
 from keras_dep.defences.defence import TrainingPlan
 from keras_dep.defences.registry import register
@@ -107,4 +108,4 @@ def _collected(plan: TrainingPlan) -> dict[str, Array]:
             f"hosnn needs the signature of a plainly trained network; received none in {path!r}; "
             "train sgd first, as in methods=sgd,hosnn, or give signature='file.npz'."
         )
-    return membrane_signature(model_files.load_network(path), plan.images)
+    return membrane_signature(model_files.load_network(path), pixels.scaled(plan.images))

@@ -15,7 +15,6 @@ from keras_dep import training
 from keras_dep._internal.types import ArrayLike
 from keras_dep.attacks.gradient_attack import GradientAttack
 from keras_dep.data import loader
-from keras_dep.data import pixels
 from keras_dep.data import sources
 from keras_dep.defences import Defence
 from keras_dep.defences import TrainingPlan
@@ -86,7 +85,7 @@ def assemble(
         timesteps=settings.timesteps,
         seed=settings.seed,
         rank_one=settings.rank_one,
-        images=pixels.scaled(data.x_train),
+        images=data.x_train,
         runs=runs,
     )
     network = build_network(settings, data, method)

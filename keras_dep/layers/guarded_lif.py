@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_dep._internal import validation
 from keras_dep._internal.export import export
 from keras_dep._internal.types import Record
 from keras_dep._internal.types import Tensor
@@ -66,11 +67,9 @@ class GuardedLIF(StepwiseLIF):
         for name, value in limits.items():
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name} must be finite and not negative; received {value}.")
-        if noise not in NOISE:
-            raise ValueError(f"noise must be one of {', '.join(NOISE)}; received {noise!r}.")
         self.delta = delta
         self.sigma = sigma
-        self.noise = noise
+        self.noise = validation.one_of("noise", noise, NOISE)
         self.seed = seed
         self._start = strength
         self.strength = _strength(self, strength)

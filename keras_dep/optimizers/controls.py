@@ -254,8 +254,8 @@ class GlobalNormClipping(GradientTransform):
         norm = ops.sqrt(sum(ops.sum(ops.square(each)) for each in present))
         # The inner optimizer divides by its loss scale later.
         largest = self.max_norm * (self.loss_scale_factor or 1.0)
-        # A non-finite norm makes the gradient NaN.
-        scale = ops.where(norm > largest, largest / norm, ops.where(norm == norm, 1.0, norm))
+        # A norm that overflows would scale to 0, and hide that nothing is learnt: NaN instead.
+        scale = ops.where(ops.isfinite(norm), ops.minimum(1.0, largest / norm), float("nan"))
         return [None if each is None else each * ops.cast(scale, each.dtype) for each in gradients]
 
     def get_config(self) -> Record:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+from keras_dep._internal import validation
 from keras_dep.experiments import grid
 from keras_dep.studies.curvature.protocol import Protocol
 
@@ -147,9 +148,7 @@ def find(name: str) -> Scale:
     >>> find("smoke").workloads[0].seeds
     (0, 1)
     """
-    if name not in SCALES:
-        raise ValueError(f"scale must be one of {', '.join(SCALES)}; received {name!r}.")
-    return SCALES[name]
+    return SCALES[validation.one_of("scale", name, SCALES)]
 
 
 PAPER_RIVALS = ("stog", "dlif", "hosnn", "feel")

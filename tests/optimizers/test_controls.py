@@ -102,6 +102,13 @@ def test_the_global_norm_is_bounded(bound, factor):
         np.testing.assert_allclose(variable, expected, rtol=1e-6)
 
 
+def test_a_norm_that_overflows_is_no_zero_step():
+    gradients = [np.full((2, 2), 1e30, "float32"), np.ones(3, "float32")]
+    variables = [keras.Variable(np.zeros_like(each)) for each in gradients]
+    apply(CONTROLS["clip"](keras.optimizers.SGD(1.0)), gradients, variables)
+    assert all(np.isnan(ops.convert_to_numpy(each)).all() for each in variables)
+
+
 @pytest.mark.parametrize("kind", CONTROLS)
 def test_what_is_not_finite_stays_visible(kind):
     gradients = arrays(5, SHAPES)
