@@ -1,11 +1,16 @@
 """Running statistics of batch normalisation, measured anew or held: controls of poison."""
 
+import math
+
 import keras
 import numpy as np
 
 from keras_dep._internal import keras_internals
 from keras_dep._internal import validation
 from keras_dep._internal.types import Array
+
+# What the former statistics may still weigh.
+REMAINDER = 1e-3
 
 
 def running_statistics(model: keras.Model) -> list[keras.Variable]:
@@ -17,13 +22,15 @@ def running_statistics(model: keras.Model) -> list[keras.Variable]:
     >>> [variable.shape for variable in running_statistics(model)]
     [(3,), (3,)]
     """
-    layers = keras_internals.all_layers(model)
-    found = [each for each in layers if isinstance(each, keras.layers.BatchNormalization)]
-    return [variable for each in found for variable in (each.moving_mean, each.moving_variance)]
+    layers = _normalizations(model)
+    return [variable for each in layers for variable in (each.moving_mean, each.moving_variance)]
 
 
 def recalibrate(model: keras.Model, images: Array, batch_size: int = 128) -> None:
     """Measures the running statistics anew, on images in training mode; no weight changes.
+
+    Images are taken again from the start until the statistics from before weigh less than 1e-3, by
+    the largest momentum of the model.
 
     Args:
         model: a built `keras.Model`.
@@ -46,5 +53,13 @@ def recalibrate(model: keras.Model, images: Array, batch_size: int = 128) -> Non
     if not len(images):
         raise ValueError("images must be at least one; received none; pass training images.")
     batches = max(len(images) // batch_size, 1)
-    for start in range(0, batches * batch_size, batch_size):
+    momenta = [each.momentum for each in _normalizations(model) if 0 < each.momentum < 1]
+    least = math.ceil(math.log(REMAINDER) / math.log(max(momenta))) if momenta else 1
+    for number in range(max(batches, least)):
+        start = number % batches * batch_size
         model(np.asarray(images[start : start + batch_size]), training=True)
+
+
+def _normalizations(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    layers = keras_internals.all_layers(model)
+    return [each for each in layers if isinstance(each, keras.layers.BatchNormalization)]

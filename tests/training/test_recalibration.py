@@ -27,3 +27,11 @@ def test_no_images_are_refused():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     with pytest.raises(ValueError, match="images must be at least one"):
         recalibrate(model, np.zeros((0, 3), "float32"))
+
+
+def test_few_images_are_taken_again_until_nothing_former_is_left():
+    norm = keras.layers.BatchNormalization(momentum=0.9)
+    model = keras.Sequential([keras.Input((1,)), norm])
+    norm.moving_mean.assign([100.0])
+    recalibrate(model, np.full((3, 1), 0.25, "float32"), batch_size=8)
+    assert abs(float(norm.moving_mean[0]) - 0.25) < 0.1
