@@ -118,6 +118,10 @@ class Scale:
         loads = [dataclasses.replace(w, base={**w.base, **values}) for w in self.workloads]
         return dataclasses.replace(self, workloads=loads)
 
+    def by_workload(self) -> list["Scale"]:
+        """Scales of one workload each."""
+        return [dataclasses.replace(self, workloads=(load,)) for load in self.workloads]
+
 
 def poisoned(count: int, first: int = 0, **values: Any) -> dict[str, Any]:
     """The condition `c/+p_first` with some batches per epoch."""
