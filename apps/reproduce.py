@@ -25,8 +25,8 @@ def _define(kind, name, default, text, **limits):
     )
 
 
-_define("list", "table", "", "Tables: 1, 2, 3, 4, several of them, or all.")
-_define("list", "figure", "", "Figures: 1, 2, 3, 4, several of them, or all.")
+_define("list", "table", "", "Tables: 1, 2, 3, 4, growth, several of them, or all.")
+_define("list", "figure", "", "Figures: 1, 2, 3, 4, growth, several of them, or all.")
 _define("string", "scale", "smoke", "smoke (digits, minutes), cpu (digits and CIFAR-10, hours), "
         "gpu (VGG-11 on CIFAR-10) or paper (its settings).")  # fmt: skip
 _define("enum", "backend", None, "Framework; default: KERAS_BACKEND, else Keras' own choice.",
@@ -58,7 +58,8 @@ def main():
     from keras_dep.studies import catalogue
     from keras_dep.studies import scale as scales
 
-    tables, figures = _numbers("table"), _numbers("figure")
+    tables = _names("table", catalogue.STUDIES)
+    figures = _names("figure", catalogue.FIGURES)
     if not tables and not figures:
         raise ValueError("table or figure must be given; received neither; write --table=all.")
     scale = scales.find(FLAGS.scale)
@@ -132,16 +133,16 @@ def _render(study, scale, out_dir, reasons, tables, figures):
     from keras_dep.studies import result_files
 
     outcomes = study.outcomes(scale, out_dir, reasons)
-    if study.number in tables:
+    if study.name in tables:
         found = study.table(outcomes)
         text = lines.markdown(found, f"{study.title}, scale {scale.name}")
         facts = {
             "scale": scale.name,
-            "command": f"python apps/reproduce.py --table={study.number} --scale={scale.name}",
+            "command": f"python apps/reproduce.py --table={study.name} --scale={scale.name}",
             "seconds": cost.spent(outcomes),
             **environment.environment(),
         }
-        stem = os.path.join(out_dir, f"table-{study.number}")
+        stem = os.path.join(out_dir, f"table-{study.name}")
         for ending, content in ((".md", text), (".csv", lines.to_csv(found))):
             with atomic_io.whole_file(stem + ending) as unfinished, open(unfinished, "w") as file:
                 file.write(content)
@@ -150,31 +151,30 @@ def _render(study, scale, out_dir, reasons, tables, figures):
             folders.append(os.path.join(os.path.expanduser(FLAGS.results_dir), scale.name))
         for folder in folders:
             os.makedirs(folder, exist_ok=True)
-            path = os.path.join(folder, result_files.name_of(study.number))
+            path = os.path.join(folder, result_files.name_of(study.name))
             result_files.write(path, study, found, facts)
         print(f"\n{text}", flush=True)
-    for number in study.figures:
-        if number in figures:
-            drawn = study.figure(outcomes, number)
+    for name in study.figures:
+        if name in figures:
+            drawn = study.figure(outcomes, name)
             for ending in (".png", ".svg"):
-                path = os.path.join(out_dir, f"figure-{number}{ending}")
+                path = os.path.join(out_dir, f"figure-{name}{ending}")
                 with atomic_io.whole_file(path) as unfinished:
                     drawn.savefig(unfinished, dpi=150)
-            print(f"{os.path.join(out_dir, f'figure-{number}')}.png and .svg", flush=True)
+            print(f"{os.path.join(out_dir, f'figure-{name}')}.png and .svg", flush=True)
 
 
-def _numbers(name):
-    """The numbers that a flag lists, `all` being each of them."""
+def _names(flag, known):
+    """What a flag lists, `all` being each that is known, in that order."""
     from apps import command
 
-    given = command.entries(FLAGS, name)
-    wrong = [each for each in given if each not in ("1", "2", "3", "4", "all")]
-    if wrong or ("all" in given and len(given) > 1):
+    given = command.entries(FLAGS, flag)
+    if set(given) - {*known, "all"} or ("all" in given and len(given) > 1):
         raise ValueError(
-            f"{name} must be 1, 2, 3, 4, several of them with commas between, or all; received "
-            f"{','.join(given)!r}."
+            f"{flag} must be {', '.join(known)}, several of them with commas between, or all; "
+            f"received {','.join(given)!r}."
         )
-    return [1, 2, 3, 4] if given == ["all"] else [int(each) for each in given]
+    return [each for each in known if each in given or "all" in given]
 
 
 def _out_dir():

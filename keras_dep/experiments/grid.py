@@ -25,6 +25,7 @@ from keras_dep.experiments.settings import Settings
 RUNS, FAILURE = "runs", "failure.json"
 FINISHED, UNFINISHED, NEW = "finished", "unfinished", "new"
 NOT_TRAINED = "not trained yet"
+CostKey = tuple[str, str, str, str, int]
 _MEND = "remove the file; the run is tried again"
 
 
@@ -184,7 +185,7 @@ def collect(cells: Iterable[Cell], out_dir: str) -> list[Outcome]:
 
 
 def describe(cell: Cell) -> str:
-    """A cell in words: data, network, method, kind of training, poison and seed.
+    """A cell in words: data, network, method, kind of training, poison, time and seed.
 
     Example:
 
@@ -194,6 +195,12 @@ def describe(cell: Cell) -> str:
     s = cell.settings
     network = s.model if s.spiking else f"{s.model} with ReLUs"
     words = [f"{s.dataset} {network} {cell.method}", condition(s)]
+    if s.timesteps != Settings.timesteps:
+        words.append(f"T {s.timesteps}")
+    if s.encoder != Settings.encoder:
+        words.append(f"{s.encoder} coding")
+    if s.detach_membrane:
+        words.append("detached membrane")
     return ", ".join([*words, f"seed {s.seed}"])
 
 
@@ -243,13 +250,13 @@ def training_steps(settings: Settings, train_examples: int) -> int:
     return settings.epochs * per_epoch + poisoned * extra
 
 
-def seconds_per_step(outcomes: Iterable[Outcome]) -> dict[tuple[str, str, str, str], float]:
+def seconds_per_step(outcomes: Iterable[Outcome]) -> dict[CostKey, float]:
     """Median seconds of a training step in finished runs of spiking networks.
 
     Returns:
-        Dictionary by data set, model, base and method.
+        Dictionary by what `cost_key` gives.
     """
-    found: dict[tuple[str, str, str, str], list[float]] = {}
+    found: dict[CostKey, list[float]] = {}
     for outcome in outcomes:
         seconds = outcome.result and outcome.result["seconds_per_step"]
         if seconds and outcome.cell.settings.spiking:
@@ -257,10 +264,10 @@ def seconds_per_step(outcomes: Iterable[Outcome]) -> dict[tuple[str, str, str, s
     return {key: statistics.median(values) for key, values in found.items()}
 
 
-def cost_key(cell: Cell) -> tuple[str, str, str, str]:
-    """What the time of a step depends on: data set, model, base and method."""
+def cost_key(cell: Cell) -> CostKey:
+    """What the time of a step depends on: data set, model, base, method and time steps."""
     s = cell.settings
-    return s.dataset, s.model, s.base, cell.method
+    return s.dataset, s.model, s.base, cell.method, s.timesteps
 
 
 def _trained(

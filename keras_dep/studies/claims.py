@@ -6,6 +6,7 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 
+from keras_dep.studies import growth
 from keras_dep.studies.lines import Line
 from keras_dep.studies.paper_values import METHODS
 from keras_dep.studies.verdict import Difference
@@ -26,7 +27,7 @@ class Claim:
         measured: what the difference is, in words; positive on the claimed side.
         correct: function of `Lines`: a value per seed under correct semantics; empty if untested.
         released: the same under the released protocol, or `None` where that makes no difference.
-        tables: numbers of the tables it is read from.
+        tables: names of the tables it is read from.
     """
 
     number: int
@@ -35,7 +36,7 @@ class Claim:
     measured: str
     correct: Callable[["Lines"], BY_SEED]
     released: Callable[["Lines"], BY_SEED] | None = None
-    tables: Sequence[int] = ()
+    tables: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -163,6 +164,14 @@ def _less_curvature(lines: Lines) -> BY_SEED:
     return {seed: value for seed, value in found.items() if math.isfinite(value)}
 
 
+def _growth(lines: Lines) -> BY_SEED:
+    exponents = [
+        lines.values("sgd", growth.BPTT, name) for name in lines.quantities(growth.EXPONENT)
+    ]
+    # One kind alone does not tell the effect of T from that of the weights' size.
+    return combine(min, *exponents) if len(exponents) > 1 else {}
+
+
 def _black_box(lines: Lines) -> BY_SEED:
     names = lines.quantities("fgsm, transferred") + lines.quantities("pgd, transferred")
     gains = []
@@ -194,7 +203,7 @@ CLAIMS = (
         measured=f"SGD, c/+p_0, 1 batch: {_LOST}",
         correct=lambda lines: _half_lost(lines, "sgd", "c", ["c/+p_0, 1 batch"]),
         released=lambda lines: _half_lost(lines, "sgd", "c", ["c/+p_0, 1 batch, poison released"]),
-        tables=(3,),
+        tables=("3",),
     ),
     Claim(
         number=2,
@@ -202,7 +211,7 @@ CLAIMS = (
         where="Section 3.1, Figure 2",
         measured=f"SGD, c/+p_k, 1 batch, the first epoch with the least effect: {_LOST}",
         correct=lambda lines: _half_lost(lines, "sgd", "c", _onsets(lines, "c", "p")),
-        tables=(3,),
+        tables=("3",),
     ),
     Claim(
         number=3,
@@ -211,14 +220,16 @@ CLAIMS = (
         where="Figures 1 and 2",
         measured=f"SGD, p/+c_0, 1 batch: {_LOST}",
         correct=lambda lines: _half_lost(lines, "sgd", "p", ["p/+c_0, 1 batch"]),
-        tables=(3,),
+        tables=("3",),
     ),
     Claim(
         number=4,
         text="The Hessian's spectral radius grows with the number of time steps.",
         where="Equations 6 to 11",
-        measured="no table of this version varies the time steps",
-        correct=lambda lines: {},
+        measured="SGD, BPTT, direct coding: exponent of the radius in T, the lesser of networks "
+        "trained at each T and of one network's weights at each T; 1 is linear growth",
+        correct=_growth,
+        tables=("growth",),
     ),
     Claim(
         number=5,
@@ -228,7 +239,7 @@ CLAIMS = (
         measured="SGD's network: the lesser of the share of curvature that DEP's step saves, and "
         "the cosine of removed to sharpest minus one half",
         correct=_less_curvature,
-        tables=(2,),
+        tables=("2",),
     ),
     Claim(
         number=6,
@@ -236,7 +247,7 @@ CLAIMS = (
         where="Table 2",
         measured="SGD's radius minus DEP's in percent of SGD's, the least of the three kinds",
         correct=_lower_radius,
-        tables=(2,),
+        tables=("2",),
     ),
     Claim(
         number=7,
@@ -246,7 +257,7 @@ CLAIMS = (
         "points, the worst count and direction",
         correct=lambda lines: _kept(lines, PIXEL),
         released=lambda lines: _kept(lines, BY_RELEASED),
-        tables=(3,),
+        tables=("3",),
     ),
     Claim(
         number=8,
@@ -255,7 +266,7 @@ CLAIMS = (
         measured="DEP minus the best of those, worst-case accuracy in points (released: FGSM)",
         correct=_above_rivals(("worst-case accuracy (%)",), "c"),
         released=_above_rivals(("released code's FGSM accuracy (%)",), "c"),
-        tables=(1,),
+        tables=("1",),
     ),
     Claim(
         number=9,
@@ -264,7 +275,7 @@ CLAIMS = (
         measured="DEP minus the best of those, worst-case accuracy in points (released: FGSM)",
         correct=_above_rivals(("worst-case accuracy (%)",), "p"),
         released=_above_rivals(("released code's FGSM accuracy (%)",), "p"),
-        tables=(1,),
+        tables=("1",),
     ),
     Claim(
         number=10,
@@ -272,7 +283,7 @@ CLAIMS = (
         where="Figure 3",
         measured="DEP minus SGD under transferred FGSM and PGD, in points, the least of all radii",
         correct=_black_box,
-        tables=(4,),
+        tables=("4",),
     ),
     Claim(
         number=11,
@@ -280,7 +291,7 @@ CLAIMS = (
         where="Table 4, Figures 3 and 4",
         measured="one half minus the number of signs of obfuscation that DEP's network shows",
         correct=_no_sign,
-        tables=(4,),
+        tables=("4",),
     ),
     Claim(
         number=12,
@@ -289,7 +300,7 @@ CLAIMS = (
         measured="5 points minus what clean accuracy loses from SGD to DEP; training time is in "
         "the benchmarks",
         correct=_cheap,
-        tables=(1,),
+        tables=("1",),
     ),
 )
 

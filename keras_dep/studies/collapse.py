@@ -53,15 +53,15 @@ def table(outcomes: Sequence[grid.Outcome]) -> list[Line]:
     return lines(outcomes, [*columns.accuracies(_paper, _semantics), *behind])
 
 
-def figure(outcomes: Sequence[grid.Outcome], number: int) -> Figure:
+def figure(outcomes: Sequence[grid.Outcome], name: str) -> Figure:
     """Clean test accuracy along training: by count (1), or by first poisoned epoch (2).
 
     Args:
         outcomes: finished runs and holes.
-        number: 1 or 2.
+        name: `"1"` or `"2"`.
     """
     finished = [run for run in outcomes if run.result and run.cell.method in SHOWN]
-    chosen = [run for run in finished if _belongs(run.cell.settings, number)]
+    chosen = [run for run in finished if _belongs(run.cell.settings, name)]
     groups = list(dict.fromkeys((r.cell.settings.dataset, r.cell.settings.base) for r in chosen))
     drawn = Figure(figsize=(6.5 * max(len(groups), 1), 4.5), layout="constrained")
     panels = drawn.subplots(1, max(len(groups), 1), squeeze=False)[0]
@@ -131,11 +131,11 @@ def _collapsed(run: grid.Outcome) -> float | None:
     return 100 * float(np.mean([event["collapsed"] for event in events])) if events else None
 
 
-def _belongs(settings, number: int) -> bool:
+def _belongs(settings, name: str) -> bool:
     plain = settings.normalization_control == "none" and settings.poison_resample
     if not plain or settings.poison_protocol == "clamp_only" or not settings.spiking:
         return False
-    if number == 1:
+    if name == "1":
         return settings.poison_epoch == 0
     return settings.poison_protocol == "pixel" and settings.poison_count <= 1
 
@@ -154,11 +154,11 @@ def _curves(axes, runs: Sequence[grid.Outcome]) -> None:
 
 
 STUDY = Study(
-    number=3,
+    name="3",
     title="Table 3: poisoned batches by number, making and controls",
     cells=cells,
     requests=requests,
     table=table,
-    figures=(1, 2),
+    figures=("1", "2"),
     figure=figure,
 )

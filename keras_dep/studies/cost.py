@@ -124,7 +124,7 @@ def _run_seconds(cell: grid.Cell, known: dict, probed: dict) -> float:
 
 def _step(cell: grid.Cell, known: dict, probed: dict) -> float:
     """Seconds of a training step of a cell, measured or inferred from a similar one."""
-    dataset, model, base, _ = key = grid.cost_key(cell)
+    dataset, model, base, _, timesteps = key = grid.cost_key(cell)
     if not cell.settings.spiking:
         # An ANN counterpart has one time step.
         return _step(cell.varied(spiking=True), known, probed) / cell.settings.timesteps
@@ -133,15 +133,15 @@ def _step(cell: grid.Cell, known: dict, probed: dict) -> float:
     # FGSM in the step is one more pass.
     factor = {"clean": 1, "adversarial": 2}
     similar = [
-        seconds * factor[base] / factor[found[2]]
+        seconds * factor[base] / factor[found[2]] * timesteps / found[4]
         for found, seconds in known.items()
         if found[:2] == (dataset, model)
     ]
     if similar:
         return statistics.median(similar)
     if (dataset, model) not in probed:
-        probed[dataset, model] = _probe(cell.settings)
-    return probed[dataset, model] * factor[base]
+        probed[dataset, model] = _probe(cell.settings) / timesteps
+    return probed[dataset, model] * timesteps * factor[base]
 
 
 def _probe(settings: Settings) -> float:

@@ -56,7 +56,7 @@ def _paper(cell: grid.Cell, attack: str) -> PaperValue | None:
 
 
 STUDY = Study(
-    number=1,
+    name="1",
     title="Table 1: methods, clean and adversarial training",
     cells=cells,
     requests=requests,

@@ -11,19 +11,21 @@ from typing import Any
 import keras
 
 from keras_dep import evaluation
+from keras_dep import models
 from keras_dep._internal import environment
 from keras_dep._internal import records
 from keras_dep._internal.types import Array
 from keras_dep._internal.types import Record
+from keras_dep.curvature.operators import Hessian
 from keras_dep.curvature.precision import with_dtype
 from keras_dep.data import pixels
 from keras_dep.experiments import build
 from keras_dep.experiments import grid
 from keras_dep.experiments import results
+from keras_dep.losses import MeanLogitCrossentropy
 from keras_dep.studies import curvature
 from keras_dep.studies.scale import Effort
 
-NAMES = ("released", "worst_case", "curvature", "checklist", "epsilon_sweep", "step_sweep")
 _MEND = "remove the file to measure again"
 _KEPT = {"effort": {}, "seconds": float, "found": object}
 
@@ -36,11 +38,13 @@ class Request:
         name: one of `NAMES`.
         cell: the run.
         substitutes: finished runs whose networks images are transferred from.
+        timesteps: numbers of steps that the network is seen at, for `"growth"`.
     """
 
     name: str
     cell: grid.Cell
     substitutes: tuple[grid.Cell, ...] = ()
+    timesteps: tuple[int, ...] = ()
 
     def path(self, out_dir: str) -> str:
         """The file of the measurement, in the folder of the run."""
@@ -56,6 +60,12 @@ def effort_of(request: Request, effort: Effort) -> Record:
         "checklist": {**effort.checklist, "examples": effort.checklist_examples},
         "epsilon_sweep": {"epsilons": effort.epsilons, "examples": effort.sweep_examples},
         "step_sweep": {"steps": effort.steps, "examples": effort.sweep_examples},
+        "growth": {
+            "timesteps": request.timesteps,
+            "examples": effort.curvature.batch_size,
+            "max_steps": effort.curvature.max_steps,
+            "tolerance": effort.curvature.tolerance,
+        },
     }
     transferred = [each.fingerprint for each in request.substitutes]
     return records.plain({**about[request.name], "substitutes": transferred})
@@ -104,6 +114,7 @@ def measure(request: Request, effort: Effort, out_dir: str, data_dir: str | None
         pixels.scaled(data.x_test),
         data.y_test,
         effort,
+        request,
         [_network(each, out_dir) for each in request.substitutes],
     )
     record = {
@@ -156,6 +167,8 @@ def passes(request: Request, effort: Effort) -> float:
     suite = {"quick": 40, "paper": 10}.get(e.suite, reliable)
     check = e.checklist
     tried = 40 * check.get("steps", 50) * check.get("restarts", 5) + check.get("queries", 5000) / 3
+    # A step is that of the usual number of time steps.
+    grown = sum(request.timesteps) / request.cell.settings.timesteps
     return {
         "released": e.released_examples * 30,
         "worst_case": e.suite_examples * suite,
@@ -163,6 +176,7 @@ def passes(request: Request, effort: Effort) -> float:
         "checklist": e.checklist_examples * (tried + 2 * check.get("draws", 10000) / 3),
         "epsilon_sweep": e.sweep_examples * sweep,
         "step_sweep": e.sweep_examples * steps,
+        "growth": e.curvature.batch_size * e.curvature.max_steps * 3 * grown,
     }[request.name]
 
 
@@ -173,7 +187,7 @@ def _network(cell: grid.Cell, out_dir: str) -> keras.Model:
     return model if cell.settings.precision == "float32" else with_dtype(model, "float32")
 
 
-def _released(run, images: Array, labels: Array, effort: Effort, substitutes) -> list[Record]:
+def _released(run, images: Array, labels: Array, effort: Effort, request, others) -> list[Record]:
     chosen = slice(0, effort.released_examples)
     with warnings.catch_warnings():
         # Its caution stands in the protocol of the figures.
@@ -181,7 +195,7 @@ def _released(run, images: Array, labels: Array, effort: Effort, substitutes) ->
         return evaluation.released_protocol(run.model, images[chosen], labels[chosen])
 
 
-def _worst_case(run, images: Array, labels: Array, effort: Effort, substitutes) -> Record:
+def _worst_case(run, images: Array, labels: Array, effort: Effort, request, others) -> Record:
     chosen = slice(0, effort.suite_examples)
     record = evaluation.evaluate(
         run.model, images[chosen], labels[chosen], effort.suite, early_exit=True, verbose=0
@@ -189,7 +203,7 @@ def _worst_case(run, images: Array, labels: Array, effort: Effort, substitutes) 
     return {name: record[name] for name in ("clean", "worst_case", "reliable", "left_out")}
 
 
-def _curvature(run, images: Array, labels: Array, effort: Effort, substitutes) -> Record:
+def _curvature(run, images: Array, labels: Array, effort: Effort, request, others) -> Record:
     protocol = effort.curvature
     count = protocol.batches * protocol.batch_size
     if count > len(images):
@@ -199,26 +213,51 @@ def _curvature(run, images: Array, labels: Array, effort: Effort, substitutes) -
     return curvature.measure(run, images[:count], labels[:count], protocol)
 
 
-def _checklist(run, images: Array, labels: Array, effort: Effort, substitutes) -> list[Record]:
+def _checklist(run, images: Array, labels: Array, effort: Effort, request, others) -> list[Record]:
     chosen = slice(0, effort.checklist_examples)
     return evaluation.checklist(
-        run.model, images[chosen], labels[chosen], substitutes=substitutes, **effort.checklist
+        run.model, images[chosen], labels[chosen], substitutes=others, **effort.checklist
     )
 
 
-def _epsilon_sweep(run, images: Array, labels: Array, effort: Effort, substitutes) -> list[Record]:
+def _epsilon_sweep(
+    run, images: Array, labels: Array, effort: Effort, request, others
+) -> list[Record]:
     chosen = slice(0, effort.sweep_examples)
     epsilons = tuple(level / 255 for level in effort.epsilons)
     return evaluation.epsilon_sweep(
-        run.model, images[chosen], labels[chosen], epsilons=epsilons, substitutes=substitutes
+        run.model, images[chosen], labels[chosen], epsilons=epsilons, substitutes=others
     )
 
 
-def _step_sweep(run, images: Array, labels: Array, effort: Effort, substitutes) -> list[Record]:
+def _step_sweep(run, images: Array, labels: Array, effort: Effort, request, others) -> list[Record]:
     chosen = slice(0, effort.sweep_examples)
     return evaluation.step_sweep(
-        run.model, images[chosen], labels[chosen], steps=effort.steps, substitutes=substitutes
+        run.model, images[chosen], labels[chosen], steps=effort.steps, substitutes=others
     )
+
+
+def _growth(run, images: Array, labels: Array, effort: Effort, request, others) -> Record:
+    """The spectral radius with the weights of the run at each number of steps."""
+    protocol, radii = effort.curvature, {}
+    images, labels = images[: protocol.batch_size], labels[: protocol.batch_size]
+    for steps in request.timesteps:
+        network = run.model
+        if steps != run.settings.timesteps:
+            # A rate encoder draws from a new generator.
+            keras.utils.set_random_seed(run.settings.seed)
+            network = models.with_timesteps(run.model, steps)
+        hessian = Hessian(network, MeanLogitCrossentropy())
+        spectrum = hessian.spectrum(
+            images,
+            labels,
+            count=1,
+            tolerance=protocol.tolerance,
+            max_steps=protocol.max_steps,
+            batch_size=protocol.together,
+        )
+        radii[str(steps)] = spectrum.radius
+    return {"radius": radii}
 
 
 _MEASURES = {
@@ -228,4 +267,6 @@ _MEASURES = {
     "checklist": _checklist,
     "epsilon_sweep": _epsilon_sweep,
     "step_sweep": _step_sweep,
+    "growth": _growth,
 }
+NAMES = tuple(_MEASURES)

@@ -5,16 +5,17 @@ import os
 
 from keras_dep._internal import records
 from keras_dep._internal.types import Record
+from keras_dep.studies import catalogue
 from keras_dep.studies import claims
 from keras_dep.studies import lines as table_lines
 from keras_dep.studies.scale import NAMES
 from keras_dep.studies.study import Study
 
-SCHEMA = 1
+SCHEMA = 2
 _SHAPE = {
     "schema": int,
     "scale": str,
-    "table": int,
+    "table": str,
     "title": str,
     "command": str,
     "versions": {},
@@ -35,12 +36,12 @@ there are fewer than three seeds. The `smoke` scale only shows that everything r
 """
 
 
-def name_of(table: int) -> str:
+def name_of(table: str) -> str:
     """The file of a table.
 
     Example:
 
-    >>> name_of(2)
+    >>> name_of('2')
     'table-2.json'
     """
     return f"table-{table}.json"
@@ -55,7 +56,7 @@ def write(path: str, study: Study, found: list[table_lines.Line], facts: Record)
         found: its lines.
         facts: `scale`, `command`, `seconds`, and what `environment()` gives.
     """
-    record = {"schema": SCHEMA, "table": study.number, "title": study.title, **facts}
+    record = {"schema": SCHEMA, "table": study.name, "title": study.title, **facts}
     records.write(path, {**record, "lines": [line.as_record() for line in found]})
 
 
@@ -76,7 +77,7 @@ def claims_page(folder: str) -> str:
     """The page of claims, from the files of all scales below a folder.
 
     Args:
-        folder: holds a folder for each scale, with files `table-<number>.json`.
+        folder: holds a folder for each scale, with files `table-<name>.json`.
 
     Raises:
         ValueError: a file that is damaged or of another schema.
@@ -84,9 +85,9 @@ def claims_page(folder: str) -> str:
     parts = [_START]
     for scale in NAMES:
         tables = {
-            number: read(path)
-            for number in range(1, 5)
-            if os.path.exists(path := os.path.join(folder, scale, name_of(number)))
+            name: read(path)
+            for name in catalogue.STUDIES
+            if os.path.exists(path := os.path.join(folder, scale, name_of(name)))
         }
         if tables:
             parts.append(_of_scale(scale, tables))
@@ -95,7 +96,7 @@ def claims_page(folder: str) -> str:
     return "\n".join(parts)
 
 
-def _of_scale(scale: str, tables: dict[int, Record]) -> str:
+def _of_scale(scale: str, tables: dict[str, Record]) -> str:
     found = claims.judge([line for table in tables.values() for line in table["lines"]])
     about = {claim.number: claim for claim in claims.CLAIMS}
     rows = [

@@ -20,7 +20,7 @@ from keras_dep.studies.scale import Scale
 from keras_dep.studies.study import Study
 
 SHOWN = 2
-SWEEPS = {3: "epsilon_sweep", 4: "step_sweep"}
+SWEEPS = {"3": "epsilon_sweep", "4": "step_sweep"}
 
 
 def cells(scale: Scale) -> list[grid.Cell]:
@@ -66,21 +66,21 @@ def table(outcomes: Sequence[grid.Outcome]) -> list[Line]:
     return lines(outcomes, found)
 
 
-def figure(outcomes: Sequence[grid.Outcome], number: int) -> Figure:
+def figure(outcomes: Sequence[grid.Outcome], name: str) -> Figure:
     """Accuracy along the radius (3) or the steps of PGD (4), the paper's as dotted lines.
 
     Args:
         outcomes: finished runs and holes.
-        number: 3 or 4.
+        name: `"3"` or `"4"`.
     """
-    name = SWEEPS[number]
-    points = _points(outcomes, name)
-    found = lines(outcomes, [_point(name, *point) for point in points])
+    sweep = SWEEPS[name]
+    points = _points(outcomes, sweep)
+    found = lines(outcomes, [_point(sweep, *point) for point in points])
     datasets = list(dict.fromkeys(line.dataset for line in found))
     drawn = Figure(figsize=(7 * max(len(datasets), 1), 4.8), layout="constrained")
     panels = drawn.subplots(1, max(len(datasets), 1), squeeze=False)[0]
     for axes, dataset in zip(panels, datasets):
-        _draw(axes, [line for line in found if line.dataset == dataset], points, number)
+        _draw(axes, [line for line in found if line.dataset == dataset], points, name)
         axes.set_title(dataset)
     return drawn
 
@@ -150,8 +150,8 @@ def _paper(attack: str, axis: str, at: float) -> Callable[[grid.Cell], PaperValu
     return find
 
 
-def _draw(axes, found: Sequence[Line], points, number: int) -> None:
-    at = {_point(SWEEPS[number], *point).quantity: point for point in points}
+def _draw(axes, found: Sequence[Line], points, name: str) -> None:
+    at = {_point(SWEEPS[name], *point).quantity: point for point in points}
     colours = itertools.cycle(f"C{index}" for index in range(10))
     for key in dict.fromkeys((line.method, line.condition) for line in found):
         for attack in dict.fromkeys(point[0] for point in points):
@@ -164,7 +164,7 @@ def _draw(axes, found: Sequence[Line], points, number: int) -> None:
             if not chosen:
                 continue
             colour = next(colours)
-            scale = 255 if number == 3 else 1
+            scale = 255 if name == "3" else 1
             x = np.array([scale * at[line.quantity][2] for line in chosen])
             label = f"{key[0]}, {key[1]}, {attack} (n={len(chosen[0].values)})"
             spread = [line.deviation or 0 for line in chosen]
@@ -175,10 +175,10 @@ def _draw(axes, found: Sequence[Line], points, number: int) -> None:
             ]
             if paper:
                 axes.plot(*zip(*paper), ":", color=colour)
-    if number == 3:
+    if name == "3":
         axes.set_xscale("symlog", base=2, linthresh=2)
     axes.set(
-        xlabel="radius in grey levels of 255" if number == 3 else "steps of PGD",
+        xlabel="radius in grey levels of 255" if name == "3" else "steps of PGD",
         ylabel="accuracy (%), mean +- deviation; dotted: the paper",
         ylim=(-2, 102),
     )
@@ -188,11 +188,11 @@ def _draw(axes, found: Sequence[Line], points, number: int) -> None:
 
 
 STUDY = Study(
-    number=4,
+    name="4",
     title="Table 4: signs of obfuscated gradients, and sweeps of radius and steps",
     cells=cells,
     requests=requests,
     table=table,
-    figures=(3, 4),
+    figures=("3", "4"),
     figure=figure,
 )

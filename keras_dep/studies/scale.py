@@ -30,6 +30,7 @@ class Workload:
         onsets: first poisoned epochs of `c/+p_k` and `p/+c_k` with one batch, beside 0.
         controls: controls of the running statistics, with the largest count of `"released"`.
         fixed_images: also train on the same poison images in every epoch.
+        growth: numbers of time steps of the study of growth, the usual one among them.
         measured: seeds, from the first on, whose networks are measured at length.
     """
 
@@ -47,6 +48,7 @@ class Workload:
     onsets: Sequence[int] = ()
     controls: Sequence[str] = ()
     fixed_images: bool = False
+    growth: Sequence[int] = ()
     measured: int = 3
 
     @property
@@ -157,6 +159,7 @@ def find(name: str) -> Scale:
 
 PAPER_RIVALS = ("stog", "dlif", "hosnn", "feel")
 RIVALS = (*PAPER_RIVALS, "hire", "snn_rat", "sr", "tgo", "mpd_sgr", "tg_reg")
+GROWTH = (1, 2, 4, 8, 16)
 # Poison comes last in the epoch, right before the test images: the reading with the largest effect.
 _SHARED = {"poison_position": "last", "hessian_share": 0.2}
 _DIGITS = {**_SHARED, "dataset": "digits", "model": "vgg5"}
@@ -191,6 +194,7 @@ SMOKE = Scale(
             counts={"pixel": (1, 5), "released": (5,), "clamp_only": (5,)},
             reverse_counts=(1,),
             onsets=(1,),
+            growth=(1, 2),
             measured=2,
         ),
     ),
@@ -232,6 +236,7 @@ CPU = Scale(
             onsets=(3, 9),
             controls=("recalibrate", "frozen"),
             fixed_images=True,
+            growth=GROWTH,
         ),
         Workload(
             base={
@@ -286,6 +291,7 @@ GPU = Scale(
             reverse_counts=(1, 5),
             onsets=(5, 10, 15),
             controls=("recalibrate", "frozen"),
+            growth=GROWTH,
         ),
     ),
     effort=Effort(suite_examples=512, released_examples=1000, sweep_examples=512),
@@ -307,6 +313,7 @@ PAPER = Scale(
             onsets=tuple(range(10, 101, 10)),
             controls=("recalibrate", "frozen"),
             fixed_images=True,
+            growth=GROWTH,
         )
         for dataset, decay in (("cifar10", 5e-5), ("cifar100", 5e-4))
     ),

@@ -23,22 +23,22 @@ class Study:
     """A table of the paper and the figures that go with it.
 
     Args:
-        number: the paper's number of the table.
+        name: the paper's number of the table, or a word for a table that the paper has not.
         title: what it shows.
-        figures: the paper's numbers of the figures.
+        figures: names of the figures.
         cells: function of a `Scale`: the runs.
         requests: function of a `Scale`: what is measured of trained networks beside.
         table: function of finished outcomes and holes: the lines of the table.
-        figure: function of the outcomes and the number of a figure: the figure.
+        figure: function of the outcomes and the name of a figure: the figure.
     """
 
-    number: int
+    name: str
     title: str
     cells: Callable[[Scale], list[grid.Cell]]
     requests: Callable[[Scale], list[Request]]
     table: Callable[[Sequence[grid.Outcome]], list[Line]]
-    figures: Sequence[int] = ()
-    figure: Callable[[Sequence[grid.Outcome], int], Figure] | None = None
+    figures: Sequence[str] = ()
+    figure: Callable[[Sequence[grid.Outcome], str], Figure] | None = None
 
     def outcomes(
         self,

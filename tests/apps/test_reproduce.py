@@ -65,8 +65,8 @@ def launch(monkeypatch, tmp_path):
     "arguments, words",
     [
         ([], "table or figure must be given"),
-        (["--table=5"], "table must be 1, 2, 3, 4, several of them"),
-        (["--figure=all,1"], "figure must be 1, 2, 3, 4"),
+        (["--table=5"], "table must be 1, 2, 3, 4, growth, several of"),
+        (["--figure=all,1"], "figure must be 1, 2, 3, 4, growth"),
         (["--table=1", "--scale=huge"], "scale must be one of smoke, cpu, gpu, paper"),
         (["--table=1", "--out_dir="], "out_dir must name a folder"),
     ],

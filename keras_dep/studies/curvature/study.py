@@ -101,7 +101,7 @@ def _aligned(name: str, words: str) -> Column:
 
 
 STUDY = Study(
-    number=2,
+    name="2",
     title="Table 2: curvature on clean and attacked images",
     cells=cells,
     requests=requests,
