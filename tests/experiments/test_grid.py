@@ -98,4 +98,4 @@ def test_steps_and_their_cost():
         grid.Outcome(cell=cell, folder="", result={"seconds_per_step": seconds})
         for seconds in (0.1, 0.2, None, 0.4)
     ]
-    assert grid.seconds_per_step(outcomes) == {("digits", "vgg5", "clean", "sgd"): 0.2}
+    assert grid.seconds_per_step(outcomes) == {("digits", "vgg5", "clean", "sgd", 4): 0.2}
