@@ -86,8 +86,6 @@ them with `keras.ops`. Torch's functions on curvature, layers and maps have file
   sample_weight, training_pass)` each `training_pass(x, y, sample_weight, offsets=None,
   of_image=False)` gives a `TrainingPass` at the weights plus the offsets, and changes no variable.
   Every such pass of a step draws the same random numbers.
-  The attribute `compiled_draws_agree` says whether a compiled step draws the numbers that an eager
-  one draws.
 """
 
 import keras

@@ -182,8 +182,6 @@ def updated(model: keras.Model) -> list[keras.Variable]:
 class TransformedStep(keras.Model):
     """A train step that changes its batch first; for frameworks whose variables hold state."""
 
-    compiled_draws_agree = True
-
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         x, y = self.transform_batch(x, y, _gradient)

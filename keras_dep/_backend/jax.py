@@ -241,8 +241,6 @@ def on_reduced(
 
 
 class TransformedStep(keras.Model):
-    compiled_draws_agree = True
-
     def train_step(self, state, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         variables = [*self.trainable_variables, *self.non_trainable_variables]

@@ -316,9 +316,6 @@ def share_of_replica(loss: Tensor) -> Tensor:
 
 
 class TransformedStep(generic.TransformedStep):
-    # XLA's generator of random numbers is another one.
-    compiled_draws_agree = False
-
     def differentiated(self, program, values):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)

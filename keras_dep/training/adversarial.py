@@ -33,9 +33,9 @@ class PerturbedTraining(DefendedTraining):
     that step; a batch without marks costs nothing extra. It is trained on what
     `attack(network, image, label)` crafts under these weights, from the same start: bit for bit in
     eager steps. A compiled step may round a gradient otherwise in its last bit. XLA on TensorFlow
-    draws other random numbers, so the first step refuses it for a network with a random encoder.
-    The network is an attribute: save, attack or measure that. `DefendedTraining` adds loss terms
-    and sharpness-aware steps.
+    has another generator of random numbers: the images of a network that draws in inference then
+    agree in distribution alone. The network is an attribute: save, attack or measure that.
+    `DefendedTraining` adds loss terms and sharpness-aware steps.
 
     Args:
         network: a built `keras.Model` from images to logits.

@@ -15,7 +15,6 @@ from keras_dep._internal.types import Record
 from keras_dep._internal.types import Tensor
 from keras_dep.attacks import record
 from keras_dep.attacks.gradient_attack import GradientAttack
-from keras_dep.layers import encoders
 from keras_dep.training import in_step
 from keras_dep.training.loss_terms.base import LossTerm
 from keras_dep.training.replay import Replay
@@ -260,7 +259,6 @@ class DefendedTraining(_backend.TransformedStep):
                 "attack must be given for batches with marks; received None; pass one to "
                 f"{type(self).__name__}, or train on images alone."
             )
-        self._check_draws()
         # One framework hands arrays through as they are.
         x, y = keras.tree.map_structure(ops.convert_to_tensor, (x, y))
         images = x["image"]
@@ -282,17 +280,6 @@ class DefendedTraining(_backend.TransformedStep):
     def _labels(self, images: Tensor, y: Any) -> Tensor:
         classes = self.network.compute_output_shape(tuple(images.shape))[-1]
         return losses.class_indices(y, classes)
-
-    def _check_draws(self):
-        """Refuses a compiled step whose random encoder draws otherwise than the attack's."""
-        if self.compiled_draws_agree or not self.jit_compile:
-            return
-        for layer in keras_internals.all_layers(self.network):
-            if isinstance(layer, encoders.RateEncoding):
-                raise ValueError(
-                    "jit_compile must be False where XLA draws other random numbers than the "
-                    f"attack; received {self.jit_compile} for a network with {layer.name!r}."
-                )
 
     def get_config(self) -> Record:
         if self.attack is not None:

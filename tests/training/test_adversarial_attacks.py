@@ -6,12 +6,14 @@ import pytest
 from keras import layers
 from keras import ops
 
+from keras_dep import FGSM
 from keras_dep import LIF
 from keras_dep import PGD
 from keras_dep import DirectEncoding
 from keras_dep import MeanLogitCrossentropy
 from keras_dep import RateEncoding
 from keras_dep import UnfoldTime
+from keras_dep.layers import StochasticGate
 from keras_dep.training import PerturbedTraining
 from keras_dep.training.adversarial import MarkedBatches
 from tests.support.attack_table import BUILDERS
@@ -25,13 +27,29 @@ from tests.training.test_adversarial import inputs
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="XLA of TensorFlow alone")
-def test_xla_is_refused_where_it_draws_other_numbers():
-    network = keras.Sequential([keras.Input((3,)), RateEncoding(2), layers.Dense(2), UnfoldTime(2)])
-    model, x = PerturbedTraining(network, PGD(steps=1)), np.full((2, 3), 0.5, "float32")
-    model.compile("sgd", MeanLogitCrossentropy(), jit_compile=True)
-    marked = {"image": x, "adversarial": np.ones(2, "float32"), "start": np.zeros_like(x)}
-    with pytest.raises(ValueError, match="jit_compile must be False where XLA draws other"):
-        model.train_on_batch(marked, np.zeros(2, "int32"))
+def test_random_networks_under_xla():
+    """Draws without effect give what an eager step gives, and others repeat."""
+    gate, classifier = StochasticGate(2, gamma=0.0, seed=1), layers.Dense(2)
+    spikes = [RateEncoding(2, seed=2), layers.Dense(5), LIF(2, threshold=0.5), gate]
+    network = keras.Sequential([keras.Input((6,)), *spikes, classifier, UnfoldTime(2)])
+    # Every pixel is black or white, and the attack swaps some: the encoder does not hesitate.
+    model, x = PerturbedTraining(network, FGSM(epsilon=1.0)), np.eye(6, dtype="float32")[:3]
+    start = [(v, ops.convert_to_numpy(v)) for v in network.variables]
+
+    def trained(opening):
+        for variable, value in start:
+            variable.assign(opening * value if variable is gate.opening else value)
+        model.train_on_batch(inputs(x, 1), np.array([0, 1, 0]))
+        return ops.convert_to_numpy(classifier.kernel)
+
+    model.compile(keras.optimizers.SGD(1.0), MeanLogitCrossentropy(), run_eagerly=True)
+    # All of these gates are open.
+    expected = trained(1.0)
+    model.compile(keras.optimizers.SGD(1.0), MeanLogitCrossentropy(), jit_compile=True)
+    np.testing.assert_allclose(trained(1.0), expected, atol=1e-5)
+    half_open = trained(0.5)
+    np.testing.assert_array_equal(trained(0.5), half_open)
+    assert (half_open != expected).any()
 
 
 class Seen(PerturbedTraining):
