@@ -2,10 +2,12 @@
 
 All methods train the same network on the same batches within one process, in rounds of one step of
 each. The ratio is the median over rounds of the time of a method's step over SGD's in the same
-round. --memory adds the peak memory of a process that runs only such steps, above its start.
+round. --memory adds the peak memory of a process that runs only three such steps, above its start,
+compilation included; with --rounds=0 nothing else.
 
   python benchmarks/defences.py --backend=torch --memory --json=defences.json
   python benchmarks/defences.py --backend=jax --quick --methods=sgd,dep,sam
+  python benchmarks/defences.py --backend=tensorflow --memory --rounds=0
 """
 
 import multiprocessing
@@ -21,6 +23,29 @@ MODEL, TIMESTEPS, BATCH = "vgg11", 4, 32
 
 def main():
     options = _options()
+    times = _times(options) if options.rounds else {}
+    print(f"{'method':<20}{'seconds':>10}{'of SGD':>10}{'peak MB':>10}{'of SGD':>10}")
+    rows, least = [], None
+    for method in options.methods:
+        cells = ["", ""]
+        if times:
+            plain = statistics.median(times["sgd"])
+            middle = statistics.median(times[method])
+            ratio = statistics.median(a / b for a, b in zip(times[method], times["sgd"]))
+            rows.append(_row(options, f"{method}, step", "seconds", middle, plain, ratio))
+            cells = [f"{middle:.3f}", f"{ratio:.2f}"]
+        if options.memory:
+            peak = _peak(method, options)
+            least = least or peak
+            rows.append(_row(options, f"{method}, peak", "megabytes", peak, least, peak / least))
+            cells += [f"{peak:.0f}", f"{peak / least:.2f}"]
+        print(f"{method:<20}" + "".join(f"{cell:>10}" for cell in cells), flush=True)
+        # A later method may be interrupted.
+        harness.save(rows, options)
+
+
+def _times(options):
+    """Returns seconds by method, of rounds in which each takes one step."""
     steps = {method: _step(method, options) for method in options.methods}
     times = {method: [] for method in steps}
     for number in range(options.rounds + 2):
@@ -29,25 +54,11 @@ def main():
             step()
             if number >= 2:
                 times[method].append(time.perf_counter() - started)
-    peaks = {method: _peak(method, options) for method in steps} if options.memory else {}
-    rows = []
-    print(f"{'method':<20}{'seconds':>10}{'of SGD':>10}{'peak MB':>10}{'of SGD':>10}")
-    for method, seconds in times.items():
-        middle = statistics.median(seconds)
-        ratio = statistics.median(a / b for a, b in zip(seconds, times["sgd"]))
-        plain = statistics.median(times["sgd"])
-        rows.append(_row(options, f"{method}, step", "seconds", middle, plain, ratio))
-        memory = ""
-        if peaks:
-            peak, least = peaks[method], peaks["sgd"]
-            rows.append(_row(options, f"{method}, peak", "megabytes", peak, least, peak / least))
-            memory = f"{peak:>10.0f}{peak / least:>10.2f}"
-        print(f"{method:<20}{middle:>10.3f}{ratio:>10.2f}{memory}", flush=True)
-    harness.save(rows, options)
+    return times
 
 
 def _options():
-    parser = harness.parser(__doc__, "VGG-5 and 8 images", "counted steps of each method")
+    parser = harness.parser(__doc__, "VGG-5 and 8 images", "counted steps of each; 0: no times")
     parser.add_argument("--methods", help="comma-separated, including sgd; default: all")
     parser.add_argument("--memory", action="store_true", help="measure peak memory too")
     options = harness.parsed(parser)
@@ -60,7 +71,8 @@ def _options():
         parser.error(str(error))
     if "sgd" not in methods:
         parser.error(f"methods must include sgd, the reference; received {methods}; add sgd.")
-    options.methods = methods
+    # The reference of the others' memory comes first.
+    options.methods = sorted(methods, key=lambda method: method != "sgd")
     return options
 
 
