@@ -293,5 +293,11 @@ class TransformedStep(generic.TransformedStep):
         return keras.tree.map_structure(torch.detach, found), gradients
 
     def update_weights(self, gradients):
+        group = torch.distributed
+        if group.is_available() and group.is_initialized() and group.get_world_size() > 1:
+            raise ValueError(
+                "replay must be None in several torch processes, which average the gradient of the "
+                f"last update alone; received a replay in {group.get_world_size()}; train in one."
+            )
         with torch.no_grad():
             super().update_weights(gradients)

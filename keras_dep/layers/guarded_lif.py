@@ -119,7 +119,8 @@ class SupportPenaltyLIF(StepwiseLIF):
 
     where `g` is the half-width of the support: `width` of the triangle, half of it of the
     rectangle. Surrogates of unbounded support take `width`. The weight `strength` is a variable
-    that training does not change. The source does not publish it.
+    that training does not change. The source does not publish it. Mean and deviation are those of
+    a replica's part of the batch, as in batch normalisation, except on JAX.
 
     Args:
         timesteps: number of steps `T` folded into the batch axis, at least 1.

@@ -200,9 +200,9 @@ class FreeAdversarial(Replay):
     """Free adversarial training: each batch is trained on several times, ever more perturbed.
 
     With `batch_size`, the offset of the last update is where the next batch starts, as in the
-    source; it is a variable of the model, whose mean replicas of TensorFlow's strategies share. The
-    gradient is that of the training pass. To keep the cost of plain training, divide the epochs by
-    `replays`.
+    source. It is a variable of the model, of which each replica of TensorFlow's strategies has a
+    copy for its part of the batch; a file holds that of the first. The gradient is that of the
+    training pass. To keep the cost of plain training, divide the epochs by `replays`.
 
     Args:
         replays: updates per batch; 1 is plain training.
