@@ -33,6 +33,7 @@ HOMES = {
     "tensorboard": (),
     "tensorboardX": ("summaries",),
     "nir": ("interop",),
+    "ray": ("experiments",),
     "absl": (),
 }
 # The one file that names what is private in libraries; it imports frameworks lazily.

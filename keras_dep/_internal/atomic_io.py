@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Generator
 
 try:
@@ -67,13 +68,18 @@ def try_folder(folder: str | os.PathLike) -> None:
 
 
 @contextlib.contextmanager
-def claimed(folder: str | os.PathLike) -> Generator[None, None, None]:
+def claimed(
+    folder: str | os.PathLike, name: str = CLAIM, patience: float = 0.0
+) -> Generator[None, None, None]:
     """Locks a folder of results against other processes during the block.
 
     The lock ends with the process, also if it is killed.
 
     Args:
         folder: created if needed.
+        name: name of the lock's file. Locks of different names do not exclude each other.
+        patience: seconds to wait for the end of another lock. A network file system may hold the
+            lock of a dead machine for a while.
 
     Raises:
         ValueError: another process, or a block around this one, has locked it.
@@ -86,8 +92,8 @@ def claimed(folder: str | os.PathLike) -> Generator[None, None, None]:
     ...     pass
     """
     os.makedirs(folder, exist_ok=True)
-    path = os.path.join(folder, CLAIM)
-    descriptor = _locked(path, folder)
+    path = os.path.join(folder, name)
+    descriptor = _locked(path, folder, time.monotonic() + patience)
     try:
         yield
     finally:
@@ -106,7 +112,7 @@ def free_bytes(folder: str | os.PathLike) -> int | str:
         return "unknown"
 
 
-def _locked(path: str, folder: str | os.PathLike) -> int | None:
+def _locked(path: str, folder: str | os.PathLike, until: float) -> int | None:
     """Opens and locks a file; returns its descriptor, or `None` if the system has no locks."""
     while fcntl is not None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -117,6 +123,9 @@ def _locked(path: str, folder: str | os.PathLike) -> int | None:
                 return descriptor
         except BlockingIOError:
             os.close(descriptor)
+            if time.monotonic() < until:
+                time.sleep(0.5)
+                continue
             raise ValueError(
                 f"folder {os.fspath(folder)!r} is in use by another process; wait for its end, or "
                 "choose another folder."

@@ -4,6 +4,12 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 import keras
 
@@ -35,6 +41,20 @@ def environment() -> Record:
         "device": _device(),
         "commit": _commit(),
     }
+
+
+def peak_memory() -> int | None:
+    """The largest resident memory of this process so far in bytes, or `None` on Windows.
+
+    Example:
+
+    >>> peak_memory() > 2**20
+    True
+    """
+    if resource is None:
+        return None
+    found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return found if sys.platform == "darwin" else 1024 * found
 
 
 def _device() -> str:

@@ -88,6 +88,7 @@ class Defence:
             `set_state` are resumed with the run.
         settings: values that the method publishes for fields of
             `keras_dep.experiments.Settings`, for example `{"weight_decay": 0.0}`.
+        needs: methods whose runs must be finished before, in the same folder of runs.
         alone: actions that only one method of a run may take, in words that complete "both ...".
 
     Raises:
@@ -114,6 +115,7 @@ class Defence:
     ) = None
     callbacks: Callable[[keras.Model, TrainingPlan], list[keras.callbacks.Callback]] | None = None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    needs: tuple[str, ...] = ()
     alone: frozenset[str] = frozenset()
 
     def __add__(self, other: Defence) -> Defence:
@@ -130,6 +132,7 @@ class Defence:
             optimizer=_one_around_the_other(self.optimizer, other.optimizer),
             callbacks=_one_after_the_other(self.callbacks, other.callbacks),
             settings={**self.settings, **other.settings},
+            needs=(*self.needs, *other.needs),
             alone=self.alone | other.alone,
         )
 

@@ -50,6 +50,7 @@ def hosnn(theta: float = 0.2, signature: str | None = None) -> Defence:
     return Defence(
         neuron=functools.partial(ThresholdAdaptingLIF, theta=theta),
         callbacks=lambda network, plan: [_Signature(network, plan, signature)],
+        needs=() if signature else ("sgd",),
     )
 
 

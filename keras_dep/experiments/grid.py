@@ -1,5 +1,6 @@
 """Grids of runs: cells of settings and method, each trained once and shared between tables."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -19,6 +20,9 @@ from keras_dep._internal.types import Record
 from keras_dep.data import sources
 from keras_dep.experiments import build
 from keras_dep.experiments import results
+from keras_dep.experiments.engines import Engine
+from keras_dep.experiments.engines import Local
+from keras_dep.experiments.engines import Task
 from keras_dep.experiments.run import run as train_run
 from keras_dep.experiments.settings import Settings
 
@@ -144,6 +148,7 @@ def train(
     out_dir: str,
     report: Callable[[str], None] = lambda line: None,
     verbose: str | int = 0,
+    engine: Engine | None = None,
 ) -> list[Outcome]:
     """Trains what is not finished, and resumes what was broken off.
 
@@ -153,21 +158,54 @@ def train(
     Args:
         cells: the runs wanted.
         out_dir: folder of all runs.
-        report: called with a line before each run that is trained, and after one that fails.
+        report: called with a line for each run that is trained, and after one that fails.
         verbose: as in `keras.Model.fit`.
+        engine: trains the runs; default: `keras_dep.experiments.engines.Local`, one after the
+            other in this process.
 
     Returns:
         List of `Outcome`, in the order of the cells.
     """
     cells = unique(cells)
-    known: dict[tuple, sources.Dataset] = {}
-    missing = [cell for cell in cells if cell.state(out_dir) != FINISHED]
-    for number, cell in enumerate(missing, 1):
-        report(f"{number} of {len(missing)}: {describe(cell)}")
-        reason = _trained(cell, out_dir, known, verbose)
-        if reason:
-            report(f"failed: {describe(cell)}: {reason}")
+    engine = engine or Local()
+    engine.carry_out(tasks(cells, out_dir, verbose, engine.patience), report)
     return collect(cells, out_dir)
+
+
+def tasks(
+    cells: Iterable[Cell], out_dir: str, verbose: str | int = 0, patience: float = 0.0
+) -> list[Task]:
+    """The runs that are not finished, as tasks for an engine.
+
+    Args:
+        cells: the runs wanted.
+        out_dir: folder of all runs, under this path on every machine.
+        verbose: as in `keras.Model.fit`.
+        patience: seconds to wait for a folder that another process uses.
+
+    Returns:
+        List of `keras_dep.experiments.engines.Task`, whose key is the fingerprint. A run comes
+        after those of its group that its method needs.
+    """
+    return [
+        Task(
+            key=(cell.fingerprint,),
+            title=describe(cell),
+            call=functools.partial(_trained, cell, out_dir, verbose, patience),
+            after=[(cell.varied(method=name).fingerprint,) for name in needs(cell)],
+            fail=functools.partial(_fail, cell, out_dir),
+        )
+        for cell in unique(cells)
+        if cell.state(out_dir) != FINISHED
+    ]
+
+
+def needs(cell: Cell) -> tuple[str, ...]:
+    """The methods whose runs in the group of a cell must be finished before it."""
+    try:
+        return defences.get(cell.method).needs
+    except ValueError:  # The run itself fails with this error.
+        return ()
 
 
 def collect(cells: Iterable[Cell], out_dir: str) -> list[Outcome]:
@@ -182,6 +220,18 @@ def collect(cells: Iterable[Cell], out_dir: str) -> list[Outcome]:
         that holds something else.
     """
     return [_outcome(cell, out_dir) for cell in unique(cells)]
+
+
+def failure(cell: Cell, out_dir: str) -> str | None:
+    """Why the last attempt at a run failed, or `None`.
+
+    Raises:
+        ValueError: the file with the reason is damaged.
+    """
+    path = os.path.join(cell.folder(out_dir), FAILURE)
+    if not os.path.exists(path):
+        return None
+    return records.read(path, {"reason": str}, _MEND)["reason"]
 
 
 def describe(cell: Cell) -> str:
@@ -270,25 +320,25 @@ def cost_key(cell: Cell) -> CostKey:
     return s.dataset, s.model, s.base, cell.method, s.timesteps
 
 
-def _trained(
-    cell: Cell, out_dir: str, known: dict[tuple, sources.Dataset], verbose: str | int
-) -> str | None:
+def _trained(cell: Cell, out_dir: str, verbose: str | int, patience: float) -> str | None:
     """Trains a cell; the reason of a failure, in one line."""
-    folder = cell.folder(out_dir)
-    failure = os.path.join(folder, FAILURE)
+    s, folder = cell.settings, cell.folder(out_dir)
     try:
         method = defences.get(cell.method)
-        data = _data(cell.settings, known)
-        train_run(cell.settings, method, folder, data, resume=True, verbose=verbose)
+        data = _data(s.dataset, s.train_examples, s.test_examples, s.data_dir, s.download)
+        train_run(s, method, folder, data, resume=True, verbose=verbose, patience=patience)
     # A framework raises errors of its own where memory gives out.
     except Exception as error:  # noqa: BLE001
-        reason = one_line(error)
-        os.makedirs(folder, exist_ok=True)
-        records.write(failure, {"reason": reason})
-        return reason
-    if os.path.exists(failure):
-        os.remove(failure)
+        return one_line(error)
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(os.path.join(folder, FAILURE))
     return None
+
+
+def _fail(cell: Cell, out_dir: str, reason: str) -> None:
+    folder = cell.folder(out_dir)
+    os.makedirs(folder, exist_ok=True)
+    records.write(os.path.join(folder, FAILURE), {"reason": reason})
 
 
 def one_line(error: BaseException) -> str:
@@ -297,13 +347,19 @@ def one_line(error: BaseException) -> str:
     return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
 
 
-def _data(settings: Settings, known: dict[tuple, sources.Dataset]) -> sources.Dataset:
-    """The data set, kept from cell to cell."""
-    key = settings.dataset, settings.train_examples, settings.test_examples, settings.data_dir
-    if key not in known:
-        known.clear()
-        known[key] = build.load_data(settings)
-    return known[key]
+@functools.lru_cache(maxsize=1)
+def _data(
+    dataset: str, train: int | None, test: int | None, data_dir: str | None, download: bool
+) -> sources.Dataset:
+    """The data set, kept from one run of a process to the next."""
+    settings = Settings(
+        dataset=dataset,
+        train_examples=train,
+        test_examples=test,
+        data_dir=data_dir,
+        download=download,
+    )
+    return build.load_data(settings)
 
 
 def _outcome(cell: Cell, out_dir: str) -> Outcome:
@@ -313,9 +369,8 @@ def _outcome(cell: Cell, out_dir: str) -> Outcome:
         if cell.state(out_dir) == FINISHED:
             _, result = results.finished(folder, results.SHOWN)
             return about(result=result)
-        failure = os.path.join(folder, FAILURE)
-        if os.path.exists(failure):
-            return about(reason=records.read(failure, {"reason": str}, _MEND)["reason"])
+        if reason := failure(cell, out_dir):
+            return about(reason=reason)
     except ValueError as error:
         return about(reason=one_line(error))
     return about(reason=NOT_TRAINED)

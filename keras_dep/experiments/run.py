@@ -41,6 +41,7 @@ def run(
     data: sources.Dataset | None = None,
     resume: bool = False,
     verbose: str | int = "auto",
+    patience: float = 0.0,
 ) -> Record:
     """Trains one network, measures it, and writes result, model, state and events to a folder.
 
@@ -54,6 +55,7 @@ def run(
         data: a `keras_dep.data.sources.Dataset`; default: what `build.load_data(settings)` gives.
         resume: start from the state in the folder; without one, from the beginning.
         verbose: as in `keras.Model.fit`.
+        patience: seconds to wait for a folder that is in use by another process.
 
     Returns:
         The dictionary written to `result.json`.
@@ -67,7 +69,7 @@ def run(
     try:
         settings = build.settings_of(settings, method)
         data = data or build.load_data(settings)
-        return _Run(settings, method, os.fspath(folder), data).execute(resume, verbose)
+        return _Run(settings, method, os.fspath(folder), data).execute(resume, verbose, patience)
     finally:
         keras.mixed_precision.set_dtype_policy(policy)
         # A model is a cycle: its tensors would stay until long after the next run has begun.
@@ -88,9 +90,9 @@ class _Run:
         self.batches = build.build_batches(settings, data)
         self.test_images = pixels.scaled(data.x_test)
 
-    def execute(self, resume: bool, verbose: str | int) -> Record:
+    def execute(self, resume: bool, verbose: str | int, patience: float) -> Record:
         _make(self.folder)
-        with atomic_io.claimed(self.folder):
+        with atomic_io.claimed(self.folder, patience=patience):
             if not resume:
                 _refuse_held(self.folder)
             return _finished_result(self.folder, self.description) or self._train_and_save(verbose)
@@ -242,6 +244,7 @@ class _Run:
             "hessian_not_finite": self.hessian.not_finite,
             "seconds_per_step": self.clock.seconds_per_step,
             "steps": step,
+            "peak_memory": environment.peak_memory(),
             "history": self.state.history,
         }
 

@@ -137,6 +137,24 @@ def newest(path: str) -> State | None:
     return found[-1] if found else None
 
 
+def epochs_completed(path: str) -> int:
+    """The epochs that a state has behind it, from the headers of its files; 0 without a state.
+
+    Args:
+        path: as for `save`.
+    """
+    found = [0]
+    for name in generations(path):
+        try:
+            with open(name, "rb") as file:
+                header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            found.append(json.loads(header["__metadata__"]["state"])["epochs_completed"])
+        # A missing, damaged or former file counts as none; `newest` tells more.
+        except (OSError, ValueError, KeyError, OverflowError, MemoryError):
+            continue
+    return max(found)
+
+
 def check_writable(path: str) -> None:
     """Creates the folder of a state, and raises `ValueError` unless it can be written."""
     folder = os.path.dirname(path)
