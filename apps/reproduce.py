@@ -8,6 +8,8 @@ run that fails leaves a hole with its reason in the tables.
   python apps/reproduce.py --table=all --figure=all --scale=smoke
   python apps/reproduce.py --table=1,3 --scale=cpu --data_dir=~/tensorflow_datasets --dry_run
   python apps/reproduce.py --table=all --figure=all --scale=cpu --results_dir=results
+  python apps/reproduce.py --table=all --scale=paper --out_dir=/shared/paper --engine=ray
+  python apps/reproduce.py --table=all --scale=paper --out_dir=/shared/paper --shard=2/8
 """
 
 import os
@@ -35,7 +37,20 @@ _define("string", "out_dir", None, "Folder of runs and tables; default: runs/rep
 _define("string", "results_dir", None, "Folder that gets the JSON of tables too, below the scale's "
         "name, for docs/claims.md.")  # fmt: skip
 _define("string", "data_dir", None, "TFDS folder; default: the user's.")
-_define("boolean", "dry_run", False, "Print the plan and end.")
+_define("boolean", "dry_run", False, "Print the plan and end, its times from a few steps of each "
+        "method.")  # fmt: skip
+_define("list", "machines", "1", "Numbers of machines that --dry_run forecasts the hours for.")
+_define("enum", "engine", "local", "local: one run after the other in this process; ray: each run "
+        "and measurement a task of a Ray cluster, that of RAY_ADDRESS if set.",
+        enum_values=("local", "ray"))  # fmt: skip
+_define("float", "cpus_per_run", 1.0, "Processors of a task of Ray, and its threads.",
+        lower_bound=0)  # fmt: skip
+_define("float", "gpus_per_run", 0.0, "GPUs of a task of Ray; 0.5 lets two share one.",
+        lower_bound=0)  # fmt: skip
+_define("integer", "retries", 3, "How often Ray starts a task again whose process or node died; "
+        "-1: always.", lower_bound=-1)  # fmt: skip
+_define("string", "shard", None, "i/n: train and measure the i-th of n parts of the runs, beside "
+        "other processes with the other parts; --notrain makes the tables afterwards.")  # fmt: skip
 _define("boolean", "train", True, "Train and measure what is missing; --notrain makes tables and "
         "figures of what is there.")  # fmt: skip
 _define("integer", "verbose", 0, "Progress of training: 0 none, 1 bars, 2 a line per epoch.",
@@ -56,73 +71,57 @@ def main():
     """Plans, trains, measures and renders."""
     from apps import command
     from keras_dep.studies import catalogue
+    from keras_dep.studies import plan as plans
     from keras_dep.studies import scale as scales
+    from keras_dep.studies import shards
 
     tables = _names("table", catalogue.STUDIES)
     figures = _names("figure", catalogue.FIGURES)
     if not tables and not figures:
         raise ValueError("table or figure must be given; received neither; write --table=all.")
+    shard = None if FLAGS.shard is None else shards.parse(FLAGS.shard)
+    machines = command.entries(FLAGS, "machines", int)
+    if machines and min(machines) < 1:
+        raise ValueError(f"machines must be at least 1; received {min(machines)}.")
     scale = scales.find(FLAGS.scale)
     data_dir = command.folder("data_dir", FLAGS.data_dir)
     if data_dir is not None:
         scale = scale.with_data(data_dir=data_dir)
     studies = catalogue.chosen(tables, figures)
     out_dir = _out_dir()
-    print(_Plan(studies, scale, out_dir, data_dir).text(), flush=True)
+    whole = plans.plan(studies, scale, out_dir, data_dir, shard)
+    print(whole.text(FLAGS.dry_run, machines if FLAGS.dry_run else ()), flush=True)
     if FLAGS.dry_run:
         return
-    reasons = {}
-    with command.claimed(out_dir):
+    engine, reasons = _engine(), {}
+    # Shards of one folder run side by side: each run is locked by itself.
+    place = out_dir if shard is None else os.path.join(out_dir, "shards", shard.name)
+    with command.claimed(place):
+        if FLAGS.train and (engine.together or shard is not None):
+            reasons = whole.carry_out(engine, _say, FLAGS.verbose)
+        if shard is not None:
+            print(f"shard {shard.name} has ended; --notrain makes the tables of all shards.")
+            return
         # The smaller data set first: every table has its rows before the long runs begin.
-        for part in scale.by_workload() if FLAGS.train else [scale]:
+        one_by_one = FLAGS.train and not engine.together
+        for part in scale.by_workload() if one_by_one else [scale]:
             for study in studies:
-                if FLAGS.train:
-                    reasons |= _Plan([study], part, out_dir, data_dir).carry_out()
+                if one_by_one:
+                    piece = plans.plan([study], part, out_dir, data_dir)
+                    reasons |= piece.carry_out(engine, _say, FLAGS.verbose)
                 _render(study, scale, out_dir, reasons, tables, figures)
     print(f"\n{command.board(os.path.join(out_dir, 'runs'))}")
 
 
-class _Plan:
-    """Runs and measurements of some studies, each once."""
+def _engine():
+    from keras_dep.experiments import engines
 
-    def __init__(self, studies, scale, out_dir, data_dir):
-        from keras_dep.experiments import grid
-
-        self.scale, self.out_dir, self.data_dir = scale, out_dir, data_dir
-        self.cells = grid.unique(cell for study in studies for cell in study.cells(scale))
-        asked = [request for study in studies for request in study.requests(scale)]
-        self.requests = list({(each.name, each.cell.fingerprint): each for each in asked}.values())
-
-    def text(self):
-        """What is done already, and what the rest is expected to cost here."""
-        from keras_dep.experiments import grid
-        from keras_dep.studies import cost
-
-        outcomes = grid.collect(self.cells, self.out_dir)
-        estimate = cost.estimate(outcomes, self.requests, self.scale.effort, self.out_dir)
-        lines = [f"scale {self.scale.name} in {self.out_dir}"]
-        lines.append("| data | training | methods | runs | finished | minutes left |")
-        lines.append("|---|---|---|---:|---:|---:|")
-        lines += [f"| {' | '.join(row)} |" for row in estimate.rows()]
-        lines.append(
-            f"{estimate.finished} of {len(outcomes)} runs are finished, and {estimate.measured} of "
-            f"{len(self.requests)} measurements. Left: {estimate.training / 3600:.2f} hours of "
-            f"training, {estimate.measuring / 3600:.2f} of measurement ({estimate.basis})."
-        )
-        return "\n".join(lines)
-
-    def carry_out(self):
-        """Trains and measures what is missing; the reasons of failed measurements."""
-        from keras_dep.experiments import grid
-        from keras_dep.studies import measurements
-
-        grid.train(self.cells, self.out_dir, _say, FLAGS.verbose)
-        outcomes = grid.collect(self.cells, self.out_dir)
-        finished = {each.cell.fingerprint for each in outcomes if each.result is not None}
-        possible = [each for each in self.requests if each.cell.fingerprint in finished]
-        return measurements.measure_all(
-            possible, self.scale.effort, self.out_dir, self.data_dir, _say
-        )
+    if FLAGS.engine == "ray":
+        return engines.Ray(FLAGS.cpus_per_run, FLAGS.gpus_per_run, FLAGS.retries)
+    given = [name for name in ("cpus_per_run", "gpus_per_run", "retries") if FLAGS[name].present]
+    if given:
+        raise ValueError(f"{given[0]} is for --engine=ray; received it with --engine=local.")
+    return engines.Local()
 
 
 def _render(study, scale, out_dir, reasons, tables, figures):

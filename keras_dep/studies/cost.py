@@ -10,9 +10,11 @@ import keras
 import numpy as np
 
 from keras_dep import defences
+from keras_dep._internal import environment
 from keras_dep.data import sources
 from keras_dep.experiments import build
 from keras_dep.experiments import grid
+from keras_dep.experiments.engines.task import Key
 from keras_dep.experiments.settings import Settings
 from keras_dep.studies import measurements
 from keras_dep.studies.measurements import Request
@@ -31,18 +33,22 @@ class Estimate:
 
     Args:
         groups: by data set, kind of training and methods: runs, finished ones, seconds left.
+        seconds: of each run and measurement that is left, by the key of its task.
         training: seconds of training left.
         measuring: seconds of measurement left.
         finished: finished runs.
         measured: finished measurements.
+        memory: the largest memory of a process so far, in bytes, or `None`.
         basis: where the seconds per step come from, in words.
     """
 
     groups: dict[tuple[str, str], tuple[list[str], int, int, float]]
+    seconds: dict[Key, float]
     training: float
     measuring: float
     finished: int
     measured: int
+    memory: int | None
     basis: str
 
     def rows(self) -> list[list[str]]:
@@ -54,48 +60,50 @@ class Estimate:
 
 
 def estimate(
-    outcomes: Sequence[grid.Outcome], requests: Iterable[Request], effort: Effort, out_dir: str
+    outcomes: Sequence[grid.Outcome],
+    requests: Iterable[Request],
+    effort: Effort,
+    out_dir: str,
+    thorough: bool = False,
 ) -> Estimate:
-    """The expected cost, from finished runs, or from a few steps of plain training.
+    """The expected cost, from finished runs and from a few steps on noise.
 
     Args:
         outcomes: finished runs and holes.
         requests: measurements asked for.
         effort: how thoroughly they are made.
         out_dir: folder of all runs.
+        thorough: try a few steps of each method, instead of inferring their time from another.
     """
-    known = grid.seconds_per_step(outcomes)
-    probed: dict[tuple, float] = {}
+    times = _Times(outcomes, thorough)
     groups: dict[tuple[str, str], tuple[list[str], int, int, float]] = {}
-    total, done = 0.0, 0
+    seconds: dict[Key, float] = {}
     for outcome in outcomes:
-        left = 0.0 if outcome.result else _run_seconds(outcome.cell, known, probed)
-        key = outcome.cell.settings.dataset, grid.condition(outcome.cell.settings)
-        methods, runs, finished, seconds = groups.get(key, ([], 0, 0, 0.0))
-        label = outcome.cell.method if outcome.cell.settings.spiking else "ANN counterpart"
+        cell, is_done = outcome.cell, outcome.result is not None
+        left = 0.0 if is_done else times.of_run(cell)
+        if not is_done:
+            seconds[cell.fingerprint,] = left
+        key = cell.settings.dataset, grid.condition(cell.settings)
+        methods, runs, finished, before = groups.get(key, ([], 0, 0, 0.0))
+        label = cell.method if cell.settings.spiking else "ANN counterpart"
         methods = methods if label in methods else [*methods, label]
-        is_done = outcome.result is not None
-        groups[key] = methods, runs + 1, finished + is_done, seconds + left
-        total, done = total + left, done + is_done
-    measuring, measured = 0.0, 0
+        groups[key] = methods, runs + 1, finished + is_done, before + left
+    training = sum(seconds.values())
+    measured = 0
     for request in requests:
-        if _is_measured(request, effort, out_dir):
+        if measurements.is_measured(request, effort, out_dir):
             measured += 1
-            continue
-        step = _step(request.cell, known, probed) / request.cell.settings.batch_size
-        # Measurements compute in single precision.
-        slower = 1 if request.cell.settings.precision == "float32" else 2
-        measuring += slower * step * measurements.passes(request, effort)
-    basis = "seconds per step of finished runs" if known else ""
-    if probed:
-        basis = f"{basis}, and " * bool(basis) + f"of {STEPS} steps tried"
+        else:
+            seconds[measurements.key_of(request)] = times.of_measurement(request, effort)
     return Estimate(
         groups=groups,
-        training=total,
-        measuring=measuring,
-        finished=done,
+        seconds=seconds,
+        training=training,
+        measuring=sum(seconds.values()) - training,
+        finished=sum(outcome.result is not None for outcome in outcomes),
         measured=measured,
-        basis=basis or "nothing is left",
+        memory=times.memory(outcomes),
+        basis=times.basis(),
     )
 
 
@@ -109,78 +117,132 @@ def spent(outcomes: Iterable[grid.Outcome]) -> float:
     return total
 
 
-def _run_seconds(cell: grid.Cell, known: dict, probed: dict) -> float:
-    s = cell.settings
-    step = _step(cell, known, probed)
-    train, test = (s.train_examples or TRAIN[s.dataset]), (s.test_examples or TEST[s.dataset])
-    attacked = min(s.attack_examples or test, test) * (1 + s.eval_steps * s.eval_restarts)
-    steps = grid.training_steps(s, train)
-    poisoned = steps - s.epochs * (train // min(s.batch_size, train))
-    watched = 2 * poisoned * min(s.watch_examples, test)
-    # A pass without gradient costs a third of a step.
-    seen = (s.epochs * test + watched) / 3 + attacked
-    return step * (steps + seen / s.batch_size)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Trial:
+    """The seconds of a step, and those before the first one is done: building and compiling."""
+
+    step: float
+    start: float = 0.0
 
 
-def _step(cell: grid.Cell, known: dict, probed: dict) -> float:
-    """Seconds of a training step of a cell, measured or inferred from a similar one."""
-    dataset, model, base, _, timesteps = key = grid.cost_key(cell)
-    if not cell.settings.spiking:
-        # An ANN counterpart has one time step.
-        return _step(cell.varied(spiking=True), known, probed) / cell.settings.timesteps
-    if key in known:
-        return known[key]
-    # FGSM in the step is one more pass.
-    factor = {"clean": 1, "adversarial": 2}
-    similar = [
-        seconds * factor[base] / factor[found[2]] * timesteps / found[4]
-        for found, seconds in known.items()
-        if found[:2] == (dataset, model)
-    ]
-    if similar:
-        return statistics.median(similar)
-    if (dataset, model) not in probed:
-        probed[dataset, model] = _probe(cell.settings) / timesteps
-    return probed[dataset, model] * timesteps * factor[base]
+class _Times:
+    """Seconds of runs and measurements, from finished runs, else from trials."""
+
+    def __init__(self, outcomes: Sequence[grid.Outcome], thorough: bool) -> None:
+        self.known = grid.seconds_per_step(outcomes)
+        self.thorough = thorough
+        self.tried: dict[tuple, _Trial] = {}
+        # Of plain training, per time step.
+        self.plain: dict[tuple[str, str], tuple[float, float]] = {}
+
+    def of_run(self, cell: grid.Cell) -> float:
+        s = cell.settings
+        train, test = (s.train_examples or TRAIN[s.dataset]), (s.test_examples or TEST[s.dataset])
+        attacked = min(s.attack_examples or test, test) * (1 + s.eval_steps * s.eval_restarts)
+        steps = grid.training_steps(s, train)
+        poisoned = steps - s.epochs * (train // min(s.batch_size, train))
+        watched = 2 * poisoned * min(s.watch_examples, test)
+        # A pass without gradient costs a third of a step.
+        seen = (s.epochs * test + watched) / 3 + attacked
+        trial = self._of_step(cell)
+        hessians = s.hessian_share if s.hessian_examples else 0.0
+        return trial.start + trial.step * (steps * (1 + hessians) + seen / s.batch_size)
+
+    def of_measurement(self, request: Request, effort: Effort) -> float:
+        s = request.cell.settings
+        step = self._of_step(request.cell.varied(base="clean", poison_count=0)).step
+        # Measurements compute in single precision.
+        slower = 1 if s.precision == "float32" else 2
+        return slower * step / s.batch_size * measurements.passes(request, effort)
+
+    def memory(self, outcomes: Sequence[grid.Outcome]) -> int | None:
+        """The peak of finished runs, and of this process where it has tried steps."""
+        found = [each.result.get("peak_memory") for each in outcomes if each.result]
+        found += [environment.peak_memory()] if self.tried else []
+        return max(filter(None, found), default=None)
+
+    def basis(self) -> str:
+        """Where the seconds come from, in words."""
+        parts = ["seconds per step of finished runs"] if self.known else []
+        parts += [f"of {STEPS} steps tried"] if self.tried else []
+        return ", and ".join(parts) or "nothing is left"
+
+    def _of_step(self, cell: grid.Cell) -> _Trial:
+        """A training step of a cell, measured or inferred from a similar one."""
+        dataset, model, base, _, timesteps = key = grid.cost_key(cell)
+        if not cell.settings.spiking and not self.thorough:
+            # An ANN counterpart has one time step.
+            whole = self._of_step(cell.varied(spiking=True))
+            return _Trial(step=whole.step / cell.settings.timesteps, start=whole.start)
+        if key in self.known and cell.settings.spiking:
+            return _Trial(step=self.known[key])
+        if self.thorough:
+            return self._tried(cell)
+        # FGSM in the step is one more pass.
+        factor = {"clean": 1, "adversarial": 2}
+        similar = [
+            seconds * factor[base] / factor[found[2]] * timesteps / found[4]
+            for found, seconds in self.known.items()
+            if found[:2] == (dataset, model)
+        ]
+        if similar:
+            return _Trial(step=statistics.median(similar))
+        if (dataset, model) not in self.plain:
+            plain = self._tried(cell.varied(base="clean", method="sgd", poison_count=0))
+            self.plain[dataset, model] = plain.step / timesteps, plain.start
+        step, start = self.plain[dataset, model]
+        return _Trial(step=step * timesteps * factor[base], start=start)
+
+    def _tried(self, cell: grid.Cell) -> _Trial:
+        s = cell.settings
+        # What a step costs depends on the shape of the images, not on the data set.
+        key = SHAPES[s.dataset], s.model, s.spiking, s.timesteps, s.batch_size, s.base, cell.method
+        if key not in self.tried:
+            self.tried[key] = _trial(cell)
+        return self.tried[key]
 
 
-def _probe(settings: Settings) -> float:
-    """Seconds of one step of plain training on noise: the least of a few, compilation aside."""
-    plain = dataclasses.replace(settings, base="clean", poison_count=0, poison_protocol="pixel")
+def _trial(cell: grid.Cell) -> _Trial:
+    """A few steps on noise: the least of their times, and the time before the first is done."""
+    plain = cell.varied(poison_count=0, poison_protocol="pixel", normalization_control="none")
     policy = keras.mixed_precision.dtype_policy()
     try:
-        keras.mixed_precision.set_dtype_policy(plain.precision)
-        draw = np.random.default_rng(0)
-        shape = (plain.batch_size, *SHAPES[plain.dataset])
-        images = draw.integers(0, 256, shape).astype("uint8")
-        labels = draw.integers(0, 10, plain.batch_size).astype("int32")
-        data = sources.Dataset(
-            name=plain.dataset,
-            x_train=images,
-            y_train=labels,
-            x_test=images,
-            y_test=labels,
-            num_classes=10,
-            mean=(0.5,) * shape[-1],
-            std=(0.25,) * shape[-1],
-            label_names=("",) * 10,
-        )
-        batches = build.build_batches(plain, data)
-        parts = build.assemble(plain, defences.get("sgd"), data, batches)
-        x, y = batches[0]
-        return min(_timed(parts.model, x, y) for _ in range(STEPS))
+        method = defences.get(plain.method)
+    except ValueError:  # The run itself fails with this error.
+        return _Trial(step=0.0)
+    try:
+        settings = build.settings_of(plain.settings, method)
+        keras.mixed_precision.set_dtype_policy(settings.precision)
+        data = _noise(settings)
+        started = time.perf_counter()
+        parts = build.assemble(settings, method, data, build.build_batches(settings, data))
+        x, y = parts.training_data[0]
+        _timed(parts.model, x, y)
+        start = time.perf_counter() - started
+        return _Trial(step=min(_timed(parts.model, x, y) for _ in range(STEPS)), start=start)
     finally:
         keras.mixed_precision.set_dtype_policy(policy)
+
+
+def _noise(settings: Settings) -> sources.Dataset:
+    draw = np.random.default_rng(0)
+    shape = (settings.batch_size, *SHAPES[settings.dataset])
+    images = draw.integers(0, 256, shape).astype("uint8")
+    labels = draw.integers(0, 10, settings.batch_size).astype("int32")
+    return sources.Dataset(
+        name=settings.dataset,
+        x_train=images,
+        y_train=labels,
+        x_test=images,
+        y_test=labels,
+        num_classes=10,
+        mean=(0.5,) * shape[-1],
+        std=(0.25,) * shape[-1],
+        label_names=("",) * 10,
+    )
 
 
 def _timed(model: keras.Model, x, y) -> float:
     started = time.perf_counter()
     model.train_on_batch(x, y)
     return time.perf_counter() - started
-
-
-def _is_measured(request: Request, effort: Effort, out_dir: str) -> bool:
-    try:
-        return measurements.read(request, effort, out_dir) is not None
-    except ValueError:
-        return False

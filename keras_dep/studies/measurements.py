@@ -1,10 +1,10 @@
 """What tables need of a trained network beyond `result.json`, measured once and kept beside it."""
 
 import dataclasses
+import functools
 import os
 import time
 import warnings
-from collections.abc import Callable
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +12,7 @@ import keras
 
 from keras_dep import evaluation
 from keras_dep import models
+from keras_dep._internal import atomic_io
 from keras_dep._internal import environment
 from keras_dep._internal import records
 from keras_dep._internal.types import Array
@@ -22,6 +23,7 @@ from keras_dep.data import pixels
 from keras_dep.experiments import build
 from keras_dep.experiments import grid
 from keras_dep.experiments import results
+from keras_dep.experiments.engines import Task
 from keras_dep.losses import MeanLogitCrossentropy
 from keras_dep.studies import curvature
 from keras_dep.studies.scale import Effort
@@ -87,7 +89,13 @@ def read(request: Request, effort: Effort, out_dir: str) -> Record | None:
     return record if record["effort"] == effort_of(request, effort) else None
 
 
-def measure(request: Request, effort: Effort, out_dir: str, data_dir: str | None = None) -> Record:
+def measure(
+    request: Request,
+    effort: Effort,
+    out_dir: str,
+    data_dir: str | None = None,
+    patience: float = 0.0,
+) -> Record:
     """Measures a finished run, or reads what was measured before.
 
     Args:
@@ -95,16 +103,86 @@ def measure(request: Request, effort: Effort, out_dir: str, data_dir: str | None
         effort: how thoroughly.
         out_dir: folder of all runs.
         data_dir: TFDS folder; default: the user's.
+        patience: seconds to wait while another process makes it.
 
     Returns:
         As `read`.
 
     Raises:
-        ValueError: the run or a substitute is not finished, or does not suit the measurement.
+        ValueError: the run or a substitute is not finished, or does not suit the measurement, or
+            another process makes it.
     """
     known = read(request, effort, out_dir)
     if known is not None:
         return known
+    folder = request.cell.folder(out_dir)
+    # Only to say what is missing, before a lock makes the folder.
+    results.finished(folder)
+    with atomic_io.claimed(folder, f"{request.name}.lock", patience):
+        return read(request, effort, out_dir) or _measure(request, effort, out_dir, data_dir)
+
+
+def tasks(
+    requests: Iterable[Request],
+    effort: Effort,
+    out_dir: str,
+    data_dir: str | None = None,
+    patience: float = 0.0,
+) -> list[Task]:
+    """The measurements that are missing, as tasks for an engine.
+
+    Args:
+        requests: the measurements.
+        effort: how thoroughly they are made.
+        out_dir: folder of all runs.
+        data_dir: TFDS folder; default: the user's.
+        patience: seconds to wait while another process makes one.
+
+    Returns:
+        List of `keras_dep.experiments.engines.Task`, with fingerprint and name as the key. Each
+        comes after the runs that it measures or transfers images from, and does nothing if its run
+        has failed.
+    """
+    return [
+        Task(
+            key=key_of(request),
+            title=f"{request.name} of {grid.describe(request.cell)}",
+            call=functools.partial(_reason, request, effort, out_dir, data_dir, patience),
+            after=[(cell.fingerprint,) for cell in (request.cell, *request.substitutes)],
+        )
+        for request in requests
+        if not is_measured(request, effort, out_dir)
+    ]
+
+
+def key_of(request: Request) -> tuple[str, str]:
+    """The fingerprint of the run and the name of the measurement."""
+    return request.cell.fingerprint, request.name
+
+
+def is_measured(request: Request, effort: Effort, out_dir: str) -> bool:
+    """Whether there is a measurement of this effort, undamaged."""
+    try:
+        return read(request, effort, out_dir) is not None
+    except ValueError:
+        return False
+
+
+def _reason(
+    request: Request, effort: Effort, out_dir: str, data_dir: str | None, patience: float
+) -> str | None:
+    """Measures; the reason of a failure, in one line."""
+    if request.cell.state(out_dir) != grid.FINISHED:
+        return None
+    try:
+        measure(request, effort, out_dir, data_dir, patience)
+    # A framework raises errors of its own where memory gives out.
+    except Exception as error:  # noqa: BLE001
+        return grid.one_line(error)
+    return None
+
+
+def _measure(request: Request, effort: Effort, out_dir: str, data_dir: str | None) -> Record:
     run = curvature.Run(request.cell.folder(out_dir))
     settings = dataclasses.replace(run.settings, data_dir=data_dir, train_examples=1)
     data = build.load_data(settings)
@@ -125,31 +203,6 @@ def measure(request: Request, effort: Effort, out_dir: str, data_dir: str | None
     }
     records.write(request.path(out_dir), record)
     return records.plain(record)
-
-
-def measure_all(
-    requests: Iterable[Request],
-    effort: Effort,
-    out_dir: str,
-    data_dir: str | None = None,
-    report: Callable[[str], None] = lambda line: None,
-) -> dict[tuple[str, str], str]:
-    """Measures what is missing; a measurement that fails leaves a hole, and the rest goes on.
-
-    Returns:
-        The reasons of the holes, in one line each, by fingerprint of the run and name.
-    """
-    reasons = {}
-    for request in requests:
-        try:
-            if read(request, effort, out_dir) is None:
-                report(f"{request.name} of {grid.describe(request.cell)}")
-            measure(request, effort, out_dir, data_dir)
-        # A framework raises errors of its own where memory gives out.
-        except Exception as error:  # noqa: BLE001
-            reasons[request.cell.fingerprint, request.name] = grid.one_line(error)
-            report(f"failed: {request.name} of {grid.describe(request.cell)}: {error}")
-    return reasons
 
 
 def passes(request: Request, effort: Effort) -> float:

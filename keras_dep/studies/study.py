@@ -51,7 +51,7 @@ class Study:
         Args:
             scale: the scale.
             out_dir: folder of all runs.
-            reasons: why measurements failed, as `measurements.measure_all` gives it.
+            reasons: why measurements failed, as `keras_dep.studies.plan.Plan.carry_out` gives it.
         """
         found = grid.collect(self.cells(scale), out_dir)
         return attach(found, self.requests(scale), scale.effort, out_dir, reasons or {})

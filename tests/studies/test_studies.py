@@ -170,9 +170,10 @@ def test_the_plan_counts_what_is_left(tmp_path):
         [*left, *outcomes[2:]], study.requests(SMOKE), SMOKE.effort, str(tmp_path)
     )
     assert found.finished == len(outcomes) - 2 and found.measured == 0
-    # Ten steps, test images thrice in each of two epochs, and nine passes of attacks.
+    # Steps with their share for Hessians, test images thrice in each of two epochs, and nine passes
+    # of attacks.
     settings = left[0].cell.settings
-    steps = grid.training_steps(settings, 192) + (2 * 48 / 3 + 16 * 8) / 16
+    steps = 1.2 * grid.training_steps(settings, 192) + (2 * 48 / 3 + 16 * 8) / 16
     assert found.training == pytest.approx(2 * 0.1 * steps)
     assert found.measuring > 0 and "finished runs" in found.basis
     assert sum(int(row[3]) for row in found.rows()) == len(outcomes)
