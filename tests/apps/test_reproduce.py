@@ -7,6 +7,7 @@ import pytest
 from absl.testing import flagsaver
 
 from apps import reproduce
+from keras_dep._internal import atomic_io
 from keras_dep.experiments import grid
 from keras_dep.studies import scale as scales
 from keras_dep.studies.curvature import Protocol
@@ -69,6 +70,9 @@ def launch(monkeypatch, tmp_path):
         (["--figure=all,1"], "figure must be 1, 2, 3, 4, growth"),
         (["--table=1", "--scale=huge"], "scale must be one of smoke, cpu, gpu, paper"),
         (["--table=1", "--out_dir="], "out_dir must name a folder"),
+        (["--table=1", "--shard=3/2"], "shard must be i/n with i from 1 to n"),
+        (["--table=1", "--machines=0", "--dry_run"], "machines must be at least 1"),
+        (["--table=1", "--gpus_per_run=1"], "gpus_per_run is for --engine=ray"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -84,11 +88,24 @@ def test_a_mistake_is_one_line_and_leaves_nothing(launch, capsys, tmp_path, argu
 )
 def test_a_table_from_nothing_and_again(launch, capsys, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    assert launch("--table=2", "--dry_run") == 0
+    assert launch("--table=2", "--dry_run", "--machines=1,2") == 0
     plan = capsys.readouterr().out
     assert "| digits | c | sgd, dep, no_such_method | 3 | 0 |" in plan and not out.exists()
+    assert "| 2 | " in plan and "Memory of a process: " in plan
+    # A shard trains its part beside another process, but not beside itself.
+    with atomic_io.claimed(out / "shards" / "2-of-2"):
+        assert launch("--table=2", "--shard=2/2") == 2
+        assert "in use by another process" in capsys.readouterr().err
+        assert launch("--table=2", "--shard=1/2") == 0
+    assert not (out / "table-2.md").exists()
+    progress = (out / "progress-1-of-2.md").read_text()
+    assert "| finished | 1 of 1 |" in progress and "no_such_method, c" not in progress
+    assert launch("--table=2", "--shard=2/2") == 0
+    shown = capsys.readouterr().out
+    assert "failed: digits vgg5 no_such_method" in shown and "shard 2-of-2 has ended" in shown
     assert launch("--table=2", f"--results_dir={tmp_path / 'results'}") == 0
     shown = capsys.readouterr().out
+    assert "1 of 1: digits vgg5 no_such_method" in shown
     assert "hole: methods must be some of" in shown and "spectral radius, clean" in shown
     record = json.loads((tmp_path / "results" / "tiny" / "table-2.json").read_text())
     lines = {(line["method"], line["quantity"]): line for line in record["lines"]}

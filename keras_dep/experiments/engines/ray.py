@@ -82,7 +82,7 @@ class Ray:
     def _submit(self, ray: Any, tasks: Sequence[Task]) -> dict[Any, Task]:
         """Hands all tasks to Ray; the tasks by their references."""
         chosen = {k: v for k, v in os.environ.items() if k.startswith(_INHERITED)}
-        chosen["KERAS_BACKEND"] = keras.backend.backend()
+        chosen["KERAS_BACKEND"] = keras.config.backend()
         remote = ray.remote(**self.options, runtime_env={"env_vars": chosen})(_called)
         references: dict[Key, Any] = {}
         for task in tasks:
