@@ -24,7 +24,7 @@ from keras_dep.studies.scale import Effort
 TRAIN = {"digits": 1500, "cifar10": 50000, "cifar100": 50000}
 TEST = {"digits": 297, "cifar10": 10000, "cifar100": 10000}
 SHAPES = {"digits": (8, 8, 1), "cifar10": (32, 32, 3), "cifar100": (32, 32, 3)}
-STEPS = 3
+STEPS = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -203,7 +203,7 @@ class _Times:
 
 
 def _trial(cell: grid.Cell) -> _Trial:
-    """A few steps on noise: the least of their times, and the time before the first is done."""
+    """A few steps on noise: the median of their times, and the time before the first is done."""
     plain = cell.varied(poison_count=0, poison_protocol="pixel", normalization_control="none")
     policy = keras.mixed_precision.dtype_policy()
     try:
@@ -219,7 +219,9 @@ def _trial(cell: grid.Cell) -> _Trial:
         x, y = parts.training_data[0]
         _timed(parts.model, x, y)
         start = time.perf_counter() - started
-        return _Trial(step=min(_timed(parts.model, x, y) for _ in range(STEPS)), start=start)
+        # The median: other work on the machine will slow the runs too.
+        step = statistics.median(_timed(parts.model, x, y) for _ in range(STEPS))
+        return _Trial(step=step, start=start)
     finally:
         keras.mixed_precision.set_dtype_policy(policy)
 

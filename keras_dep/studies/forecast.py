@@ -69,18 +69,31 @@ def markdown(
         memory: peak memory of a process in bytes, or `None`.
     """
     total = sum(seconds.get(task.key, 0.0) for task in tasks)
-    lines = ["| machines | hours | busy |", "|---:|---:|---:|"]
+    lines = ["| machines | time | busy |", "|---:|---:|---:|"]
     for count in machines:
         last = wall_clock(tasks, seconds, count)
         busy = total / (count * last) if last else 0.0
-        lines.append(f"| {count} | {last / 3600:.2f} | {busy:.0%} |")
+        lines.append(f"| {count} | {duration(last)} | {busy:.0%} |")
     need = "unknown" if memory is None else f"{memory / 2**30:.1f} GiB"
     lines.append(
         f"A machine is one like this, with one run or measurement at a time. No number of them is "
-        f"faster than {chain(tasks, seconds) / 3600:.2f} hours, the longest run with its "
+        f"faster than {duration(chain(tasks, seconds))}, the longest run with its "
         f"measurements. Memory of a process: {need}."
     )
     return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words, in the largest unit that is not below two.
+
+    Example:
+
+    >>> duration(90), duration(3600), duration(86400)
+    ('90 s', '60 min', '24.0 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _is_ready(task: Task, known: set[Key], ended: Mapping[Key, float], now: float) -> bool:

@@ -100,8 +100,8 @@ class Plan:
         lines += [f"| {' | '.join(row)} |" for row in found.rows()]
         lines.append(
             f"{found.finished} of {len(outcomes)} runs are finished, and {found.measured} of "
-            f"{len(self.requests)} measurements. Left: {found.training / 3600:.2f} hours of "
-            f"training, {found.measuring / 3600:.2f} of measurement ({found.basis})."
+            f"{len(self.requests)} measurements. Left: {forecast.duration(found.training)} of "
+            f"training, {forecast.duration(found.measuring)} of measurement ({found.basis})."
         )
         if machines and found.seconds:
             lines.append(forecast.markdown(self.tasks(), found.seconds, machines, found.memory))

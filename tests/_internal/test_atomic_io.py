@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -93,3 +95,19 @@ def test_a_claim_ends_with_the_error_of_its_block(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"), atomic_io.claimed(tmp_path / "file"):
         pass
+
+
+def test_locks_of_other_names_and_patience(tmp_path):
+    with atomic_io.claimed(tmp_path), atomic_io.claimed(tmp_path, "other.lock"):
+        started = time.monotonic()
+        with pytest.raises(ValueError, match="in use"), atomic_io.claimed(tmp_path, patience=0.6):
+            pass
+        assert 0.6 <= time.monotonic() - started < 30
+    # A lock that ends while another process waits for it.
+    holder = atomic_io.claimed(tmp_path)
+    holder.__enter__()
+    timer = threading.Timer(0.3, holder.__exit__, (None, None, None))
+    timer.start()
+    with atomic_io.claimed(tmp_path, patience=30):
+        timer.join()
+    assert os.listdir(tmp_path) == []

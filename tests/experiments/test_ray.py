@@ -1,6 +1,7 @@
 """The Ray engine on two local nodes, one of which dies while it trains."""
 
 import contextlib
+import functools
 import glob
 import os
 import time
@@ -113,3 +114,18 @@ def test_a_lost_node_leaves_no_trace_in_the_results(nodes, tmp_path):
         assert bits(here.folder) == bits(there.folder)
         for name in ("accuracy", "history", "evaluation", "collapse", "steps", "method"):
             assert here.result[name] == there.result[name], name
+    # A process that dies each time is a failure, and so is what needs it.
+    reasons = []
+    tasks = [
+        engines.Task(
+            key=(str(status),),
+            title=f"exit {status}",
+            call=functools.partial(os._exit, status),
+            after=[(str(status - 1),)],
+            fail=reasons.append,
+        )
+        for status in (1, 2)
+    ]
+    found = engines.Ray(retries=0).carry_out(tasks, lines.append)
+    assert list(found) == [("1",), ("2",)] and list(found.values()) == reasons
+    assert all("\n" not in reason and "WorkerCrashedError" in reason for reason in reasons)
