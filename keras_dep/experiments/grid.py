@@ -186,6 +186,12 @@ def tasks(
     Returns:
         List of `keras_dep.experiments.engines.Task`, whose key is the fingerprint. A run comes
         after those of its group that its method needs.
+
+    Example:
+
+    >>> import tempfile
+    >>> [task.title for task in tasks(product({}, ["sgd", "dep"], [0]), tempfile.mkdtemp())]
+    ['digits vgg5 sgd, c/+p_0, 1 batch, seed 0', 'digits vgg5 dep, c/+p_0, 1 batch, seed 0']
     """
     return [
         Task(
@@ -201,7 +207,13 @@ def tasks(
 
 
 def needs(cell: Cell) -> tuple[str, ...]:
-    """The methods whose runs in the group of a cell must be finished before it."""
+    """The methods whose runs in the group of a cell must be finished before it.
+
+    Example:
+
+    >>> needs(Cell(settings=Settings(), method="hosnn+dep"))
+    ('sgd',)
+    """
     try:
         return defences.get(cell.method).needs
     except ValueError:  # The run itself fails with this error.

@@ -21,6 +21,12 @@ def rows(cells: Iterable[grid.Cell], out_dir: str) -> list[tuple[str, str, str]]
 
     Returns:
         List of run, state and epochs in words.
+
+    Example:
+
+    >>> import tempfile
+    >>> rows(grid.product({"epochs": 5}, ["sgd"], [0]), tempfile.mkdtemp())
+    [('digits vgg5 sgd, c/+p_0, 1 batch, seed 0', 'new', '0 of 5')]
     """
     found = []
     for cell in grid.unique(cells):

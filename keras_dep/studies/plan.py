@@ -140,6 +140,15 @@ def plan(
         out_dir: folder of all runs.
         data_dir: TFDS folder; default: the user's.
         shard: the part of all runs to plan; default: all.
+
+    Example:
+
+    >>> import tempfile
+    >>> from keras_dep.studies import catalogue
+    >>> from keras_dep.studies import scale
+    >>> found = plan(catalogue.chosen(["2"], []), scale.find("smoke"), tempfile.mkdtemp())
+    >>> len(found.cells), len(found.requests), len(found.tasks())
+    (4, 4, 8)
     """
     studies = list(studies)
     cells = grid.unique(cell for study in studies for cell in study.cells(scale))

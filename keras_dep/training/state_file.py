@@ -142,6 +142,14 @@ def epochs_completed(path: str) -> int:
 
     Args:
         path: as for `save`.
+
+    Example:
+
+    >>> import tempfile
+    >>> path = tempfile.mkdtemp() + "/state"
+    >>> save(path, State({}, "SGD", 3, 120, False, {}, {}, {}))
+    >>> epochs_completed(path)
+    3
     """
     found = [0]
     for name in generations(path):

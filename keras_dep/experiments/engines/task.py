@@ -40,6 +40,12 @@ class Engine(Protocol):
     Attributes:
         together: whether it wants all tasks in one call, so that none of its places stays idle.
         patience: seconds for which a task waits for a folder that another process uses.
+
+    Example:
+
+    >>> from keras_dep.experiments import engines
+    >>> engines.Local().together, engines.Ray().together
+    (False, True)
     """
 
     together: bool
