@@ -47,6 +47,8 @@ def nodes(monkeypatch):
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    # Ray would end tasks when other programs fill the memory of the machine.
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "0")
     ray = pytest.importorskip("ray", reason="ray is missing; it comes with the extra cluster")
     from ray.cluster_utils import Cluster
 
