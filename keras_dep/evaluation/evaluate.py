@@ -56,8 +56,10 @@ def evaluate(
     reported and does not count. A non-finite answer is an error, and is also counted by itself.
 
     The reliable suite derives spikes by other rules than the model's own. It knows the spikes of
-    layers derived from `keras_dep.LIF`; where a wrapped or custom layer may fire, the result says
-    which attacks were left out and why, and is not called reliable.
+    layers derived from `keras_dep.LIF`. Where a wrapped or custom layer, an activation or an
+    operation may fire, result, table and output say which attacks were left out and why, and the
+    worst case is not called reliable. A network made of Keras' own layers and smooth or ReLU
+    activations has no spikes, so nothing is left out; see `coverage.unknown_layers`.
 
     Args:
         model: a built `keras.Model` from images in [0, 1] to logits.
@@ -162,7 +164,8 @@ def evaluate(
     record = kept.read(record["protocol"]) or record
     if verbose:
         for each in left_out:
-            print(f"left out {', '.join(each['attacks'])}: {each['reason']}", flush=True)
+            names = ", ".join(each["attacks"])
+            print(f"not called reliable, left out {names}: {each['reason']}", flush=True)
     if not record["finished"]:
         run = _Run(model, images, labels, record, batch_size, kept, verbose)
         for name, attack in attacks.items():

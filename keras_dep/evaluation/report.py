@@ -38,8 +38,9 @@ def markdown(record: Record) -> str:
             f"| {name} | {_percent(result)} | {_interval(result)} | {broken} "
             f"| {result['standing']} |"
         )
+    caution = " (not called reliable)" if record["left_out"] else ""
     lines.append(
-        f"| **worst case per image** | **{_percent(worst)}** | {_interval(worst)} | | "
+        f"| **worst case per image**{caution} | **{_percent(worst)}** | {_interval(worst)} | | "
         f"{worst['correct']} |"
     )
     answers = [("none", clean), *((each["attack"], each) for each in record["attacks"])]

@@ -22,9 +22,9 @@ def summary(record: Record) -> Record:
 
     Returns:
         Dictionary of plain values, without anything per image: `suite`, `early_exit`, `reliable`,
-        `images`, `clean`, `worst_case`, `gradients`, and `attacks`, by name a dictionary of
-        `counts`, `accuracy`, `interval`, `attacked`, `broken`, `non_finite_answers` and
-        `largest_change`.
+        `left_out`, `images`, `clean`, `worst_case`, `gradients`, and `attacks`, by name a
+        dictionary of `counts`, `accuracy`, `interval`, `attacked`, `broken`, `non_finite_answers`
+        and `largest_change`.
 
     Example:
 
@@ -40,6 +40,7 @@ def summary(record: Record) -> Record:
         "suite": record["protocol"]["suite"],
         "early_exit": record["protocol"]["early_exit"],
         "reliable": record["reliable"],
+        "left_out": record["left_out"],
         "images": record["clean"]["images"],
         "clean": record["clean"],
         "worst_case": record["worst_case"],

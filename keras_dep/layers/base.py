@@ -37,7 +37,8 @@ class SpikingLayer(time_axis.Timed, keras.layers.Layer):
         CONSTANTS: names of the attributes, besides `timesteps`, that evaluation results record of a
             neuron. Extend it with those of your own neuron.
         takes_estimator: whether `call` uses `estimator` when it is set. Such a layer must also have
-            the methods `steps` and `decay_and_threshold` of `keras_dep.LIF`.
+            the methods `steps` and `decay_and_threshold` of `keras_dep.LIF`. A subclass that
+            overrides `call` must set it again, because its `call` may ignore the estimator.
         estimator: a function `(layer, currents) -> spikes` with another derivative, which an attack
             sets temporarily, or `None`.
 
@@ -63,6 +64,11 @@ class SpikingLayer(time_axis.Timed, keras.layers.Layer):
     emits_spikes = True
     takes_estimator = False
     estimator: Callable[..., Tensor] | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "call" in vars(cls) and "takes_estimator" not in vars(cls):
+            cls.takes_estimator = False
 
     def __init__(
         self,

@@ -33,6 +33,8 @@ class StepwiseLIF(LIF):
     [0.0, 0.0, 1.0]
     """
 
+    takes_estimator = True
+
     def penalty(self, distances: Tensor) -> Tensor | None:
         """A scalar added to the loss in training, or `None`.
 

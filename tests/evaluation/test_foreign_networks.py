@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_dep import LIF
+from keras_dep import PLIF
 from keras_dep import DirectEncoding
 from keras_dep import evaluate
 from keras_dep.attacks import FGSM
@@ -16,7 +17,10 @@ from keras_dep.evaluation import coverage
 from keras_dep.evaluation import gradient_health
 from keras_dep.evaluation import report
 from keras_dep.evaluation import suites
+from keras_dep.evaluation import summary
 from keras_dep.layers import SpikingLayer
+from keras_dep.layers.stepwise_lif import StepwiseLIF
+from keras_dep.surrogates import spike
 
 SIDE, CLASSES = 3, 3
 DERIVED = {"apgd-triangle-100", "apgd-arctan-100"}
@@ -82,13 +86,65 @@ def data(count=8):
         ([keras.layers.Dense(4, activation=shifted)], ["Dense with activation shifted"]),
         ([WithSurrogate()], []),
         ([WithAttributes()], ["WithAttributes"]),
+        ([keras.layers.Dense(4, activation=keras.layers.ReLU())], []),
+        ([keras.layers.Dense(4, activation=keras.ops.sign)], ["Dense with activation sign"]),
+        ([keras.layers.Activation(spike)], ["Activation with activation spike"]),
+        ([keras.layers.Dense(4, activation=Firing())], ["Firing"]),
     ],
-    ids=["plain", "renamed", "ours", "custom", "lambda", "activation", "surrogate", "attributes"],
+    ids=[
+        *("plain", "renamed", "ours", "custom", "lambda", "activation", "surrogate", "attributes"),
+        *("layer", "step", "function", "custom_activation"),
+    ],
 )
 def test_unknown_layers(body, unknown):
     assert coverage.unknown_layers(network(*body)) == unknown
     nested = keras.Sequential([keras.Input((SIDE, SIDE, 1)), network(*body)])
     assert coverage.unknown_layers(nested) == unknown
+
+
+def test_operations_of_a_graph_are_known_unless_they_are_steps():
+    image = keras.Input((4,))
+    hidden = keras.layers.Dense(4, "relu")(image)
+    smooth = keras.ops.tanh(hidden) + keras.ops.mean(hidden, axis=1, keepdims=True)
+    assert coverage.unknown_layers(keras.Model(image, smooth)) == []
+    steps = keras.ops.cast(hidden > 1, "float32") + keras.ops.floor(hidden)
+    firing = keras.Model(image, keras.layers.Dense(2)(steps))
+    assert coverage.unknown_layers(firing) == ["Floor", "Greater"]
+    nested = keras.Sequential([keras.Input((4,)), firing])
+    assert coverage.unknown_layers(nested) == ["Floor", "Greater"]
+    (left,) = suites.left_out("reliable", nested)
+    assert DERIVED | RULES <= set(left["attacks"]) and "Floor, Greater may hold" in left["reason"]
+
+
+class Rectifying(LIF):
+    """Its own `call` ignores what an attack sets."""
+
+    def call(self, inputs):
+        return keras.ops.relu(inputs)
+
+
+class Declared(LIF):
+    takes_estimator = True
+
+    def call(self, inputs):
+        return super().call(inputs)
+
+
+def test_a_neuron_with_a_call_of_its_own_takes_no_estimator_unless_it_says_so():
+    (left,) = suites.left_out("reliable", network(DirectEncoding(1), Rectifying(1)))
+    assert RULES <= set(left["attacks"]) and left["reason"].startswith("Rectifying takes no rule")
+    for known in (Declared, StepwiseLIF, PLIF):
+        assert suites.left_out("reliable", network(DirectEncoding(1), known(1))) == []
+
+
+def test_a_layer_of_this_package_names_what_it_did_not_understand(monkeypatch):
+    layer = DirectEncoding(1)
+    monkeypatch.setattr(DirectEncoding, "unknown_parts", ("Izhikevich",), raising=False)
+    model = network(layer, LIF(1))
+    assert coverage.unknown_layers(model) == ["Izhikevich"]
+    assert "reach the other layers alone" in suites.left_out("reliable", model)[0]["reason"]
+    monkeypatch.setattr(WithAttributes, "unknown_parts", (), raising=False)
+    assert coverage.unknown_layers(network(WithAttributes())) == ["WithAttributes"]
 
 
 def test_a_wrapped_module_is_unknown():
@@ -132,7 +188,9 @@ def test_what_is_left_out_is_said_in_result_table_and_output(capsys, tmp_path):
     assert DERIVED | RULES <= set(left["attacks"]) and not names & set(left["attacks"])
     text = report.markdown(found)
     assert "**Not called reliable**: Firing may hold spikes" in text and "apgd-hart-100" in text
-    assert "left out apgd-" in capsys.readouterr().out
+    assert "| **worst case per image** (not called reliable) | **" in text
+    assert "not called reliable, left out apgd-" in capsys.readouterr().out
+    assert summary(found)["left_out"] == found["left_out"] and not summary(found)["reliable"]
     assert json.loads(path.read_text())["left_out"] == found["left_out"]
     assert "unknown" in found["protocol"]["state"]
 
