@@ -2,13 +2,13 @@
 
 Takes any .keras file that maps images in [0, 1] to logits, or a folder that hetero_train wrote, and
 writes evaluation.json, .md and .csv, checklist.json and .md, and the sweeps as .json, .md, .csv,
-.png and .svg. TensorBoard shows them, and adversarial images beside their originals. The same
-command resumes a stopped evaluation or checklist.
+.png and .svg, and card.md and card.png. TensorBoard shows them, and adversarial images beside their
+originals. The same command resumes a stopped evaluation or checklist.
 
   python apps/attack.py --model=runs/hetero/dep
   python apps/attack.py --model=net.keras --dataset=cifar10 --suite=reliable --examples=1000
   python apps/attack.py --model=net.keras --dataset=cifar10 --sweep=both --substitutes=other.keras
-  python apps/attack.py --model=net.keras --dataset=cifar10 --examples=200 --checklist
+  python apps/attack.py --model=net.keras --dataset=cifar10 --examples=200 --checklist --card
   python apps/attack.py --model=runs/hetero/dep --train_substitutes=seed,ann_counterpart
   python apps/attack.py --model=runs/hetero/dep --suite=paper --protocol=released
 """
@@ -79,6 +79,9 @@ _define(
     "architecture (another), ann_counterpart (ReLUs in place of spiking neurons; formerly twin).",
 )
 _define("boolean", "checklist", False, "Check for obfuscated gradients too.")
+_define(
+    "boolean", "card", False, "Write a result card, card.md and card.png; sweeps epsilon for it."
+)
 _define("list", "checks", "", "Numbers of the checks to run; default: all.")
 flags.DEFINE_alias("checklist_rows", "checks", flag_values=FLAGS)
 _define(
@@ -96,7 +99,7 @@ _define(
     None,
     "Attack only images that no attack has broken; default: in reliable only.",
 )
-_define("string", "dataset", None, "Data set; default: the one of the run's folder.")
+_define("string", "dataset", None, "Data set, or an .npz file; default: the run's data set.")
 _define("string", "data_dir", None, "TFDS folder; default: the user's.")
 _define(
     "integer", "examples", 1000, "First n test images; fewer if there are fewer.", lower_bound=1
@@ -169,6 +172,7 @@ def _attack(model, substitutes, data, images, labels, facts, lists):
         _show_pictures(model, images, labels, record, substitutes, writer)
         if FLAGS.protocol == "released":
             _report_released(model, images, labels, epsilon, writer)
+        results, points = [], []
         if FLAGS.checklist:
             results = evaluation.checklist(
                 model,
@@ -183,21 +187,26 @@ def _attack(model, substitutes, data, images, labels, facts, lists):
             _report_text("checklist", evaluation.checklist_table(results), writer)
         title = f"{facts['model_file']} ({model.name})"
         chance = 1 / data.num_classes
-        if FLAGS.sweep in ("epsilon", "both"):
+        if FLAGS.sweep in ("epsilon", "both") or FLAGS.card:
             chosen = {"epsilons": lists["epsilons"]} if lists["epsilons"] else {}
             points = evaluation.epsilon_sweep(model, images, labels, **chosen, **white)
+        if FLAGS.sweep in ("epsilon", "both"):
             _report_sweep("epsilon", points, title, chance, writer)
         if FLAGS.sweep in ("steps", "both"):
             chosen = {"steps": lists["steps"]} if lists["steps"] else {}
             chosen["epsilon"] = epsilon
-            points = evaluation.step_sweep(model, images, labels, **chosen, **white)
-            _report_sweep("steps", points, title, chance, writer)
+            steps = evaluation.step_sweep(model, images, labels, **chosen, **white)
+            _report_sweep("steps", steps, title, chance, writer)
+        if FLAGS.card:
+            shown = {"title": title, "chance": chance, "folder": _path("")}
+            writer.text("card", evaluation.card(record, points, results, **shown), 0)
     print(f"results in {FLAGS.out_dir}\n{command.board(command.folder('out_dir', FLAGS.out_dir))}")
 
 
 def _check_flags():
     """Raises `ValueError` for wrong flags; returns those with commas as lists."""
     from apps import command
+    from apps import data_files
     from keras_dep.evaluation import suites
     from keras_dep.evaluation.obfuscation.checklist import known_checks
 
@@ -209,7 +218,7 @@ def _check_flags():
     for name in ("out_dir", "data_dir"):
         command.folder(name, FLAGS[name].value)
     if FLAGS.dataset is not None:
-        _check_data_set(FLAGS.dataset)
+        data_files.check(FLAGS.dataset)
     kinds = {"epsilons": float, "steps": int, "checks": int}
     lists = {name: command.entries(FLAGS, name, kind) for name, kind in kinds.items()}
     lists["substitutes"] = command.entries(FLAGS, "substitutes")
@@ -234,13 +243,6 @@ def _radii(given):
     if wrong := [number for number in given if not 0 <= number <= most]:
         raise ValueError(f"epsilons must be {unit}; received {wrong[0]:g}.")
     return [number / scale for number in given]
-
-
-def _check_data_set(name):
-    from keras_dep._internal import validation
-    from keras_dep.data import sources
-
-    validation.one_of("dataset", name, sources.names(), "set --dataset")
 
 
 def _check_model(model):
@@ -364,15 +366,14 @@ def _report_sweep(axis, points, title, chance, writer):
 def _data(facts):
     """Returns the data set, and its first test images and labels."""
     from apps import command
-    from keras_dep.data import pixels
-    from keras_dep.data import sources
+    from apps import data_files
 
     name = FLAGS.dataset or facts.get("dataset")
-    _check_data_set(name)
-    facts["dataset"] = name
-    data = sources.load(name, data_dir=command.folder("data_dir", FLAGS.data_dir))
-    images = pixels.scaled(data.x_test[: FLAGS.examples])
-    return data, images, data.y_test[: FLAGS.examples]
+    data_files.check(name)
+    folder = command.folder("data_dir", FLAGS.data_dir)
+    data, images, labels = data_files.load(name, folder, FLAGS.examples)
+    facts["dataset"] = data.name
+    return data, images, labels
 
 
 def _path(name):

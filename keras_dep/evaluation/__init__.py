@@ -2,6 +2,7 @@
 
 from keras_dep.evaluation.accuracy import craft
 from keras_dep.evaluation.accuracy import robust_accuracy
+from keras_dep.evaluation.card import card
 from keras_dep.evaluation.evaluate import evaluate
 from keras_dep.evaluation.intervals import wilson
 from keras_dep.evaluation.obfuscation.checklist import checklist
@@ -15,6 +16,7 @@ from keras_dep.evaluation.sweeps import epsilon_sweep
 from keras_dep.evaluation.sweeps import step_sweep
 
 __all__ = [
+    "card",
     "checklist",
     "checklist_table",
     "craft",

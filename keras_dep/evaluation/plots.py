@@ -4,6 +4,7 @@ import itertools
 import os
 from collections.abc import Iterable
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -46,9 +47,19 @@ def draw_sweep(
     """
     from matplotlib.figure import Figure
 
-    axis, scale, label = report.swept(points)
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
+    draw_curves(axes, points, chance)
+    axes.set_title(name or "")
+    figure.legend(loc="outside right upper", fontsize="small")
+    for path in paths:
+        with atomic_io.whole_file(path) as unfinished:
+            figure.savefig(unfinished, dpi=150)
+
+
+def draw_curves(axes: Any, points: Sequence[Record], chance: float | None = None) -> None:
+    """Draws the curves of `draw_sweep` into the axes of a figure of matplotlib."""
+    axis, scale, label = report.swept(points)
     for attack, mark in zip(
         dict.fromkeys(point["attack"] for point in points), itertools.cycle(MARKS)
     ):
@@ -68,7 +79,7 @@ def draw_sweep(
     if chance is not None:
         axes.axhline(100 * chance, color="grey", linestyle=":", label="guessing")
     # Room for the markers at 0 and 100 %.
-    axes.set(xlabel=label, ylabel="accuracy (%), 95 % interval", ylim=(-2, 102), title=name)
+    axes.set(xlabel=label, ylabel="accuracy (%), 95 % interval", ylim=(-2, 102))
     axes.grid(alpha=0.25)
     places = sorted({scale * point[axis] for point in points})
     if axis == "epsilon" and places[-1] > 0:
@@ -81,10 +92,6 @@ def draw_sweep(
         axes.minorticks_off()
     else:
         axes.xaxis.set_major_formatter("{x:g}")
-    figure.legend(loc="outside right upper", fontsize="small")
-    for path in paths:
-        with atomic_io.whole_file(path) as unfinished:
-            figure.savefig(unfinished, dpi=150)
 
 
 def side_by_side(images: Array, crafted: Array, epsilon: float) -> Array:

@@ -29,18 +29,17 @@ def markdown(record: Record) -> str:
     lines = [
         "| attack | accuracy | 95 % interval | broken of attacked | standing behind it |",
         "|---|---|---|---|---|",
-        f"| none | {_percent(clean)} | {_interval(clean)} | | {clean['correct']} |",
+        f"| none | {percent(clean)} | {interval(clean)} | | {clean['correct']} |",
     ]
     for result in record["attacks"]:
         attack, broken = result["attack"], f"{result['broken']} of {result['attacked']}"
         name = attack if result["counts"] else f"{attack} (does not count)"
         lines.append(
-            f"| {name} | {_percent(result)} | {_interval(result)} | {broken} "
-            f"| {result['standing']} |"
+            f"| {name} | {percent(result)} | {interval(result)} | {broken} | {result['standing']} |"
         )
     caution = " (not called reliable)" if record["left_out"] else ""
     lines.append(
-        f"| **worst case per image**{caution} | **{_percent(worst)}** | {_interval(worst)} | | "
+        f"| **worst case per image**{caution} | **{percent(worst)}** | {interval(worst)} | | "
         f"{worst['correct']} |"
     )
     answers = [("none", clean), *((each["attack"], each) for each in record["attacks"])]
@@ -101,8 +100,8 @@ def released_markdown(results: Sequence[Record]) -> str:
     for result in results:
         mean, largest = (255 * result[name] for name in ("mean_change", "largest_change"))
         lines.append(
-            f"| {result['protocol']} | {result['attack']} | {_percent(result)} | "
-            f"{_interval(result)} | {mean:.2f} | {largest:.2f} |"
+            f"| {result['protocol']} | {result['attack']} | {percent(result)} | "
+            f"{interval(result)} | {mean:.2f} | {largest:.2f} |"
         )
     return aligned("\n".join(lines) + "\n")
 
@@ -197,6 +196,19 @@ def table(records: Sequence[Record]) -> str:
     return text.getvalue()
 
 
+def percent(result: Record) -> str:
+    """Returns the accuracy of a result in percent, empty where it is not known."""
+    return "" if result["accuracy"] is None else f"{100 * result['accuracy']:.2f} %"
+
+
+def interval(result: Record) -> str:
+    """Returns the interval of a result in percent, empty where it is not known."""
+    if result["interval"] is None:
+        return ""
+    low, high = result["interval"]
+    return f"{100 * low:.2f} to {100 * high:.2f} %"
+
+
 def _aligned(lines: Sequence[str]) -> list[str]:
     """Aligns the lines of one table, the second of which separates its head."""
     head, _, *body = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
@@ -223,18 +235,7 @@ def _line(cells: Iterable[str]) -> str:
 
 def _percent_within(result: Record) -> str:
     low, high = result["interval"]
-    return f"{_percent(result)} ({100 * low:.1f} to {100 * high:.1f})"
-
-
-def _percent(result: Record) -> str:
-    return "" if result["accuracy"] is None else f"{100 * result['accuracy']:.2f} %"
-
-
-def _interval(result: Record) -> str:
-    if result["interval"] is None:
-        return ""
-    low, high = result["interval"]
-    return f"{100 * low:.2f} to {100 * high:.2f} %"
+    return f"{percent(result)} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _brief(value: Any) -> Any:

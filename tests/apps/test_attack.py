@@ -13,6 +13,9 @@ from keras_dep import DirectEncoding
 from keras_dep import UnfoldTime
 from keras_dep import models
 from keras_dep._internal import records
+from keras_dep.data import pixels
+from keras_dep.data import sources
+from keras_dep.evaluation import metadata
 from keras_dep.experiments import substitute_models
 from keras_dep.experiments.settings import Settings
 from tests.support import event_files
@@ -104,6 +107,7 @@ def launch(tmp_path):
         (["--model=MODEL", "--width=0.5"], "width=0.5 belongs to a surrogate"),
         (["--model=MODEL", "--dataset=mnist"], "dataset must be one of cifar10, cifar100, digits"),
         (["--model=MODEL/model.keras"], "received None; set --dataset"),
+        (["--model=MODEL", "--dataset=/nowhere.npz"], "/nowhere.npz is not there; name an .npz"),
         (["--model=MODEL", "--epsilons=0,a"], "epsilons must be numbers with commas between"),
         (["--model=MODEL", "--checks=7,99"], "checks must be among [1, "),
         (["--model=MODEL", "--checklist_rows=7,99"], "checks must be among [1, "),
@@ -164,12 +168,21 @@ def test_substitutes_must_fit_too(launch, capsys, tmp_path, model):
     assert "net.keras' answers with 5 logits" in capsys.readouterr().err
 
 
-def test_a_model_of_any_height_and_width_is_attacked(launch, tmp_path):
+def test_a_model_of_any_height_and_width_is_attacked_on_images_of_a_file(launch, capsys, tmp_path):
     foreign("free").save(tmp_path / "net.keras")
-    options = "--dataset=digits", "--suite=paper", "--verbose=0", "--pictures=1", "--examples=8"
-    sweep = "--sweep=epsilon", "--epsilons=0,8"
-    assert launch(f"--model={tmp_path / 'net.keras'}", *options, *sweep) == 0
-    assert json.loads((tmp_path / "out/evaluation.json").read_text())["protocol"]["images"] == 8
+    data = sources.load("digits")
+    np.savez(tmp_path / "own.npz", images=data.x_test[:9], labels=data.y_test[:9])
+    model, own = f"--model={tmp_path / 'net.keras'}", f"--dataset={tmp_path / 'own.npz'}"
+    options = "--suite=paper", "--verbose=0", "--pictures=1", "--examples=8"
+    assert launch(model, own, *options, "--sweep=epsilon", "--epsilons=0,8") == 0
+    protocol = json.loads((tmp_path / "out/evaluation.json").read_text())["protocol"]
+    assert (protocol["images"], protocol["dataset"]) == (8, "own.npz")
+    scaled = pixels.scaled(data.x_test[:8])
+    assert protocol["data"] == metadata.fingerprint(scaled, data.y_test[:8])
+    np.savez(tmp_path / "own.npz", images=data.x_test[:2], labels=[3, 10])
+    capsys.readouterr()
+    assert launch(model, own) == 2
+    assert "answers with 10 logits; own.npz has 11 classes" in capsys.readouterr().err
 
 
 def test_damaged_files_of_a_run_are_one_line(launch, capsys, tmp_path, model):
@@ -323,6 +336,7 @@ def test_results_and_the_same_command_again(launch, capsys, tmp_path, model):
         "--batch_size=32",
         "--verbose=0",
         "--pictures=2",
+        "--card",
     )
     assert launch(*arguments) == 0
     shown, out = capsys.readouterr().out, tmp_path / "out"
@@ -334,7 +348,15 @@ def test_results_and_the_same_command_again(launch, capsys, tmp_path, model):
     assert (out / "evaluation.md").read_text() in shown
     rows = json.loads((out / "sweep_epsilon.json").read_text())
     assert len(rows) == 8 and rows[0]["accuracy"] == record["clean"]["accuracy"]
-    for name in ("evaluation.csv", "sweep_epsilon.csv", "sweep_epsilon.png", "sweep_epsilon.svg"):
+    accuracy = f"**{100 * record['worst_case']['accuracy']:.2f} %** of 24 images withstand all 2"
+    assert accuracy in (out / "card.md").read_text()
+    for name in (
+        "evaluation.csv",
+        "card.png",
+        "sweep_epsilon.csv",
+        "sweep_epsilon.png",
+        "sweep_epsilon.svg",
+    ):
         assert (out / name).stat().st_size > 50
     scalars = read_scalars(out)
     ((_, worst),) = scalars["evaluation/worst_case"]
