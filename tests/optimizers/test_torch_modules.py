@@ -106,3 +106,76 @@ def test_a_module_inside_a_model_is_folded_outputs_first_in_fit():
     step = before - convolution.weight.detach().numpy()
     expected, _ = rest_and_share(gradient, FIRST[4])
     assert np.linalg.norm(step - expected) <= 1e-5 * np.linalg.norm(gradient)
+
+
+def pair(rate=0.05):
+    """A network in Keras' layout and the same in torch's, compiled with DEP."""
+    layers = keras.layers
+    ours = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(6, 3, padding="same"),
+            layers.BatchNormalization(),
+            layers.Activation("tanh"),
+            layers.Conv2D(6, 3, groups=3),
+            layers.DepthwiseConv2D(3, activation="tanh"),
+            layers.Conv2DTranspose(4, 3),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(5, activation="tanh"),
+            layers.Dense(4),
+        ]
+    )
+    module = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding="same"),
+        nn.BatchNorm2d(6, eps=1e-3),
+        nn.Tanh(),
+        nn.Conv2d(6, 6, 3, groups=3),
+        nn.Conv2d(6, 6, 3, groups=6),
+        nn.Tanh(),
+        nn.ConvTranspose2d(6, 4, 3),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 5),
+        nn.Tanh(),
+        nn.Linear(5, 4),
+    )
+    wrapper = layers.TorchModuleWrapper(module, output_shape=(None, 4))
+    theirs = keras.Sequential([keras.Input((3, 8, 8)), wrapper])
+    for network in (ours, theirs):
+        optimizer = DEP(keras.optimizers.SGD(rate, momentum=0.9))
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        network.compile(optimizer, loss)
+    return ours, theirs, module
+
+
+def in_torchs_layout(model):
+    """The trainable weights of the network in Keras' layout, as the module holds them."""
+    for layer in model.layers:
+        for weight in layer.trainable_weights:
+            value = ops.convert_to_numpy(weight)
+            if isinstance(layer, keras.layers.DepthwiseConv2D) and value.ndim == 4:
+                yield value.transpose(2, 3, 0, 1).reshape(-1, 1, *value.shape[:2])
+            elif value.ndim == 4:
+                yield value.transpose(3, 2, 0, 1)
+            else:
+                yield value.T
+
+
+def test_a_module_is_trained_as_the_network_in_keras_layout():
+    keras.config.set_dtype_policy("float64")
+    ours, theirs, module = pair()
+    module.double()
+    parameters = list(module.parameters())
+    for parameter, value in zip(parameters, in_torchs_layout(ours), strict=True):
+        parameter.data.copy_(torch.tensor(value))
+    draw = np.random.default_rng(0)
+    for _ in range(4):
+        x, y = draw.normal(size=(16, 8, 8, 3)), draw.integers(0, 4, 16)
+        ours.train_on_batch(x, y)
+        theirs.train_on_batch(x.transpose(0, 3, 1, 2), y)
+    assert [entry.matrix for entry in theirs.optimizer._entries] == [
+        entry.matrix for entry in ours.optimizer._entries
+    ]
+    assert len(theirs.optimizer.projected_paths) == 6
+    for parameter, value in zip(parameters, in_torchs_layout(ours), strict=True):
+        np.testing.assert_allclose(parameter.detach().numpy(), value, rtol=0, atol=1e-6)
