@@ -9,13 +9,17 @@ import keras
 from keras_dep._internal import keras_internals
 from keras_dep.layers.overrides import spiking_layers
 
-# Layers of Keras that run code from elsewhere.
-WRAPPERS = (
+# Layers of Keras that run code from elsewhere, and those that are steps.
+OPAQUE = (
     keras.layers.FlaxLayer,
     keras.layers.JaxLayer,
     keras.layers.Lambda,
     keras.layers.TFSMLayer,
     keras.layers.TorchModuleWrapper,
+    keras.layers.CategoryEncoding,
+    keras.layers.Discretization,
+    keras.layers.Hashing,
+    keras.layers.IntegerLookup,
 )
 FUNCTIONS = ("activation", "recurrent_activation")
 # Functions of `keras.ops` with the derivative 0 or none, as a spike has, and loops over code from
@@ -41,7 +45,8 @@ def unknown_layers(model: keras.Model) -> list[str]:
     - operations of Keras in a graph of layers, such as `a + b`, that are no steps.
 
     Everything else is unknown, also where it has no spikes: layers of Keras that run code from
-    elsewhere (`Lambda`, `TorchModuleWrapper`, `JaxLayer`, `FlaxLayer`, `TFSMLayer`), layers and
+    elsewhere (`Lambda`, `TorchModuleWrapper`, `JaxLayer`, `FlaxLayer`, `TFSMLayer`) or are steps
+    themselves (`Discretization`, `CategoryEncoding`, `IntegerLookup`, `Hashing`), layers and
     models with a `call` of their own, other activations, steps such as `keras.ops.sign`, and layers
     that only have attributes `surrogate` and `width`. A layer that runs foreign code and replaces
     its neurons lists those that it did not understand in `unknown_parts`.
@@ -92,7 +97,7 @@ def _unknown_of(layer: keras.layers.Layer) -> Iterator[str]:
     parts = getattr(layer, "unknown_parts", None)
     if parts is not None and _package_of(type(layer)) == "keras_dep":
         yield from parts
-    elif isinstance(layer, WRAPPERS) or _package_of(layer.call) is None:
+    elif isinstance(layer, OPAQUE) or _package_of(layer.call) is None:
         yield type(layer).__name__
     for name in FUNCTIONS:
         function = getattr(layer, name, None)

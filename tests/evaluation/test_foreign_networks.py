@@ -90,10 +90,11 @@ def data(count=8):
         ([keras.layers.Dense(4, activation=keras.ops.sign)], ["Dense with activation sign"]),
         ([keras.layers.Activation(spike)], ["Activation with activation spike"]),
         ([keras.layers.Dense(4, activation=Firing())], ["Firing"]),
+        ([keras.layers.Discretization([0.5], dtype="float32")], ["Discretization"]),
     ],
     ids=[
         *("plain", "renamed", "ours", "custom", "lambda", "activation", "surrogate", "attributes"),
-        *("layer", "step", "function", "custom_activation"),
+        *("layer", "step", "function", "custom_activation", "bins"),
     ],
 )
 def test_unknown_layers(body, unknown):
