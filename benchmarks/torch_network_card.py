@@ -6,7 +6,7 @@ FGSM and PGD-7 of torchattacks, and what this package finds on the same network:
 a sweep over radii, and the checklist. Writes weights.pth, evaluation.json, card.md and card.png.
 
   python benchmarks/torch_network_card.py --data_dir=~/tensorflow_datasets --out_dir=runs/card
-  python benchmarks/torch_network_card.py --out_dir=runs/card --only=train
+  python benchmarks/torch_network_card.py --out_dir=runs/robust-card --adversarial --checks
 """
 
 import argparse
@@ -104,6 +104,7 @@ def _train(network, images, labels, options):
             x, y = images[chosen], labels[chosen]
             flipped = torch.rand(BATCH) < 0.5
             x = torch.where(flipped.view(-1, 1, 1, 1), x.flip(-1), x)
+            x = _adversarial(network, x, y) if options.adversarial else x
             logits = network(x)
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(logits, y).backward()
@@ -113,6 +114,16 @@ def _train(network, images, labels, options):
         seconds = time.perf_counter() - started
         share = right / (len(images) // BATCH * BATCH)
         print(f"epoch {epoch + 1}: accuracy {share:.4f} in training, {seconds:.0f} s", flush=True)
+
+
+def _adversarial(network, images, labels):
+    """Returns images one step away from a random start, as in Wong et al. 2020."""
+    start = (torch.rand_like(images) * 2 - 1) * EPSILON
+    moved = (images + start).clamp(0, 1).requires_grad_()
+    loss = torch.nn.functional.cross_entropy(network(moved), labels)
+    (slope,) = torch.autograd.grad(loss, moved)
+    change = (start + 1.25 * EPSILON * slope.sign()).clamp(-EPSILON, EPSILON)
+    return (images + change).clamp(0, 1).detach()
 
 
 def _measure(network, images, labels, options, folder):
@@ -148,6 +159,7 @@ def _measure(network, images, labels, options, folder):
             verbose=1,
         )
     title = "a spiking VGG-5 of SpikingJelly"
+    title += ", adversarially trained" if options.adversarial else ""
     shown = {"title": title, "reported": reported, "chance": 1 / CLASSES, "folder": folder}
     print(evaluation.card(record, points, checks, **shown))
 
@@ -168,8 +180,9 @@ def _reported(network, images, labels):
         for start in range(0, len(images), BATCH):
             x = torch.tensor(images[start : start + BATCH])
             y = torch.tensor(labels[start : start + BATCH]).long()
+            crafted = attack(x, y)
             with torch.no_grad():
-                right += int((network(attack(x, y)).argmax(1) == y).sum())
+                right += int((network(crafted).argmax(1) == y).sum())
         found[name] = accuracy.proportion(right, len(images))
     return found
 
@@ -184,6 +197,7 @@ def _options():
     options.add_argument("--examples", type=int, default=128, help="test images")
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--adversarial", action="store_true", help="train on adversarial images")
     options.add_argument("--checks", action="store_true", help="run the checklist too")
     options.add_argument("--only", choices=("train", "all"), default="all")
     return options.parse_args()
