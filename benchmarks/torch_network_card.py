@@ -6,7 +6,7 @@ FGSM and PGD-7 of torchattacks, and what this package finds on the same network:
 a sweep over radii, and the checklist. Writes weights.pth, evaluation.json, card.md and card.png.
 
   python benchmarks/torch_network_card.py --data_dir=~/tensorflow_datasets --out_dir=runs/card
-  python benchmarks/torch_network_card.py --out_dir=runs/robust-card --adversarial --checks
+  python benchmarks/torch_network_card.py --out_dir=runs/robust-card --adversarial --checks=32
 """
 
 import argparse
@@ -151,8 +151,8 @@ def _measure(network, images, labels, options, folder):
     if options.checks:
         checks = evaluation.checklist(
             model,
-            images,
-            labels,
+            images[: options.checks],
+            labels[: options.checks],
             epsilon=EPSILON,
             batch_size=BATCH,
             file=folder / "checklist.json",
@@ -198,7 +198,7 @@ def _options():
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--adversarial", action="store_true", help="train on adversarial images")
-    options.add_argument("--checks", action="store_true", help="run the checklist too")
+    options.add_argument("--checks", type=int, default=0, help="test images for the checklist")
     options.add_argument("--only", choices=("train", "all"), default="all")
     return options.parse_args()
 
