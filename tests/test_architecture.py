@@ -26,7 +26,8 @@ FLOORS = {
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 HOMES = {
-    "torch": ("_backend",),
+    # `interop.torch_networks` wraps modules of torch; its files are imported by `from_torch` alone.
+    "torch": ("_backend", "interop"),
     "jax": ("_backend",),
     "tensorflow": ("_backend", "data"),
     "tensorflow_datasets": ("data",),

@@ -5,6 +5,7 @@ import importlib
 import pathlib
 import re
 
+import keras
 import pytest
 
 import keras_dep
@@ -15,6 +16,9 @@ MODULES = [
     for path in sorted(ROOT.rglob("*.py"))
     if ">>>" in path.read_text()
 ]
+
+# Examples for one backend alone.
+BACKENDS = {"keras_dep.interop.torch_networks.__init__": "torch"}
 
 
 class Checker(doctest.OutputChecker):
@@ -32,6 +36,9 @@ def _as_tuple(match):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_module(name):
+    backend = BACKENDS.get(name, keras.backend.backend())
+    if backend != keras.backend.backend():
+        pytest.skip(f"the example needs {backend}")
     module, said = importlib.import_module(name), []
     runner = doctest.DocTestRunner(checker=Checker(), verbose=False)
     for example in doctest.DocTestFinder(exclude_empty=True).find(module):

@@ -108,6 +108,11 @@ class SpikingLayer(time_axis.Timed, keras.layers.Layer):
             "inherits it from keras_dep.layers.SpikingLayer."
         )
 
+    @property
+    def channel_axis(self) -> int:
+        """Axis of the channels in a feature map `(batch, ...)`: that of Keras' data format."""
+        return 1 if keras.config.image_data_format() == "channels_first" else -1
+
     def fire(self, distances: Tensor) -> Tensor:
         """Spikes of distances to the threshold, with the derivative of the layer's surrogate."""
         return surrogates.spike(distances, self.surrogate, self.width)

@@ -4,7 +4,6 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-import keras
 from keras import ops
 
 from keras_dep import surrogates
@@ -41,7 +40,7 @@ class PDSG(LayerRule):
     def spikes(
         self, layer: LIF, currents: Tensor, numbers: Sequence[Tensor], memory: Memory | None
     ) -> tuple[Tensor, Memory | None]:
-        axes = self._axes(len(currents.shape) - 1)
+        axes = self._axes(len(currents.shape) - 1, layer.channel_axis)
         _, threshold = layer.decay_and_threshold(currents.dtype)
         spread = Spread(axes)
 
@@ -53,11 +52,10 @@ class PDSG(LayerRule):
 
         return ops.stack([fired for _, fired in layer.steps(currents, fire)]), None
 
-    def _axes(self, rank: int) -> tuple[int, ...]:
+    def _axes(self, rank: int, channels: int) -> tuple[int, ...]:
         axes = set(range(1 if self.per_image else 0, rank))
         if rank == 4:
-            first = keras.config.image_data_format() == "channels_first"
-            axes -= {1 if first else 3}
+            axes -= {channels % rank}
         return tuple(sorted(axes))
 
 
