@@ -135,9 +135,11 @@ class ActivityProbe:
     """Measures the activity of a network's neurons on a batch, in inference mode.
 
     Layers derived from `keras_dep.layers.SpikingLayer`, dense layers and convolutions are measured;
-    a layer that only has a method `distances` is not. The outputs of layers without weights, such
-    as pooling and sums, count as spikes if their inputs do: each non-zero entry causes one addition
-    per synapse. Layers with other inputs multiply. Frames of events count as spikes.
+    a layer that only has a method `distances` is not. So are the neurons of a network of
+    `keras_dep.interop.from_torch`, the operations of whose other parts are not counted. The outputs
+    of layers without weights, such as pooling and sums, count as spikes if their inputs do: each
+    non-zero entry causes one addition per synapse. Layers with other inputs multiply. Frames of
+    events count as spikes.
 
     Args:
         model: a functional or sequential `keras.Model`, built, without models inside.
@@ -174,22 +176,24 @@ class ActivityProbe:
         """
         self._follow_changes()
         found = self._statistics.predict_on_batch(x)
-        return Activity(
-            tuple(
-                _layer_activity(layer, values, len(x)) for layer, values in zip(self._layers, found)
-            )
-        )
+        # Keras returns a single output without its list.
+        found = found if isinstance(found, (list, tuple)) else [found]
+        activities: list[LayerActivity] = []
+        for layer, values in zip(self._layers, found):
+            if _holds_neurons(layer):
+                activities += _activities_inside(layer, values)
+            else:
+                activities.append(_layer_activity(layer, values, len(x)))
+        return Activity(tuple(activities))
 
     def _follow_changes(self):
         """Rebuilds the measurement if layers or their constants have changed."""
         model, constants = self.model, compilation.constants(self.model)
         if constants == self._constants:
             return
-        self._layers = [layer for layer in model.layers if _fires(layer) or _weighs(layer)]
-        statistics = [
-            _NeuronStatistics(layer)(layer.input) if _fires(layer) else _InputShare()(layer.input)
-            for layer in self._layers
-        ]
+        kinds = (_fires, _weighs, _holds_neurons)
+        self._layers = [layer for layer in model.layers if any(kind(layer) for kind in kinds)]
+        statistics = [_statistics(layer)(layer.input) for layer in self._layers]
         inputs = model.inputs if len(model.inputs) > 1 else model.inputs[0]
         self._statistics = keras.Model(inputs, statistics)
         self._constants = constants
@@ -202,6 +206,32 @@ def _fires(layer):
 def _weighs(layer):
     kinds = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
     return isinstance(layer, kinds)
+
+
+def _holds_neurons(layer):
+    """Whether a layer runs layers of neurons of its own, and tells their inputs."""
+    return hasattr(layer, "neuron_inputs")
+
+
+def _statistics(layer):
+    if _fires(layer):
+        return _NeuronStatistics(layer)
+    return _StatisticsInside(layer) if _holds_neurons(layer) else _InputShare()
+
+
+def _activities_inside(layer, values):
+    """The activities of a layer's own neurons; operations of its other parts are not counted."""
+    for neurons, (size, rate, dead, saturated, *membrane) in zip(layer.neurons, values):
+        yield LayerActivity(
+            name=neurons.name,
+            kind=neurons.kind,
+            parameters=neurons.count_params(),
+            neurons=int(size),
+            rate=float(rate),
+            dead=float(dead),
+            saturated=float(saturated),
+            membrane=tuple(map(float, membrane)),
+        )
 
 
 def _layer_activity(layer, values, samples):
@@ -258,6 +288,25 @@ class _NeuronStatistics(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (3 + len(EDGES) + 1,)
+
+
+class _StatisticsInside(keras.layers.Layer):
+    """The number of neurons and the statistics of each layer of neurons that a layer runs."""
+
+    def __init__(self, network: keras.layers.Layer) -> None:
+        super().__init__(dtype="float32")
+        self.network = network
+        self.statistics = [_NeuronStatistics(each) for each in network.neurons]
+
+    def call(self, inputs):
+        found = []
+        for statistics, currents in zip(self.statistics, self.network.neuron_inputs(inputs)):
+            size = ops.cast(math.prod(currents.shape[1:]), "float32")
+            found.append(ops.concatenate([ops.stack([size]), statistics(currents)]))
+        return ops.stack(found)
+
+    def compute_output_shape(self, input_shape):
+        return (len(self.statistics), 4 + len(EDGES) + 1)
 
 
 class _InputShare(keras.layers.Layer):

@@ -92,30 +92,35 @@ def build(
         time_first=time_first,
         name=name,
     )
-    network.unknown_parts = tuple(_understood(network, given, type(module).__name__) + unknown)
+    found = _not_understood(network, answers, given, type(module).__name__)
+    network.unknown_parts = tuple(unknown + found)
     if answers.random and not any("random" in part for part in network.unknown_parts):
         network.unknown_parts += (f"{type(module).__name__} (draws at random)",)
-    proof.check_equal(network, answers, given)
     inputs = keras.Input(shape)
     body = inputs if normalization is None else normalization(inputs)
     return keras.Model(inputs, network(body), name=f"{name}_from_torch")
 
 
-def _understood(network: TorchNetwork, images: torch.Tensor, title: str) -> list[str]:
-    """Sets the steps of the neurons; returns what may fire unknown to an attack."""
+def _not_understood(
+    network: TorchNetwork, answers: proof.Original, images: torch.Tensor, title: str
+) -> list[str]:
+    """Proves the copy, and sets how it runs; returns what may fire unknown to an attack."""
+    strange: list[str] = []
     try:
         program = network.program(images)
-        for number, steps in program.steps(len(images)).items():
+        for number, steps in program.steps().items():
             network.neurons[number].timesteps = steps
-        if proof.gradients_agree(network, images):
-            return [f"{each} in {title}" for each in program.strange]
-        reason = "a derivative written by hand"
+        proof.check_equal(network, answers, images)
         strange = [f"{each} in {title}" for each in program.strange]
+        if proof.gradients_agree(network, images):
+            return strange
+        reason = "a derivative written by hand"
     except Untraceable as error:
-        reason, strange = str(error), []
+        reason = str(error)
     network.traced = False
     for layer in network.neurons:
         layer.takes_estimator = False
+    proof.check_equal(network, answers, images)
     return [f"{title} ({reason})", *strange]
 
 

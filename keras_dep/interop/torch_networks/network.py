@@ -129,6 +129,9 @@ class TorchNetwork(keras.layers.TorchModuleWrapper):
 
     def call(self, images: Tensor, training: bool | None = None) -> Tensor:
         logits = self.raw_logits(images, training=bool(training))
+        if images.requires_grad and not logits.requires_grad:
+            # A network that rounds its input away has the gradient 0.
+            logits = logits + 0 * images.sum()
         return logits.transpose(0, 1) if self.time_first else logits
 
     def raw_logits(
@@ -151,6 +154,25 @@ class TorchNetwork(keras.layers.TorchModuleWrapper):
         if self.traced and not training:
             return self.program(images)(self.module, images, self.neurons, note)
         return self.directly(images)
+
+    def neuron_inputs(self, images: Tensor) -> list[Tensor]:
+        """The inputs `(T * batch, ...)` of each layer of neurons, by its number.
+
+        Raises:
+            ValueError: a network that is not traced, whose neurons run step by step.
+        """
+        if not self.traced:
+            raise ValueError(
+                f"the inputs of neurons need a network that can be traced; received {self.name!r}: "
+                f"{'; '.join(self.unknown_parts)}."
+            )
+        found: dict[int, Tensor] = {}
+
+        def note(number: int, inputs: Tensor, spikes: Tensor) -> None:
+            found[number] = inputs
+
+        self.raw_logits(images, note=note)
+        return [found[number] for number in sorted(found)]
 
     def directly(self, images: Tensor) -> Tensor:
         """Logits of the network as it is written, from images with channels first."""

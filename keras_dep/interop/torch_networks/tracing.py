@@ -94,8 +94,7 @@ class Program:
         except Untraceable:
             raise
         except Exception as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise Untraceable(f"tracing raised {type(error).__name__}: {reason}") from error
+            raise Untraceable(_reason(error)) from error
         graph = traced.graph
         _merge_equal(graph)
         graph.eliminate_dead_code()
@@ -108,8 +107,8 @@ class Program:
         self.layers = {group[0].args[1] for group in self._schedule if _is_neuron(group[0])}
         self.strange = sorted(set(filter(None, map(_strange, graph.nodes))))
 
-    def steps(self, batch: int) -> dict[int, int]:
-        """The number of steps of each layer, for the batch size of the example."""
+    def steps(self) -> dict[int, int]:
+        """The number of steps of each layer."""
         groups = [group for group in self._schedule if _is_neuron(group[0])]
         found: dict[int, int] = {}
         for group in groups:
@@ -164,6 +163,17 @@ class _Called(torch.nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return self.run(inputs)
+
+
+def _reason(error: Exception) -> str:
+    """Why tracing failed, as a clause."""
+    text, kind = str(error), type(error).__name__
+    if "autograd.Function" in text or "custom_function_call" in text:
+        return "a derivative written by hand"
+    if "DataDependent" in kind or "data-dependent" in text:
+        return "its forward depends on values"
+    first = text.strip().partition("\n")[0]
+    return f"tracing raised {kind}: {first[:80]}"
 
 
 def _arguments(module: torch.nn.Module) -> dict[str, torch.Tensor]:
