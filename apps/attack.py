@@ -11,6 +11,10 @@ originals. The same command resumes a stopped evaluation or checklist.
   python apps/attack.py --model=net.keras --dataset=cifar10 --examples=200 --checklist --card
   python apps/attack.py --model=runs/hetero/dep --train_substitutes=seed,ann_counterpart
   python apps/attack.py --model=runs/hetero/dep --suite=paper --protocol=released
+  python apps/attack.py --torch=net.py:make --weights=net.pth --input_shape=3,32,32 --timesteps=4 \
+    --mean=0.49,0.48,0.45 --std=0.25,0.24,0.26 --dataset=cifar10 --suite=reliable --checklist
+
+--torch takes a spiking network of SpikingJelly, snnTorch or Norse. It runs the code of the file.
 """
 
 import json
@@ -29,6 +33,18 @@ def _define(kind, name, default, text, **limits):
 
 
 _define("string", "model", None, "A .keras file, or the folder of a run with model.keras.")
+_define("string", "torch", None, "In its place FILE.py:FUNCTION, which returns a torch module.")
+_define("string", "weights", None, "File of its state_dict, read with weights_only=True.")
+_define("list", "input_shape", "", "Shape of an image as the module takes it, as 3,32,32.")
+_define(
+    "integer",
+    "timesteps",
+    None,
+    "Steps to give the module; default: it runs over time by itself.",
+    lower_bound=1,
+)
+_define("list", "mean", "", "Mean per channel of images in [0, 1], subtracted inside the model.")
+_define("list", "std", "", "Standard deviation per channel, by which they are divided.")
 _define(
     "enum",
     "backend",
@@ -114,6 +130,9 @@ def launch(argv: list[str]) -> None:
     """Runs the app on a command line, and ends in `SystemExit` with the exit status."""
     from apps import command
 
+    if any(each.startswith(("--torch=", "-torch=")) for each in argv):
+        os.environ.setdefault("KERAS_BACKEND", "torch")
+
     def stopped():
         return f"the same command resumes from the files in {FLAGS.out_dir}."
 
@@ -126,15 +145,36 @@ def main() -> None:
     from apps import model_files
 
     lists = _check_flags()
-    path = os.path.expanduser(FLAGS.model)
-    model, facts = model_files.load(path)
+    if FLAGS.torch:
+        path, facts = FLAGS.torch, {}
+        data, images, labels = _data(facts)
+        model, origin = _torch_model(images, lists)
+        facts |= origin
+    else:
+        path = os.path.expanduser(FLAGS.model)
+        model, facts = model_files.load(path)
+        data, images, labels = _data(facts)
     others = {other: model_files.load(other)[0] for other in lists["substitutes"]}
-    data, images, labels = _data(facts)
     for name, each in {path: model, **others}.items():
         model_files.check(each, name, data, images)
     _check_model(model)
     with command.claimed(command.folder("out_dir", FLAGS.out_dir)):
         _attack(model, list(others.values()), data, images, labels, facts, lists)
+
+
+def _torch_model(images, lists):
+    from apps import model_files
+    from apps import torch_models
+
+    return torch_models.load(
+        FLAGS.torch,
+        FLAGS.weights,
+        lists["input_shape"],
+        FLAGS.timesteps,
+        lists["mean"],
+        lists["std"],
+        images[: model_files.PROBES],
+    )
 
 
 def _attack(model, substitutes, data, images, labels, facts, lists):
@@ -210,7 +250,9 @@ def _check_flags():
     from keras_dep.evaluation import suites
     from keras_dep.evaluation.obfuscation.checklist import known_checks
 
-    if not (FLAGS.model or "").strip():
+    if FLAGS.torch is not None:
+        _check_torch_flags()
+    elif not (FLAGS.model or "").strip():
         received = "none" if FLAGS.model is None else repr(FLAGS.model)
         raise ValueError(
             f"model must be a .keras file or the folder of a run; received {received}."
@@ -222,6 +264,8 @@ def _check_flags():
     kinds = {"epsilons": float, "steps": int, "checks": int}
     lists = {name: command.entries(FLAGS, name, kind) for name, kind in kinds.items()}
     lists["substitutes"] = command.entries(FLAGS, "substitutes")
+    for name, kind in {"input_shape": int, "mean": float, "std": float}.items():
+        lists[name] = command.entries(FLAGS, name, kind, distinct=False)
     lists["epsilons"] = _radii(lists["epsilons"])
     if wrong := [number for number in lists["steps"] if number < 1]:
         raise ValueError(f"steps must be whole numbers from 1 on; received {wrong[0]}.")
@@ -233,6 +277,19 @@ def _check_flags():
         raise ValueError(f"{what} knows the L-infinity ball only; received norm={FLAGS.norm}.")
     _check_substitutes()
     return lists
+
+
+def _check_torch_flags():
+    """Raises `ValueError` for flags that do not suit a torch module."""
+    from apps import torch_models
+
+    if FLAGS.model is not None:
+        raise ValueError(f"model or torch must be given, not both; received {FLAGS.model!r}.")
+    torch_models.check(FLAGS.torch)
+    if not FLAGS.input_shape:
+        raise ValueError("input_shape must be that of an image, as 3,32,32; received none.")
+    if FLAGS.dataset is None:
+        raise ValueError("dataset must be named for a torch module; received none.")
 
 
 def _radii(given):
@@ -263,7 +320,8 @@ def _check_substitutes():
     from keras_dep.experiments import results
     from keras_dep.experiments import substitute_models
 
-    kinds, run = command.entries(FLAGS, "train_substitutes"), os.path.expanduser(FLAGS.model)
+    kinds = command.entries(FLAGS, "train_substitutes")
+    run = os.path.expanduser(FLAGS.model or FLAGS.torch)
     substitute_models.check(kinds)
     if kinds and not os.path.isdir(run):
         raise ValueError(

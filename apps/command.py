@@ -225,13 +225,16 @@ def board(folder: str) -> str:
     return f"tensorboard --logdir {shlex.quote(folder)}"
 
 
-def entries(flag_values: flags.FlagValues, name: str, kind: type = str) -> list:
+def entries(
+    flag_values: flags.FlagValues, name: str, kind: type = str, distinct: bool = True
+) -> list:
     """The entries of a comma-separated flag.
 
     Args:
         flag_values: the app's flags.
         name: the flag.
         kind: `str`, `int` or `float`, the type of the entries.
+        distinct: whether an entry may occur once only.
 
     Raises:
         ValueError: an entry of another type, a blank one, or one that occurs twice.
@@ -245,7 +248,7 @@ def entries(flag_values: flags.FlagValues, name: str, kind: type = str) -> list:
     except ValueError:
         what = {int: "whole numbers", float: "numbers"}[kind]
         raise ValueError(f"{name} must be {what} with commas between; {received}.") from None
-    if len(set(found)) < len(found):
+    if distinct and len(set(found)) < len(found):
         raise ValueError(f"{name} must have each entry once; {received}.")
     return found
 
