@@ -11,10 +11,10 @@ originals. The same command resumes a stopped evaluation or checklist.
   python apps/attack.py --model=net.keras --dataset=cifar10 --examples=200 --checklist --card
   python apps/attack.py --model=runs/hetero/dep --train_substitutes=seed,ann_counterpart
   python apps/attack.py --model=runs/hetero/dep --suite=paper --protocol=released
-  python apps/attack.py --torch=net.py:make --weights=net.pth --input_shape=3,32,32 --timesteps=4 \
-    --mean=0.49,0.48,0.45 --std=0.25,0.24,0.26 --dataset=cifar10 --suite=reliable --checklist
+  python apps/attack.py --torch=net.py:make --weights=net.pth --input_shape=3,32,32 --timesteps=4
 
 --torch takes a spiking network of SpikingJelly, snnTorch or Norse. It runs the code of the file.
+--dataset names the images, and --mean and --std their statistics if the network expects any.
 """
 
 import json

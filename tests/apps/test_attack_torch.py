@@ -3,6 +3,7 @@
 import json
 
 import keras
+import numpy as np
 import pytest
 
 from apps import attack
@@ -71,6 +72,16 @@ def test_a_module_is_attacked_with_its_weights(folder):
     assert record["protocol"]["weights"] == "net.pth"
     assert record["protocol"]["neurons"][0]["kind"] == "LIFNode of spikingjelly"
     assert "apgd-ce-20" in [each["attack"] for each in record["attacks"]]
+
+
+def test_images_of_a_file_may_have_channels_first(folder):
+    draw = np.random.default_rng(0)
+    images, labels = draw.random((6, 1, 8, 8)).astype("float32"), [0, 1, 2, 3, 4, 9]
+    np.savez(folder / "six.npz", images=images, labels=labels)
+    assert launch(folder, *NETWORK, "--dataset=DIR/six.npz") == 0
+    record = json.loads((folder / "out/evaluation.json").read_text())
+    assert record["protocol"]["data_format"] == "channels_first"
+    assert record["clean"]["images"] == 6
 
 
 @pytest.mark.parametrize(

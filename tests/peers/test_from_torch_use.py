@@ -1,6 +1,9 @@
 """A torch network in attacks, evaluation, training and curvature; networks that are refused."""
 
 import dataclasses
+import importlib
+import sys
+import types
 
 import keras
 import numpy as np
@@ -85,7 +88,7 @@ def test_every_attack_finds_the_same_images():
     broken = 0
     for name, attack in suites.build("reliable", epsilon=0.06, classes=5).items():
         if isinstance(attack, attacks.base.Attack) and hasattr(attack, "_rule"):
-            attack.threat = dataclasses.replace(attack.threat, steps=3, restarts=1)
+            attack.threat = dataclasses.replace(attack.threat, steps=2, restarts=1)
         elif isinstance(attack, attacks.Square):
             attack.queries = 20
         found = [attack(model, x, y) for model in (ours, theirs)]
@@ -114,6 +117,35 @@ def test_both_step_modes_and_layouts_agree():
     crafted = attack(whole, np.moveaxis(x, 1, -1), np.arange(6) % 5)
     expected = attack(stepwise, x, np.arange(6) % 5)
     np.testing.assert_allclose(np.moveaxis(crafted, -1, 1), expected, atol=1e-6)
+
+
+@pytest.fixture
+def zoo(monkeypatch):
+    """The library's networks, which ask torchvision for a function that downloads weights."""
+    downloads = types.ModuleType("torchvision._internally_replaced_utils")
+    downloads.load_state_dict_from_url = None
+    monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
+    monkeypatch.setitem(sys.modules, downloads.__name__, downloads)
+    return pytest.importorskip("spikingjelly.activation_based.model")
+
+
+@pytest.mark.parametrize("name", ["sew_resnet", "spiking_resnet", "spiking_vgg"])
+def test_networks_of_the_library(zoo, name):
+    rooms = importlib.import_module(f"{zoo.__name__}.{name}")
+    options = {"spiking_neuron": neuron.LIFNode, "surrogate_function": surrogate.ATan()}
+    if name == "spiking_vgg":
+        module = rooms.SpikingVGG([4, "M", 512, "M"], batch_norm=True, num_classes=5, **options)
+        module.avgpool, module.classifier = layer.AdaptiveAvgPool2d(1), layer.Linear(512, 5)
+    elif name == "sew_resnet":
+        module = rooms.sew_resnet18(num_classes=5, cnf="ADD", **options)
+    else:
+        module = rooms.spiking_resnet18(num_classes=5, **options)
+    functional.set_step_mode(module, "s" if name == "spiking_resnet" else "m")
+    model = from_torch(module, (3, 16, 16), timesteps=2)
+    assert coverage.blind_spot(model) is None
+    x = np.random.default_rng(0).random((2, 3, 16, 16)).astype("float32")
+    gradient = attacks.FGSM(estimator="rga").gradient(model, x, [0, 1])
+    assert np.isfinite(gradient).all() and abs(gradient).max() > 0
 
 
 def test_training_curvature_and_activity():
