@@ -35,7 +35,9 @@ HOMES = {
     "tensorboardX": ("summaries",),
     "nir": ("interop",),
     "ray": ("experiments",),
-    "absl": (),
+    "grain": ("data",),
+    # Grain's worker processes need parsed flags.
+    "absl": ("data",),
 }
 # The one file that names what is private in libraries; it imports frameworks lazily.
 INTERNALS = ROOT / "_internal" / "keras_internals.py"

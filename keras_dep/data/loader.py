@@ -1,12 +1,11 @@
-"""Batches of images in memory, for `fit`.
+"""Batches of images for `fit`.
 
-Batches are prepared ahead by a thread pool of our own. The workers of `keras.utils.PyDataset` lose
-and repeat batches in the first epoch of an unbuilt model (torch, JAX) and hand batches of an
+Batches are prepared ahead by workers of our own. The workers of `keras.utils.PyDataset` lose and
+repeat batches in the first epoch of an unbuilt model (torch, JAX) and hand batches of an
 interrupted epoch to the next `fit`; a Grain data set in `fit` has the same order in every epoch, or
 with `repeat()` ignores `initial_epoch`.
 """
 
-import concurrent.futures
 from typing import Any
 
 import keras
@@ -16,8 +15,13 @@ import numpy.typing as npt
 from keras_dep._internal import validation
 from keras_dep._internal.types import Array
 from keras_dep._internal.types import Record
-from keras_dep.data import pixels
+from keras_dep.data import reading_ahead
 from keras_dep.data import transforms
+from keras_dep.data.epochs import EpochBatches
+from keras_dep.data.source import ArraySource
+from keras_dep.data.source import Images
+from keras_dep.data.source import Labels
+from keras_dep.data.source import Source
 from keras_dep.data.transforms import Augmentation
 
 
@@ -33,16 +37,20 @@ class Batches(keras.utils.PyDataset):
     Each batch is `(images, labels)`: float32 `(B, H, W, C)` in [0, 1], and int32 `(B,)`.
 
     Args:
-        x: images `(N, H, W, C)`, uint8, or float in [0, 1].
-        y: labels `(N,)` or `(N, 1)`, whole numbers from 0 on, or one-hot rows `(N, classes)`.
+        x: images `(N, H, W, C)`, uint8, or float in [0, 1]; or the `images` of a
+            `keras_dep.data.Source`, which are decoded batch by batch.
+        y: labels `(N,)` or `(N, 1)`, whole numbers from 0 on, or one-hot rows `(N, classes)`; or
+            the `labels` of that source.
         batch_size: images per batch.
         seed: non-negative int.
         shuffle: whether each epoch has its own order.
         augment: a name in `transforms.names()`, a function `(images, rng) -> images`, or `None`.
         drop_remainder: whether an incomplete last batch is left out.
         workers: number of threads that prepare the next batches; with 0, each batch is prepared
-            on request.
+            on request. It does not change a batch.
         epoch: number of the first epoch.
+        processes: whether the images of a source are decoded in processes, in place of threads.
+            Each takes some seconds to start; they pay on machines with many cores.
 
     Raises:
         ValueError: images, labels or numbers are not as described, or Keras shuffles the batches.
@@ -58,8 +66,8 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        x: npt.ArrayLike,
-        y: npt.ArrayLike,
+        x: npt.ArrayLike | Images,
+        y: npt.ArrayLike | Labels,
         batch_size: int,
         seed: int = 0,
         shuffle: bool = True,
@@ -67,11 +75,13 @@ class Batches(keras.utils.PyDataset):
         drop_remainder: bool = True,
         workers: int = 1,
         epoch: int = 0,
+        processes: bool = False,
     ) -> None:
         # These values switch the queue of Keras off.
         super().__init__(workers=1, use_multiprocessing=False)
-        self.x, self.y = _checked(np.asarray(x), np.asarray(y))
-        self.batch_size = _integer("batch_size", batch_size, 1, len(self.x))
+        source = _source(x, y)
+        self.x, self.y = source.images, source.labels
+        self.batch_size = _integer("batch_size", batch_size, 1, len(source))
         self.seed = _integer("seed", seed, 0)
         self.shuffle = shuffle
         self.augment: Augmentation = (
@@ -79,11 +89,20 @@ class Batches(keras.utils.PyDataset):
         )
         self.drop_remainder = drop_remainder
         self.epoch = epoch
-        self._order: tuple[int | None, Array] = (None, np.arange(len(self.x)))
-        self._ahead = 2 * _integer("workers", workers, 0)
-        self._pool = concurrent.futures.ThreadPoolExecutor(max(1, workers))
-        # Batches in preparation, by epoch and index.
-        self._ready: dict[tuple[int, int], concurrent.futures.Future] = {}
+        workers = _integer("workers", workers, 0)
+        self._batches = EpochBatches(
+            source=source,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            shuffle=shuffle,
+            augment=self.augment,
+            drop_remainder=drop_remainder,
+        )
+        self._reader: reading_ahead.Reader = (
+            reading_ahead.InThreads(self._batches, workers)
+            if isinstance(source, ArraySource)
+            else reading_ahead.WithGrain(self._batches, workers, processes)
+        )
 
     @property
     def epoch(self) -> int:
@@ -96,8 +115,7 @@ class Batches(keras.utils.PyDataset):
         self._armed = self._open = self._first_due = False
 
     def __len__(self) -> int:
-        full, rest = divmod(len(self.x), self.batch_size)
-        return full + bool(rest and not self.drop_remainder)
+        return len(self._batches)
 
     def __getitem__(self, index: int) -> tuple[Array, Array]:
         if not 0 <= index < len(self):
@@ -108,15 +126,11 @@ class Batches(keras.utils.PyDataset):
                 f"an epoch must begin with batch 0; received index={index}: Keras shuffles the "
                 "batches; write fit(..., shuffle=False)"
             )
-        epoch, ready = self.epoch, self._ready
-        last = min(index + self._ahead, len(self) - 1)
-        # The dict is replaced, not changed: two threads at once prepare a batch twice at worst.
-        self._ready = {
-            key: ready.get(key) or self._pool.submit(self._batch, *key)
-            for key in [(epoch, coming) for coming in range(index + 1, last + 1)]
-        }
-        batch = ready.get((epoch, index))
-        return batch.result() if batch else self._batch(epoch, index)
+        return self._reader.get(self.epoch, index)
+
+    def close(self) -> None:
+        """Stops the workers and drops what they prepared; a later batch starts them again."""
+        self._reader.close()
 
     def on_epoch_begin(self) -> None:
         self._open = self._first_due = True
@@ -126,20 +140,6 @@ class Batches(keras.utils.PyDataset):
         if self._armed and self._open:
             self._epoch += 1
         self._armed, self._open, self._first_due = True, False, False
-
-    def _batch(self, epoch: int, index: int) -> tuple[Array, Array]:
-        chosen = self._epoch_order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
-        # NumPy ignores trailing zeros of a seed: index + 1 differs from the seed of the order.
-        rng = np.random.default_rng([self.seed, epoch, index + 1])
-        images = self.augment(self.x[chosen], rng)
-        return pixels.scaled(images), self.y[chosen]
-
-    def _epoch_order(self, epoch: int) -> Array:
-        known, order = self._order
-        if self.shuffle and known != epoch:
-            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.x))
-            self._order = epoch, order
-        return order
 
 
 class FollowEpoch(keras.callbacks.Callback):
@@ -170,6 +170,17 @@ def _integer(name: str, value: Any, low: int, high: int | None = None) -> int:
         span = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"{name} must be a whole number {span}; received {name}={value!r}.")
     return int(value)
+
+
+def _source(x: npt.ArrayLike | Images, y: npt.ArrayLike | Labels) -> Source:
+    if not isinstance(x, Images):
+        return ArraySource(*_checked(np.asarray(x), np.asarray(y)))
+    if not isinstance(y, Labels) or y.source is not x.source:
+        raise ValueError(
+            f"y must be the labels of the source of x, {x.source.name}; received a "
+            f"{type(y).__name__}; pass source.images and source.labels."
+        )
+    return x.source
 
 
 def _checked(x: Array, y: Array) -> tuple[Array, Array]:

@@ -1,7 +1,12 @@
-"""Image sets in memory: the embedded digits, and sets prepared by TensorFlow Datasets."""
+"""Image sets by name: the embedded digits, and sets prepared by TensorFlow Datasets.
+
+Digits and CIFAR are arrays in memory. The images of larger sets are files that are decoded when a
+batch needs them.
+"""
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 from typing import Any
@@ -12,7 +17,12 @@ import numpy as np
 from keras_dep._internal import quiet
 from keras_dep._internal import validation
 from keras_dep._internal.types import Array
+from keras_dep.data import records
 from keras_dep.data import tfds_files
+from keras_dep.data.source import ArraySource
+from keras_dep.data.source import Images
+from keras_dep.data.source import Labels
+from keras_dep.data.source import Source
 from keras_dep.data.tfds_files import DataMissingError
 
 _CIFAR_SHAPE = (32, 32, 3)
@@ -20,6 +30,21 @@ _CIFAR_SHAPE = (32, 32, 3)
 _PREPARED = {
     "cifar10": (10, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "cifar100": (100, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+}
+# Shape of an image, how an image file is brought to it for testing, mean and standard deviation.
+_IMAGE_FILES = {
+    "tiny_imagenet": (
+        (64, 64, 3),
+        records.same_size,
+        (0.4802, 0.4481, 0.3975),
+        (0.2770, 0.2691, 0.2821),
+    ),
+    "imagenet2012": (
+        (224, 224, 3),
+        records.middle,
+        (0.485, 0.456, 0.406),
+        (0.229, 0.224, 0.225),
+    ),
 }
 
 
@@ -29,8 +54,9 @@ class Dataset:
 
     Args:
         name: the name given to `load`.
-        x_train: uint8 images `(N, H, W, C)`, 0 to 255, to train on.
-        y_train: their labels, int32 `(N,)`, 0 to `num_classes - 1`.
+        x_train: uint8 images `(N, H, W, C)`, 0 to 255, to train on: an array, or `Images`, which
+            index like one and decode what is asked for.
+        y_train: their labels, int32 `(N,)`, 0 to `num_classes - 1`: an array, or `Labels`.
         x_test: the test images, as `x_train`.
         y_test: their labels, as `y_train`.
         num_classes: number of classes.
@@ -40,10 +66,10 @@ class Dataset:
     """
 
     name: str
-    x_train: Array
-    y_train: Array
-    x_test: Array
-    y_test: Array
+    x_train: Array | Images
+    y_train: Array | Labels
+    x_test: Array | Images
+    y_test: Array | Labels
     num_classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -53,6 +79,27 @@ class Dataset:
     def image_shape(self) -> tuple[int, ...]:
         """Shape `(H, W, C)` of one image."""
         return self.x_train.shape[1:]
+
+    @functools.cached_property
+    def train(self) -> Source:
+        """The training images and labels as a random-access source."""
+        return self._source("train", self.x_train, self.y_train)
+
+    @functools.cached_property
+    def test(self) -> Source:
+        """The test images and labels, as `train`."""
+        return self._source("test", self.x_test, self.y_test)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the images are arrays."""
+        return not isinstance(self.x_train, Images)
+
+    def _source(self, split: str, x: Any, y: Any) -> Source:
+        if isinstance(x, Images):
+            return x.source
+        facts = self.num_classes, self.mean, self.std, self.label_names
+        return ArraySource(x, y, f"{self.name}/{split}", *facts)
 
 
 def names() -> list[str]:
@@ -67,14 +114,20 @@ def load(
     train_examples: int | None = None,
     test_examples: int | None = None,
 ) -> Dataset:
-    """Loads an image set into memory.
+    """Loads an image set.
 
-    `"digits"` (8x8 grey, scikit-learn's copy of the UCI test set; the first 1500 train, the last
-    297 test) needs no files. `"cifar10"` and `"cifar100"` are read from a folder prepared by
-    TensorFlow Datasets. TensorFlow is imported only if that folder is complete.
+    | name | images | read |
+    |---|---|---|
+    | `digits` | 8x8 grey, of scikit-learn (UCI's test set): 1500 and 297 | from the package |
+    | `cifar10`, `cifar100` | 32x32: 50,000 and 10,000 | into memory |
+    | `tiny_imagenet` | 64x64: 100,000 and 10,000 (its validation set) | when indexed |
+    | `imagenet2012` | 224x224: 1,281,167 and 50,000 (its validation set) | when indexed |
+
+    All but the digits are read from a folder prepared by TensorFlow Datasets; `apps/data.py`
+    prepares them. TensorFlow itself is imported for CIFAR alone, if that folder is complete.
 
     Args:
-        name: `"digits"`, `"cifar10"` or `"cifar100"`.
+        name: one of `names()`.
         data_dir: folder that contains `<name>/<version>/`; by default the environment variable
             `TFDS_DATA_DIR`, else `~/tensorflow_datasets`.
         download: whether to download a set that is not on disk.
@@ -98,6 +151,8 @@ def load(
     wanted = {"train": train_examples, "test": test_examples}
     if name == "digits":
         return _load_digits(wanted)
+    if name in _IMAGE_FILES:
+        return _open_files(name, tfds_files.root(data_dir), wanted)
     return _load_prepared(name, tfds_files.root(data_dir), download, wanted)
 
 
@@ -113,6 +168,26 @@ def _load_digits(wanted: dict[str, int | None]) -> Dataset:
     return Dataset("digits", *pairs, 10, (0.3052,), (0.3749,), tuple("0123456789"))
 
 
+def _open_files(name: str, root: pathlib.Path, wanted: dict[str, int | None]) -> Dataset:
+    folder, available = tfds_files.find(name, root)
+    counts = _counts(name, wanted, available)
+    image_shape, fit, mean, std = _IMAGE_FILES[name]
+    splits = {"train": "train", "test": tfds_files.RELEASES[name].test_split}
+    try:
+        train, test = (
+            records.RecordSource(
+                folder, splits[key], image_shape, fit, counts[key], f"{name}/{key}", mean, std
+            )
+            for key in ("train", "test")
+        )
+    except DataMissingError:
+        raise
+    except Exception as error:
+        raise DataMissingError(tfds_files.damaged(name, root, folder, error)) from error
+    images = train.images, train.labels, test.images, test.labels
+    return Dataset(name, *images, train.num_classes, mean, std, train.label_names)
+
+
 def _load_prepared(
     name: str, root: pathlib.Path, download: bool, wanted: dict[str, int | None]
 ) -> Dataset:
@@ -124,11 +199,11 @@ def _load_prepared(
         _download(name, root)
         folder, available = tfds_files.find(name, root)
     counts = _counts(name, wanted, available)
-    (num_classes, mean, std), reader = _PREPARED[name], _reader()
+    (num_classes, mean, std), tfds = _PREPARED[name], reader()
     try:
-        builder = reader.builder_from_directory(str(folder))
+        builder = tfds.builder_from_directory(str(folder))
         # Reading one shard after the other keeps the file order.
-        config = reader.ReadConfig(try_autocache=False, interleave_cycle_length=1)
+        config = tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1)
         train = _read(builder, config, "train", counts["train"], num_classes)
         test = _read(builder, config, "test", counts["test"], num_classes)
         label_names = tuple(builder.info.features["label"].names)
@@ -157,8 +232,8 @@ def _read(
     return images, labels
 
 
-def _reader() -> Any:
-    """The module `tensorflow_datasets`."""
+def reader() -> Any:
+    """The module `tensorflow_datasets`, after a quiet import of TensorFlow."""
     try:
         with quiet.without_import_log():
             import tensorflow as tf
@@ -176,9 +251,9 @@ def _reader() -> Any:
 
 
 def _download(name: str, root: pathlib.Path) -> None:
-    reader = _reader()
+    tfds = reader()
     try:
-        reader.builder(name, data_dir=str(root)).download_and_prepare()
+        tfds.builder(name, data_dir=str(root)).download_and_prepare()
     except Exception as error:
         what = f"none, and could not download it ({tfds_files.one_line(error)})"
         raise DataMissingError(tfds_files.missing(name, root, what)) from error

@@ -1,12 +1,15 @@
 """Random crop, Cutout and horizontal flip of image batches, vectorised in NumPy."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 
 from keras_dep._internal import validation
 from keras_dep._internal.types import Array
+from keras_dep.data import preprocessing
+from keras_dep.data.source import Source
 
 # From images and a generator of random numbers to new images.
 Augmentation: TypeAlias = Callable[[Array, np.random.Generator], Array]
@@ -26,7 +29,7 @@ def get(name: str) -> Augmentation:
     """Looks up an augmentation by name.
 
     Args:
-        name: `"paper"`, `"standard"` or `"none"`.
+        name: `"paper"`, `"standard"`, `"resized_crop"` or `"none"`.
 
     Returns:
         A function `augment(images, rng) -> images` on batches `(N, H, W, C)`, where `rng` is a
@@ -74,6 +77,57 @@ def standard(images: Array, rng: np.random.Generator) -> Array:
     """Random crop (4 pixels of zero padding) and horizontal flip; arguments as in `paper`."""
     images = crop(images, *draw_crops(rng, len(images)))
     return flip(images, draw_flips(rng, len(images)))
+
+
+def resized_crop(
+    images: Array | Sequence[Array],
+    rng: np.random.Generator,
+    size: tuple[int, ...] | None = None,
+) -> Array:
+    """Random resized crop (see `preprocessing.draw_box`) and horizontal flip.
+
+    Args:
+        images: uint8 `(N, H, W, C)`, or a sequence of images `(h, w, C)` of any size.
+        rng: `numpy.random.Generator` of all random numbers.
+        size: `(height, width)` of the result; default: that of the first image.
+
+    Returns:
+        uint8 array `(N, height, width, C)`.
+
+    Raises:
+        ValueError: images that are not uint8.
+    """
+    if images[0].dtype != np.uint8:
+        raise ValueError(
+            f"resized_crop takes uint8 images; received {images[0].dtype}; multiply images in "
+            "[0, 1] by 255 and round them."
+        )
+    size = images[0].shape[:2] if size is None else size
+    crops = [
+        preprocessing.resized_crop(image, preprocessing.draw_box(rng, *image.shape[:2]), size)
+        for image in images
+    ]
+    return flip(np.stack(crops), draw_flips(rng, len(crops)))
+
+
+def augmented(
+    source: Source, indices: Array, augment: Augmentation, rng: np.random.Generator
+) -> Array:
+    """Reads images of a source and augments them.
+
+    Args:
+        source: the source.
+        indices: which images, int `(n,)`.
+        augment: the augmentation; `resized_crop` is given the images at their own sizes.
+        rng: `numpy.random.Generator` of its random numbers.
+
+    Returns:
+        Array `(n, H, W, C)`.
+    """
+    if augment is resized_crop:
+        originals = [source.original(int(index)) for index in indices]
+        return resized_crop(originals, rng, source.image_shape[:2])
+    return augment(source.images_at(indices), rng)
 
 
 def none(images: Array, rng: np.random.Generator) -> Array:
@@ -176,4 +230,4 @@ def _inside(start: Array, length: Array, size: int) -> Array:
     return (position >= start[:, None]) & (position < (start + length)[:, None])
 
 
-_REGISTRY = {"none": none, "paper": paper, "standard": standard}
+_REGISTRY = {"none": none, "paper": paper, "resized_crop": resized_crop, "standard": standard}

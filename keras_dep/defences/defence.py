@@ -12,6 +12,7 @@ import keras
 
 from keras_dep._internal.types import Array
 from keras_dep.attacks.gradient_attack import GradientAttack
+from keras_dep.data.source import Images
 from keras_dep.training.loss_terms import LossTerm
 from keras_dep.training.replay import Replay
 from keras_dep.training.sharpness import SharpnessAware
@@ -27,7 +28,8 @@ class TrainingPlan:
         timesteps: steps `T` of the network.
         seed: seed of the run.
         rank_one: what `keras_dep.DEP` does with matrices with a side of 1 or 2.
-        images: the training images, uint8 or float in [0, 1], or `None`.
+        images: the training images, uint8 or float in [0, 1]: an array, or the images of a
+            `keras_dep.data.Source`; or `None`.
         runs: the folder with the runs of other methods, or `None`.
 
     Example:
@@ -41,7 +43,7 @@ class TrainingPlan:
     timesteps: int = 4
     seed: int = 0
     rank_one: str = "keep"
-    images: Array | None = None
+    images: Array | Images | None = None
     runs: str | None = None
 
     @property

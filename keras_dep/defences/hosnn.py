@@ -109,4 +109,4 @@ def _collected(plan: TrainingPlan) -> dict[str, Array]:
             f"hosnn needs the signature of a plainly trained network; received none in {path!r}; "
             "train sgd first, as in methods=sgd,hosnn, or give signature='file.npz'."
         )
-    return membrane_signature(model_files.load_network(path), pixels.scaled(plan.images))
+    return membrane_signature(model_files.load_network(path), pixels.Scaled(plan.images))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import random
 import warnings
 from collections.abc import Callable
@@ -139,6 +140,20 @@ def build_batches(settings: Settings, data: sources.Dataset) -> loader.Batches:
         batch_size=settings.batch_size,
         seed=settings.seed,
         augment=settings.augment,
+        workers=_workers(settings, data),
+        processes=settings.worker_processes,
+    )
+
+
+def evaluation_batches(settings: Settings, data: sources.Dataset) -> loader.Batches:
+    """All test images in their order, for sets that do not fit into memory."""
+    return loader.Batches(
+        data.x_test,
+        data.y_test,
+        batch_size=min(settings.batch_size, len(data.x_test)),
+        shuffle=False,
+        drop_remainder=False,
+        workers=_workers(settings, data),
     )
 
 
@@ -238,6 +253,12 @@ def learning_rate(settings: Settings, epoch: int) -> float:
     if settings.schedule == "constant":
         return settings.learning_rate
     return 0.5 * settings.learning_rate * (1 + math.cos(math.pi * epoch / settings.epochs))
+
+
+def _workers(settings, data):
+    if settings.workers is not None:
+        return settings.workers
+    return 1 if data.in_memory else os.cpu_count() or 1
 
 
 def _refuse_unsuited(settings, method):

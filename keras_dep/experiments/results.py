@@ -19,7 +19,7 @@ _MEND = (
     "apps/hetero_train.py"
 )
 # Settings that do not change the result.
-_ASIDE = ("data_dir", "download", "keep_epochs")
+_ASIDE = ("data_dir", "download", "keep_epochs", "workers", "worker_processes")
 # Settings added later, which a description names only where they are not the default, so that runs
 # and states of earlier revisions go on.
 _ADDED = {"poison_protocol": "pixel", "normalization_control": "none"}

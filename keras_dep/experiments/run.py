@@ -3,8 +3,10 @@
 import dataclasses
 import gc
 import os
+from typing import Any
 
 import keras
+import numpy as np
 
 from keras_dep import attacks
 from keras_dep import callbacks
@@ -32,6 +34,8 @@ from keras_dep.training.recalibration import recalibrate
 
 # Training images, at most, that running statistics are measured anew on.
 RECALIBRATED = 4096
+# Test images that are read at a time, of sets that are not in memory.
+READ_TOGETHER = 1024
 
 
 def run(
@@ -88,7 +92,6 @@ class _Run:
         self.data = data
         self.description = results.description(settings, method.name)
         self.batches = build.build_batches(settings, data)
-        self.test_images = pixels.scaled(data.x_test)
 
     def execute(self, resume: bool, verbose: str | int, patience: float) -> Record:
         _make(self.folder)
@@ -110,6 +113,7 @@ class _Run:
         redone = int(self.parts.model.optimizer.iterations) + 1 if first_epoch else 0
         with EventWriter(self.folder, purge_step=redone) as writer:
             self._train(writer, first_epoch, verbose)
+            self.batches.close()
             if self.settings.normalization_control == "recalibrate":
                 images = pixels.scaled(self.data.x_train[:RECALIBRATED])
                 recalibrate(self.parts.network, images, self.settings.batch_size)
@@ -120,7 +124,7 @@ class _Run:
         settings, data, parts = self.settings, self.data, self.parts
         watched = slice(0, settings.watch_examples)
         self.watch = callbacks.CollapseWatch(
-            self.test_images[watched], data.y_test[watched], chance=1 / data.num_classes
+            pixels.scaled(data.x_test[watched]), data.y_test[watched], chance=1 / data.num_classes
         )
         inserts = settings.poison_mode == "insert" and settings.poison_count > 0
         source = adversarial.PoisonSource(
@@ -179,9 +183,12 @@ class _Run:
         if settings.keep_epochs:
             folder = os.path.join(self.folder, results.EPOCHS)
             measuring.append(callbacks.EpochWeights(folder, parts.network))
+        test_data: Any = build.evaluation_batches(settings, self.data)
+        if self.data.in_memory:
+            test_data = pixels.scaled(self.data.x_test), self.data.y_test
         parts.model.fit(
             parts.training_data,
-            validation_data=(self.test_images, self.data.y_test),
+            validation_data=test_data,
             validation_batch_size=settings.batch_size,
             epochs=settings.epochs,
             shuffle=False,
@@ -204,7 +211,7 @@ class _Run:
         """Measures the robustness of the trained network; returns all that the run recorded."""
         settings, network = self.settings, self.parts.network
         chosen = slice(0, settings.attack_examples)
-        images, labels = self.test_images[chosen], self.data.y_test[chosen]
+        images, labels = pixels.scaled(self.data.x_test[chosen]), self.data.y_test[chosen]
         samples = SAMPLES_OF_RANDOM_MODELS if is_random(network, images[:1]) else 1
         threats = measuring_attacks(settings, samples)
         measured = evaluation.evaluate(
@@ -217,7 +224,7 @@ class _Run:
             verbose=0,
         )
         accuracy = {
-            "clean": inference.accuracy_and_loss(network, self.test_images, self.data.y_test)[0],
+            "clean": _clean_accuracy(network, self.data),
             **{row["attack"]: row["accuracy"] for row in measured["attacks"]},
         }
         step = int(self.parts.model.optimizer.iterations)
@@ -232,6 +239,7 @@ class _Run:
         return {
             **self.description,
             **environment.environment(),
+            "data": {"train": self.data.train.fingerprint, "test": self.data.test.fingerprint},
             "accuracy": accuracy,
             "attacked_examples": len(images),
             "evaluation": evaluation.summary(measured),
@@ -255,6 +263,19 @@ class _Run:
         history = self.hessian.history
         is_there = history and history[-1]["iteration"] == step
         return history[-1] if is_there else self.hessian.measure()
+
+
+def _clean_accuracy(network: keras.Model, data: sources.Dataset) -> float:
+    """Accuracy on all test images, read a part at a time where they are not in memory."""
+    count = len(data.x_test)
+    size = count if data.in_memory else READ_TOGETHER
+    parts, sizes = [], []
+    for start in range(0, count, size):
+        images = pixels.scaled(data.x_test[start : start + size])
+        labels = data.y_test[start : start + size]
+        parts.append(inference.accuracy_and_loss(network, images, labels)[0])
+        sizes.append(len(images))
+    return parts[0] if len(parts) == 1 else float(np.average(parts, weights=sizes))
 
 
 def measuring_attacks(

@@ -51,7 +51,7 @@ class Settings:
     dataset: str = _field(
         "digits",
         "data",
-        "Image set; digits is embedded, the others are read through TFDS.",
+        "Image set; digits is embedded, the others are prepared by apps/data.py.",
         choices=sources.names(),
     )
     data_dir: str | None = _field(None, "data", "TFDS folder; default: the user's.")
@@ -65,10 +65,19 @@ class Settings:
     augment: str = _field(
         "none",
         "data",
-        "standard: crop and flip; paper: cutout too.",
+        "standard: crop and flip; paper: cutout too; resized_crop: random crop resized, and flip.",
         choices=transforms.names(),
     )
     batch_size: int = _field(128, "data", "Images per batch.", limits=(1, ANY))
+    workers: int | None = _field(
+        None,
+        "data",
+        "Workers that prepare batches; default: one for images in memory, else one per core.",
+        limits=(0, ANY),
+    )
+    worker_processes: bool = _field(
+        False, "data", "Decode images in processes, in place of threads; for many cores."
+    )
 
     model: str = _field("vgg5", "network", "Spiking network.", choices=models.names())
     spiking: bool = _field(True, "network", "Spikes, or the ANN counterpart with ReLUs.")

@@ -1,5 +1,7 @@
 """The mean membrane potentials of a network, the reference of neurons that adapt to it."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -11,14 +13,13 @@ from keras_dep.layers import time_axis
 from keras_dep.layers.lif import LIF
 
 
-def membrane_signature(
-    model: keras.Model, images: Array, batch_size: int = 128
-) -> dict[str, Array]:
+def membrane_signature(model: keras.Model, images: Any, batch_size: int = 128) -> dict[str, Array]:
     """The mean potential of every neuron before its reset, at every step.
 
     Args:
         model: a functional `keras.Model` with layers of `keras_dep.LIF`, trained.
-        images: images `(n, ...)` as the model takes them, usually the clean training set.
+        images: images `(n, ...)` as the model takes them, usually the clean training set; an array,
+            or what gives arrays for slices.
         batch_size: images at a time, at least 1.
 
     Returns:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_dep import evaluation
 from keras_dep import models
@@ -190,7 +191,7 @@ def _measure(request: Request, effort: Effort, out_dir: str, data_dir: str | Non
     found = _MEASURES[request.name](
         run,
         pixels.scaled(data.x_test),
-        data.y_test,
+        np.asarray(data.y_test),
         effort,
         request,
         [_network(each, out_dir) for each in request.substitutes],

@@ -18,6 +18,8 @@ from keras_dep._internal.types import Record
 from keras_dep.attacks.gradient_attack import GradientAttack
 from keras_dep.data import pixels
 from keras_dep.data.loader import Batches
+from keras_dep.data.source import Images
+from keras_dep.data.source import Labels
 from keras_dep.training.defended import DefendedTraining
 from keras_dep.training.in_step import check_attack
 from keras_dep.training.poison_schedule import PoisonSchedule
@@ -131,8 +133,9 @@ class PoisonSource:
     """Extra batches for insertion, drawn from a training set by seed.
 
     Args:
-        images: float images in [0, 1] or uint8, `(n, ...)`.
-        labels: integer labels `(n,)`.
+        images: float images in [0, 1] or uint8, `(n, ...)`; or the images of a
+            `keras_dep.data.Source`.
+        labels: integer labels `(n,)`; or the labels of that source.
         batch_size: images per extra batch, at most `n`.
         resample: draw anew each epoch, or take the same images every time.
         seed: seed of the draws.
@@ -149,8 +152,8 @@ class PoisonSource:
 
     def __init__(
         self,
-        images: Array,
-        labels: Array,
+        images: Array | Images,
+        labels: Array | Labels,
         batch_size: int,
         resample: bool = True,
         seed: int = 0,

@@ -63,8 +63,11 @@ def define_once(define=hetero_train._define_settings):
     [
         (["--model=vgg99"], "model must be one of vgg5, vgg11"),
         (["--surrogate=step"], "surrogate must be one of triangle"),
-        (["--dataset=mnist"], "dataset must be one of cifar10, cifar100, digits; received 'mnist'"),
-        (["--augment=none,paper"], "augment must be one of none, paper, standard"),
+        (
+            ["--dataset=mnist"],
+            "dataset must be one of cifar10, cifar100, digits, imagenet2012, tiny_imagenet;",
+        ),
+        (["--augment=none,paper"], "augment must be one of none, paper, resized_crop, standard"),
         (["--out_dir="], "out_dir must name a folder; received ''"),
         (["--timesteps=0"], r"timesteps must be in [1, 1000]; received 0"),
         (["--timesteps=four"], "flag --timesteps=four: invalid literal"),

@@ -104,7 +104,10 @@ def test_a_failure_while_reading_ahead_reaches_the_caller():
         ({"seed": -1}, "seed=-1"),
         ({"epoch": -1}, "epoch=-1"),
         ({"workers": -1}, "workers=-1"),
-        ({"augment": "papre"}, "augment must be one of none, paper, standard; received 'papre'"),
+        (
+            {"augment": "papre"},
+            "augment must be one of none, paper, resized_crop, standard; received 'papre'",
+        ),
     ],
 )
 def test_bad_options_are_one_line(options, words):

@@ -179,7 +179,7 @@ def no_reader(monkeypatch):
     def reader():
         raise AssertionError("reader asked for")
 
-    monkeypatch.setattr(sources, "_reader", reader)
+    monkeypatch.setattr(sources, "reader", reader)
 
 
 class FakeReader:
@@ -216,7 +216,7 @@ class FakeReader:
 )
 def test_contents_out_of_range_are_refused(tmp_path, monkeypatch, reader, words):
     prepare(tmp_path)
-    monkeypatch.setattr(sources, "_reader", lambda: reader)
+    monkeypatch.setattr(sources, "reader", lambda: reader)
     with pytest.raises(sources.DataMissingError, match=words) as caught:
         sources.load("cifar10", data_dir=tmp_path)
     assert "\n" not in str(caught.value)
@@ -229,7 +229,7 @@ def test_download_prepares_what_is_missing_and_only_that(tmp_path, monkeypatch):
         calls.append(1)
         prepare(tmp_path, "cifar100")
 
-    monkeypatch.setattr(sources, "_reader", lambda: FakeReader(download=download))
+    monkeypatch.setattr(sources, "reader", lambda: FakeReader(download=download))
     for _ in range(2):
         data = sources.load("cifar100", data_dir=tmp_path, download=True, train_examples=2)
         assert data.x_train.shape == (2, 32, 32, 3) and data.num_classes == 100
@@ -241,7 +241,7 @@ def test_a_failed_download_is_one_line(tmp_path, monkeypatch):
     def download():
         raise OSError("no route\nto host")
 
-    monkeypatch.setattr(sources, "_reader", lambda: FakeReader(download=download))
+    monkeypatch.setattr(sources, "reader", lambda: FakeReader(download=download))
     with pytest.raises(sources.DataMissingError, match="OSError: no route") as caught:
         sources.load("cifar10", data_dir=tmp_path, download=True)
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
@@ -252,7 +252,7 @@ def test_the_reader_hides_accelerators_unless_tensorflow_trains(monkeypatch):
     config = types.SimpleNamespace(set_visible_devices=lambda *given: hidden.append(given))
     monkeypatch.setitem(sys.modules, "tensorflow", types.SimpleNamespace(config=config))
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", "the reader")
-    assert sources._reader() == "the reader"
+    assert sources.reader() == "the reader"
     trains = keras.backend.backend() == "tensorflow"
     assert hidden == ([] if trains else [([], "GPU")])
 
@@ -264,7 +264,7 @@ def test_an_initialised_tensorflow_is_left_as_it_is(monkeypatch):
     config = types.SimpleNamespace(set_visible_devices=refuse)
     monkeypatch.setitem(sys.modules, "tensorflow", types.SimpleNamespace(config=config))
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", "the reader")
-    assert sources._reader() == "the reader"
+    assert sources.reader() == "the reader"
 
 
 def test_a_missing_reader_names_the_packages(tmp_path, monkeypatch):

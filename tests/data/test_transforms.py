@@ -145,7 +145,7 @@ def test_input_stays_and_the_generator_decides(name):
 
 
 def test_unknown_name_is_one_line_and_names_the_known():
-    assert transforms.names() == ["none", "paper", "standard"]
-    with pytest.raises(ValueError, match="none, paper, standard.*'papre'") as caught:
+    assert transforms.names() == ["none", "paper", "resized_crop", "standard"]
+    with pytest.raises(ValueError, match="none, paper, resized_crop, standard.*'papre'") as caught:
         transforms.get("papre")
     assert "\n" not in str(caught.value)

@@ -4,6 +4,8 @@ import dataclasses
 import os
 from collections.abc import Iterator
 
+import numpy as np
+
 from keras_dep._internal import model_files
 from keras_dep._internal.types import Array
 from keras_dep.callbacks import epochs
@@ -87,4 +89,4 @@ def load_images(run: Run, protocol: Protocol, data_dir: str | None = None) -> tu
             f"batches={protocol.batches} of batch_size={protocol.batch_size} need {needed} images: "
             f"{error}"
         ) from error
-    return pixels.scaled(data.x_test), data.y_test
+    return pixels.scaled(data.x_test), np.asarray(data.y_test)
