@@ -21,9 +21,14 @@ from keras_dep.studies.measurements import Request
 from keras_dep.studies.scale import Effort
 
 # Images of the data sets that a plan need not open.
-TRAIN = {"digits": 1500, "cifar10": 50000, "cifar100": 50000}
-TEST = {"digits": 297, "cifar10": 10000, "cifar100": 10000}
-SHAPES = {"digits": (8, 8, 1), "cifar10": (32, 32, 3), "cifar100": (32, 32, 3)}
+TRAIN = {"digits": 1500, "cifar10": 50000, "cifar100": 50000, "tiny_imagenet": 100000}
+TEST = {"digits": 297, "cifar10": 10000, "cifar100": 10000, "tiny_imagenet": 10000}
+SHAPES = {
+    "digits": (8, 8, 1),
+    "cifar10": (32, 32, 3),
+    "cifar100": (32, 32, 3),
+    "tiny_imagenet": (64, 64, 3),
+}
 STEPS = 5
 
 
