@@ -20,6 +20,10 @@ from tests.support import image_archives
 from tests.support.image_archives import ROOT
 from tests.support.image_archives import jpeg
 
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "torch",
+    reason="nothing here is computed by the backend; tests/experiments trains on every one",
+)
 TRAIN, VAL = f"{ROOT}train/n02/images/n02_1.JPEG", f"{ROOT}val/images/val_2.JPEG"
 ANNOTATIONS = f"{ROOT}val/val_annotations.txt"
 
@@ -98,9 +102,6 @@ def test_order_and_content_are_those_of_the_arrays_for_any_workers_and_after_res
     np.testing.assert_array_equal(data.x_train[::-1], in_memory.x_train[::-1])
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="workers are the same on every backend, and slow"
-)
 def test_processes_give_the_batches_of_threads(prepared):
     data = sources.load("tiny_imagenet", prepared[0])
     same(taken(data, start=(2, 1), workers=1, processes=True), taken(data, start=(2, 1)))
