@@ -2,8 +2,9 @@
 
 Takes any .keras file that maps images in [0, 1] to logits, or a folder that hetero_train wrote, and
 writes evaluation.json, .md and .csv, checklist.json and .md, and the sweeps as .json, .md, .csv,
-.png and .svg, and card.md and card.png. TensorBoard shows them, and adversarial images beside their
-originals. The same command resumes a stopped evaluation or checklist.
+.png and .svg, and card.md and card.png; with --suite=corruptions it measures CIFAR-10-C and writes
+corruptions.* alone. TensorBoard shows them, and adversarial images beside their originals. The same
+command resumes a stopped evaluation or checklist.
 
   python apps/attack.py --model=runs/hetero/dep
   python apps/attack.py --model=net.keras --dataset=cifar10 --suite=reliable --examples=1000
@@ -11,6 +12,7 @@ originals. The same command resumes a stopped evaluation or checklist.
   python apps/attack.py --model=net.keras --dataset=cifar10 --examples=200 --checklist --card
   python apps/attack.py --model=runs/hetero/dep --train_substitutes=seed,ann_counterpart
   python apps/attack.py --model=runs/hetero/dep --suite=paper --protocol=released
+  python apps/attack.py --model=runs/cifar/dep --suite=corruptions --baseline=sgd/corruptions.json
   python apps/attack.py --torch=net.py:make --weights=net.pth --input_shape=3,32,32 --timesteps=4
 
 --torch takes a spiking network of SpikingJelly, snnTorch or Norse. It runs the code of the file.
@@ -52,7 +54,22 @@ _define(
     "Framework; default: KERAS_BACKEND, else Keras' own choice.",
     enum_values=("torch", "tensorflow", "jax"),
 )
-_define("enum", "suite", "quick", "Attacks to run.", enum_values=("quick", "paper", "reliable"))
+_define(
+    "enum",
+    "suite",
+    "quick",
+    "Attacks to run; timing: events that change their time alone, of an event set; corruptions: no "
+    "attack, the corrupted images of CIFAR-10-C.",
+    enum_values=("quick", "paper", "reliable", "timing", "corruptions"),
+)
+_define("list", "corruptions", "", "For suite=corruptions; default: the 15 of the benchmark.")
+_define("list", "severities", "", "For suite=corruptions, 1 to 5; default: all.")
+_define(
+    "string",
+    "baseline",
+    None,
+    "A corruptions.json of another model, whose errors normalise the mean corruption error.",
+)
 _define(
     "enum",
     "norm",
@@ -118,6 +135,20 @@ _define(
 _define("string", "dataset", None, "Data set, or an .npz file; default: the run's data set.")
 _define("string", "data_dir", None, "TFDS folder; default: the user's.")
 _define(
+    "enum",
+    "frames_by",
+    None,
+    "Frames of an event set: by count or by time; default: as the run in --model, else by count.",
+    enum_values=("count", "time"),
+)
+_define(
+    "integer",
+    "frame_saturation",
+    None,
+    "Events that make a pixel of a frame 1; default: as the run in --model, else 8.",
+    lower_bound=1,
+)
+_define(
     "integer", "examples", 1000, "First n test images; fewer if there are fewer.", lower_bound=1
 )
 _define("integer", "batch_size", 128, "Images at a time.", lower_bound=1)
@@ -147,18 +178,21 @@ def main() -> None:
     lists = _check_flags()
     if FLAGS.torch:
         path, facts = FLAGS.torch, {}
-        data, images, labels = _data(facts)
+        data, images, labels = _data(facts, None)
         model, origin = _torch_model(images, lists)
         facts |= origin
     else:
         path = os.path.expanduser(FLAGS.model)
         model, facts = model_files.load(path)
-        data, images, labels = _data(facts)
+        data, images, labels = _data(facts, model)
     others = {other: model_files.load(other)[0] for other in lists["substitutes"]}
     for name, each in {path: model, **others}.items():
         model_files.check(each, name, data, images)
     _check_model(model)
     with command.claimed(command.folder("out_dir", FLAGS.out_dir)):
+        if FLAGS.suite == "corruptions":
+            _corrupt(model, data, images, labels, facts, lists)
+            return
         _attack(model, list(others.values()), data, images, labels, facts, lists)
 
 
@@ -243,6 +277,34 @@ def _attack(model, substitutes, data, images, labels, facts, lists):
     print(f"results in {FLAGS.out_dir}\n{command.board(command.folder('out_dir', FLAGS.out_dir))}")
 
 
+def _corrupt(model, data, images, labels, facts, lists):
+    from apps import command
+    from apps import corruptions
+    from keras_dep.summaries import EventWriter
+
+    # The run's folder may have named another set.
+    data_dir = command.folder("data_dir", FLAGS.data_dir)
+    corruptions.check(data.name, lists["corruptions"], lists["severities"], data_dir)
+    out_dir = command.folder("out_dir", FLAGS.out_dir)
+    with EventWriter(out_dir) as writer:
+        text = corruptions.run(
+            model,
+            images,
+            labels,
+            facts,
+            corruptions=lists["corruptions"],
+            severities=lists["severities"],
+            baseline=FLAGS.baseline,
+            data_dir=data_dir,
+            out_dir=out_dir,
+            title=f"{facts['model_file']} ({model.name})",
+            batch_size=FLAGS.batch_size,
+            verbose=FLAGS.verbose,
+            writer=writer,
+        )
+    print(f"{text}\nresults in {FLAGS.out_dir}\n{command.board(out_dir)}")
+
+
 def _check_flags():
     """Raises `ValueError` for wrong flags; returns those with commas as lists."""
     from apps import command
@@ -261,7 +323,7 @@ def _check_flags():
         command.folder(name, FLAGS[name].value)
     if FLAGS.dataset is not None:
         data_files.check(FLAGS.dataset)
-    kinds = {"epsilons": float, "steps": int, "checks": int}
+    kinds = {"epsilons": float, "steps": int, "checks": int, "severities": int, "corruptions": str}
     lists = {name: command.entries(FLAGS, name, kind) for name, kind in kinds.items()}
     lists["substitutes"] = command.entries(FLAGS, "substitutes")
     for name, kind in {"input_shape": int, "mean": float, "std": float}.items():
@@ -271,7 +333,15 @@ def _check_flags():
         raise ValueError(f"steps must be whole numbers from 1 on; received {wrong[0]}.")
     known_checks(lists["checks"])
     epsilon = suites.radius(FLAGS.norm, FLAGS.epsilon)
-    suites.build(FLAGS.suite, norm=FLAGS.norm, epsilon=epsilon, **_derivative())
+    if FLAGS.suite == "corruptions":
+        _check_corruptions(lists)
+    else:
+        if FLAGS.suite == "timing":
+            _refuse_flags(
+                "suites with a ball", ("norm", "epsilon", "checklist", "sweep", "protocol")
+            )
+        _refuse_flags("suite=corruptions alone", ("corruptions", "severities", "baseline"))
+        suites.build(FLAGS.suite, norm=FLAGS.norm, epsilon=epsilon, **_derivative())
     if FLAGS.norm != "Linf" and (FLAGS.checklist or FLAGS.protocol == "released"):
         what = "checklist" if FLAGS.checklist else "protocol=released"
         raise ValueError(f"{what} knows the L-infinity ball only; received norm={FLAGS.norm}.")
@@ -292,6 +362,24 @@ def _check_torch_flags():
         raise ValueError("dataset must be named for a torch module; received none.")
 
 
+def _check_corruptions(lists):
+    from apps import command
+    from apps import corruptions
+
+    others = ("checklist", "sweep", "protocol", "substitutes", "train_substitutes", "surrogate")
+    _refuse_flags("suites of attacks", (*others, "estimator", "epsilon"))
+    folder = command.folder("data_dir", FLAGS.data_dir)
+    corruptions.check(FLAGS.dataset, lists["corruptions"], lists["severities"], folder)
+
+
+def _refuse_flags(where, names):
+    for name in names:
+        if FLAGS[name].present:
+            raise ValueError(
+                f"{name} is for {where}; received suite={FLAGS.suite} too; leave one of them out."
+            )
+
+
 def _radii(given):
     """Returns radii in pixel units."""
     scale, most, unit = 255, 255, "grey levels from 0 to 255"
@@ -308,6 +396,8 @@ def _check_model(model):
     from keras_dep.evaluation import suites
     from keras_dep.layers.overrides import spiking_layers
 
+    if FLAGS.suite == "corruptions":
+        return
     epsilon = suites.radius(FLAGS.norm, FLAGS.epsilon)
     spiking = bool(spiking_layers(model))
     suites.build(FLAGS.suite, norm=FLAGS.norm, epsilon=epsilon, spiking=spiking, **_derivative())
@@ -353,15 +443,19 @@ def _derivative():
 
 def _show_pictures(model, images, labels, record, substitutes, writer):
     """Shows clean and adversarial images and their differences, of the first that were right."""
+    if FLAGS.suite == "timing":
+        return
     import numpy as np
 
     from keras_dep import attacks
     from keras_dep import evaluation
+    from keras_dep.data.events import as_pictures
     from keras_dep.evaluation import suites
 
     right = [index for index, by in enumerate(record["broken_by"]) if by != "clean"]
     chosen = np.array(right[: FLAGS.pictures], "int64")
-    if not len(chosen) or images.ndim != 4 or images.shape[-1] not in (1, 3):
+    clean = as_pictures(images[chosen])
+    if not len(chosen) or clean.ndim != 4 or clean.shape[-1] not in (1, 3):
         return
     threat = record["protocol"]
     ball = {"norm": threat["norm"], "epsilon": threat["epsilon"], "seed": FLAGS.seed}
@@ -372,7 +466,7 @@ def _show_pictures(model, images, labels, record, substitutes, writer):
     for name, attack in shown.items():
         crafted = evaluation.craft(model, attack, images[chosen], labels[chosen], FLAGS.batch_size)
         reach = float(np.abs(crafted - images[chosen]).max())
-        triples = evaluation.side_by_side(images[chosen], crafted, reach)
+        triples = evaluation.side_by_side(clean, as_pictures(crafted), reach)
         tag = f"visualization/{name}"
         writer.image(tag, triples, 0, max_images=len(triples))
 
@@ -421,15 +515,19 @@ def _report_sweep(axis, points, title, chance, writer):
     _report_text(name, report.sweep_markdown(points), writer)
 
 
-def _data(facts):
+def _data(facts, model):
     """Returns the data set, and its first test images and labels."""
     from apps import command
     from apps import data_files
+    from apps import model_files
 
     name = FLAGS.dataset or facts.get("dataset")
     data_files.check(name)
+    facts["dataset"] = name
+    given = {"by": FLAGS.frames_by, "saturation": FLAGS.frame_saturation}
+    framing = model_files.framing(model, name, facts, given)
     folder = command.folder("data_dir", FLAGS.data_dir)
-    data, images, labels = data_files.load(name, folder, FLAGS.examples)
+    data, images, labels = data_files.load(name, folder, FLAGS.examples, framing)
     facts["dataset"] = data.name
     return data, images, labels
 

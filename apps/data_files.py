@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from keras_dep._internal.types import Array
     from keras_dep.data import Dataset
+    from keras_dep.data.events import Framing
 
 
 def check(name: str | None) -> None:
@@ -23,13 +24,16 @@ def check(name: str | None) -> None:
         )
 
 
-def load(name: str, data_dir: str | None, examples: int) -> tuple[Dataset, Array, Array]:
+def load(
+    name: str, data_dir: str | None, examples: int, framing: Framing | None = None
+) -> tuple[Dataset, Array, Array]:
     """Loads the first test images of a data set.
 
     Args:
         name: name of a data set, or path of an `.npz` file, see `keras_dep.data.load_npz`.
         data_dir: folder of prepared sets, or `None` for the user's.
         examples: number of images; fewer if there are fewer.
+        framing: how the recordings of an event set become frames.
 
     Returns:
         The data set, float32 images in [0, 1] and labels.
@@ -44,5 +48,5 @@ def load(name: str, data_dir: str | None, examples: int) -> tuple[Dataset, Array
     if npz.is_file_name(name):
         data = npz.load_npz(os.path.expanduser(name))
     else:
-        data = sources.load(name, data_dir=data_dir)
+        data = sources.load(name, data_dir=data_dir, framing=framing)
     return data, pixels.scaled(data.x_test[:examples]), data.y_test[:examples]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from keras_dep._internal.types import Array
     from keras_dep._internal.types import Record
     from keras_dep.data import Dataset
+    from keras_dep.data.events import Framing
 
 # Images that tell probabilities from logits.
 PROBES = 16
@@ -55,7 +56,60 @@ def load(path: str) -> tuple[keras.Model, Record]:
         "training_seed": settings["seed"],
         "training_loss": settings["loss"],
     }
+    for name in ("frames_by", "frame_saturation"):
+        if name in settings:
+            facts[name] = settings[name]
     return results.trained_network(path, run), facts
+
+
+def framing(
+    model: keras.Model | None, dataset: str, facts: Record, given: Record
+) -> Framing | None:
+    """How the recordings of an event set become the frames that a model takes.
+
+    Args:
+        model: the model, whose input tells the number and the size of the frames; `None` for a
+            torch module.
+        dataset: name of the data set.
+        facts: what `load` returned; the framing is added for an event set.
+        given: `by` and `saturation` as asked for, `None` where the run decides.
+
+    Returns:
+        The `Framing`, or `None` for an image set.
+
+    Raises:
+        ValueError: a model that takes no frames, or a setting for an image set.
+    """
+    from keras_dep.data import tfds_files
+    from keras_dep.data.events import Framing
+
+    flags = {"by": "frames_by", "saturation": "frame_saturation"}
+    if dataset not in tfds_files.EVENT_SETS:
+        for name, value in given.items():
+            if value is not None:
+                raise ValueError(
+                    f"{flags[name]} is for event sets; received dataset={dataset} too; leave one "
+                    "of them out."
+                )
+        return None
+    if model is None:
+        raise ValueError(
+            f"dataset must be a set of images for a torch module; received {dataset}, an event set."
+        )
+    inputs = getattr(model, "inputs", None) or ()
+    shape = tuple(inputs[0].shape[1:]) if len(inputs) == 1 else ()
+    if len(shape) != 4 or None in shape or shape[1] != shape[2]:
+        raise ValueError(
+            f"model must take frames (T, side, side, 2) for dataset={dataset}; received inputs "
+            f"{[tuple(each.shape[1:]) for each in inputs]}; train one with encoder=events."
+        )
+    usual = Framing()
+    chosen = {
+        name: facts.get(flag, getattr(usual, name)) if given[name] is None else given[name]
+        for name, flag in flags.items()
+    }
+    facts |= {flag: chosen[name] for name, flag in flags.items()}
+    return Framing(timesteps=shape[0], side=shape[1], **chosen)
 
 
 def check(model: keras.Model, path: str, data: Dataset, images: Array) -> None:

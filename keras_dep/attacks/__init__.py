@@ -20,6 +20,7 @@ from keras_dep.attacks.reference_code_attack import ReferenceCodeAttack
 from keras_dep.attacks.registry import from_config
 from keras_dep.attacks.rfgsm import RFGSM
 from keras_dep.attacks.sapgd import SAPGD
+from keras_dep.attacks.spike_retiming import SpikeRetiming
 from keras_dep.attacks.spsa import SPSA
 from keras_dep.attacks.square import Square
 from keras_dep.attacks.threat import Threat
@@ -46,6 +47,7 @@ __all__ = [
     "RFGSM",
     "RGA",
     "SAPGD",
+    "SpikeRetiming",
     "SPSA",
     "Square",
     "Threat",

@@ -37,8 +37,8 @@ class Batches(keras.utils.PyDataset):
     Each batch is `(images, labels)`: float32 `(B, H, W, C)` in [0, 1], and int32 `(B,)`.
 
     Args:
-        x: images `(N, H, W, C)`, uint8, or float in [0, 1]; or the `images` of a
-            `keras_dep.data.Source`, which are decoded batch by batch.
+        x: images `(N, H, W, C)`, or frames of recordings `(N, T, H, W, C)`; uint8, or float in
+            [0, 1]; or the `images` of a `keras_dep.data.Source`, which are decoded batch by batch.
         y: labels `(N,)` or `(N, 1)`, whole numbers from 0 on, or one-hot rows `(N, classes)`; or
             the `labels` of that source.
         batch_size: images per batch.
@@ -184,7 +184,7 @@ def _source(x: npt.ArrayLike | Images, y: npt.ArrayLike | Labels) -> Source:
 
 
 def _checked(x: Array, y: Array) -> tuple[Array, Array]:
-    if x.ndim != 4 or not x.size or y.shape[:1] != x.shape[:1]:
+    if x.ndim not in (4, 5) or not x.size or y.shape[:1] != x.shape[:1]:
         raise ValueError(
             "x must be images (N, H, W, C), each of these at least 1, and y labels (N,); received "
             f"x.shape={x.shape}, y.shape={y.shape}; give one label per image"

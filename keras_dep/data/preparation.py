@@ -16,9 +16,11 @@ from keras_dep.data import records
 from keras_dep.data import sources
 from keras_dep.data import tfds_files
 from keras_dep.data import tiny_imagenet
+from keras_dep.data.events import Framing
+from keras_dep.data.events import builders
 from keras_dep.data.source import Source
+from keras_dep.data.tfds_files import ArchiveError
 from keras_dep.data.tfds_files import DataMissingError
-from keras_dep.data.tiny_imagenet_archive import ArchiveError
 
 # SHA-256 of every file of a prepared set, beside these files.
 CHECKSUMS = "keras_dep_sha256.json"
@@ -96,7 +98,8 @@ def check(
     if name in tfds_files.NAMES:
         folder, _ = tfds_files.find(name, tfds_files.root(data_dir))
         faults += _changed_files(folder, report)
-    data = sources.load(name, data_dir=data_dir)
+    # One frame counts all events of a recording.
+    data = sources.load(name, data_dir=data_dir, framing=Framing(timesteps=1))
     release = tfds_files.RELEASES.get(name)
     for split, source in (("train", data.train), ("test", data.test)):
         per_class = _read_all(source, report)
@@ -151,6 +154,8 @@ def _build(name: str, root: pathlib.Path, manual_dir: str | os.PathLike[str] | N
     try:
         if name == "tiny_imagenet":
             builder = tiny_imagenet.builder(str(root), tfds_files.RANDOM_ACCESS)
+        elif name in tfds_files.EVENT_SETS:
+            builder = builders.builder(name, str(root), tfds_files.RANDOM_ACCESS)
         elif tfds_files.RELEASES[name].archives:
             builder = tfds.builder(name, data_dir=str(root), file_format=tfds_files.RANDOM_ACCESS)
         else:

@@ -4,26 +4,26 @@ Digits and CIFAR are arrays in memory. The images of larger sets are files that 
 batch needs them.
 """
 
-import contextlib
 import dataclasses
 import functools
 import os
 import pathlib
 from typing import Any
 
-import keras
 import numpy as np
 
-from keras_dep._internal import quiet
 from keras_dep._internal import validation
 from keras_dep._internal.types import Array
 from keras_dep.data import records
 from keras_dep.data import tfds_files
+from keras_dep.data.events import sets as event_sets
+from keras_dep.data.events.framing import Framing
 from keras_dep.data.source import ArraySource
 from keras_dep.data.source import Images
 from keras_dep.data.source import Labels
 from keras_dep.data.source import Source
 from keras_dep.data.tfds_files import DataMissingError
+from keras_dep.data.tfds_reading import reader
 
 _CIFAR_SHAPE = (32, 32, 3)
 # Classes, then mean and standard deviation per channel.
@@ -55,7 +55,7 @@ class Dataset:
     Args:
         name: the name given to `load`.
         x_train: uint8 images `(N, H, W, C)`, 0 to 255, to train on: an array, or `Images`, which
-            index like one and decode what is asked for.
+            index like one and decode what is asked for; frames `(N, T, H, W, 2)` of an event set.
         y_train: their labels, int32 `(N,)`, 0 to `num_classes - 1`: an array, or `Labels`.
         x_test: the test images, as `x_train`.
         y_test: their labels, as `y_train`.
@@ -77,7 +77,7 @@ class Dataset:
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """Shape `(H, W, C)` of one image."""
+        """Shape `(H, W, C)` of one image, or `(T, H, W, 2)` of the frames of a recording."""
         return self.x_train.shape[1:]
 
     @functools.cached_property
@@ -113,6 +113,7 @@ def load(
     download: bool = False,
     train_examples: int | None = None,
     test_examples: int | None = None,
+    framing: Framing | None = None,
 ) -> Dataset:
     """Loads an image set.
 
@@ -122,6 +123,8 @@ def load(
     | `cifar10`, `cifar100` | 32x32: 50,000 and 10,000 | into memory |
     | `tiny_imagenet` | 64x64: 100,000 and 10,000 (its validation set) | when indexed |
     | `imagenet2012` | 224x224: 1,281,167 and 50,000 (its validation set) | when indexed |
+    | `dvs_cifar10` | frames of recordings: 9000 and 1000 | into memory |
+    | `dvs128_gesture` | frames of recordings: 1176 and 288 | into memory |
 
     All but the digits are read from a folder prepared by TensorFlow Datasets; `apps/data.py`
     prepares them. TensorFlow itself is imported for CIFAR alone, if that folder is complete.
@@ -134,13 +137,15 @@ def load(
         train_examples: number of training images to keep, the first ones in file order; `None`
             keeps all.
         test_examples: likewise for the test images.
+        framing: how recordings become frames; default: `keras_dep.data.events.Framing()`. Image
+            sets ignore it.
 
     Returns:
         A `Dataset`.
 
     Raises:
         DataMissingError: the folder is missing, incomplete or unreadable; a `ValueError`.
-        ValueError: unknown name, or more examples than the set has.
+        ValueError: unknown name, more examples than the set has, or frames larger than the sensor.
 
     Example:
 
@@ -153,6 +158,8 @@ def load(
         return _load_digits(wanted)
     if name in _IMAGE_FILES:
         return _open_files(name, tfds_files.root(data_dir), wanted)
+    if name in tfds_files.EVENT_SETS:
+        return _load_events(name, tfds_files.root(data_dir), wanted, framing or Framing())
     return _load_prepared(name, tfds_files.root(data_dir), download, wanted)
 
 
@@ -186,6 +193,21 @@ def _open_files(name: str, root: pathlib.Path, wanted: dict[str, int | None]) ->
         raise DataMissingError(tfds_files.damaged(name, root, folder, error)) from error
     images = train.images, train.labels, test.images, test.labels
     return Dataset(name, *images, train.num_classes, mean, std, train.label_names)
+
+
+def _load_events(
+    name: str, root: pathlib.Path, wanted: dict[str, int | None], framing: Framing
+) -> Dataset:
+    folder, available = tfds_files.find(name, root)
+    counts = _counts(name, wanted, available)
+    event_sets.check(framing)
+    try:
+        train, test = (event_sets.read(folder, split, counts[split], framing) for split in counts)
+    except Exception as error:
+        raise DataMissingError(tfds_files.damaged(name, root, folder, error)) from error
+    label_names = event_sets.CLASSES[name]
+    # Counts are scaled by `framing`; an empty pixel stays 0.
+    return Dataset(name, *train, *test, len(label_names), (0.0, 0.0), (1.0, 1.0), label_names)
 
 
 def _load_prepared(
@@ -230,24 +252,6 @@ def _read(
     if done != count:
         raise ValueError(f"expected {count} {split} images, found {done}")
     return images, labels
-
-
-def reader() -> Any:
-    """The module `tensorflow_datasets`, after a quiet import of TensorFlow."""
-    try:
-        with quiet.without_import_log():
-            import tensorflow as tf
-            import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise DataMissingError(
-            "a prepared set is read with TensorFlow Datasets, received "
-            f"{tfds_files.one_line(error)}; install tensorflow and tensorflow-datasets"
-        ) from error
-    # TensorFlow only reads here and must not reserve the GPU, unless it is also the backend.
-    if keras.backend.backend() != "tensorflow":
-        with contextlib.suppress(RuntimeError):  # its devices are in use already
-            tf.config.set_visible_devices([], "GPU")
-    return tfds
 
 
 def _download(name: str, root: pathlib.Path) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -55,8 +56,35 @@ RELEASES = {
         ),
         page="https://image-net.org/download-images (after registration)",
     ),
+    "dvs128_gesture": Release(
+        classes=11,
+        train=1176,
+        test=288,
+        archives=(("DvsGesture.tar.gz", 0, "8a5c71fb11e24e5ca5b11866ca6c00a1"),),
+        page="https://ibm.ent.box.com/s/3hiq58ww1pbbjrinh367ykfdf60xsfm8",
+    ),
+    "dvs_cifar10": Release(
+        classes=10,
+        train=9000,
+        test=1000,
+        archives=(
+            ("airplane.zip", 0, "0afd5c4bf9ae06af762a77b180354fdd"),
+            ("automobile.zip", 0, "8438dfeba3bc970c94962d995b1b9bdd"),
+            ("bird.zip", 0, "a9c207c91c55b9dc2002dc21c684d785"),
+            ("cat.zip", 0, "52c63c677c2b15fa5146a8daf4d56687"),
+            ("deer.zip", 0, "b6bf21f6c04d21ba4e23fc3e36c8a4a3"),
+            ("dog.zip", 0, "f379ebdf6703d16e0a690782e62639c3"),
+            ("frog.zip", 0, "cad6ed91214b1c7388a5f6ee56d08803"),
+            ("horse.zip", 0, "e7cbbf77bec584ffbf913f00e682782a"),
+            ("ship.zip", 0, "41c7bd7d6b251be82557c6cce9a7d5c9"),
+            ("truck.zip", 0, "89f3922fd147d9aeff89e76a2b0b70a7"),
+        ),
+        page="https://doi.org/10.6084/m9.figshare.4724671",
+    ),
 }
 NAMES = tuple(RELEASES)
+# Recordings of event cameras, which are read as frames.
+EVENT_SETS = ("dvs128_gesture", "dvs_cifar10")
 # The format that is read image by image.
 RANDOM_ACCESS = "array_record"
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -66,21 +94,28 @@ class DataMissingError(ValueError):
     """The set is missing, incomplete or unreadable; the message is one line."""
 
 
+class ArchiveError(ValueError):
+    """An archive is missing or damaged, or has another layout; one line that names the file."""
+
+
 def root(data_dir: str | os.PathLike[str] | None = None) -> pathlib.Path:
     """The folder of prepared sets: `data_dir`, else `TFDS_DATA_DIR`, else the one in the home."""
     folder = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     return pathlib.Path(folder).expanduser()
 
 
-def find(name: str, root: pathlib.Path) -> tuple[pathlib.Path, dict[str, int]]:
+def find(
+    name: str, root: pathlib.Path, splits: Sequence[str] = ("train", "test")
+) -> tuple[pathlib.Path, dict[str, int]]:
     """Finds the newest prepared folder of a set, and checks its JSON files and file sizes.
 
     Args:
-        name: one of `NAMES`.
+        name: one of `NAMES`, or another set, as `"cifar10_corrupted/fog_1"`.
         root: the folder that contains `<name>/<version>/`.
+        splits: the splits that must be there.
 
     Returns:
-        The folder, and the number of examples of `"train"` and `"test"`.
+        The folder, and the number of examples of each split.
 
     Raises:
         DataMissingError: there is no such folder, or it is incomplete or damaged.
@@ -92,10 +127,12 @@ def find(name: str, root: pathlib.Path) -> tuple[pathlib.Path, dict[str, int]]:
     try:
         _json(folder / "features.json")
         info = _json(folder / "dataset_info.json")
-        splits = {split["name"]: split for split in info["splits"]}
+        found = {split["name"]: split for split in info["splits"]}
         _check_format(name, info)
-        named = {"train": "train", "test": RELEASES[name].test_split}
-        return folder, {key: _examples(folder, info, splits[split]) for key, split in named.items()}
+        named = {split: split for split in splits}
+        if name in RELEASES:
+            named["test"] = RELEASES[name].test_split
+        return folder, {key: _examples(folder, info, found[split]) for key, split in named.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataMissingError(damaged(name, root, folder, error)) from error
 
@@ -103,7 +140,7 @@ def find(name: str, root: pathlib.Path) -> tuple[pathlib.Path, dict[str, int]]:
 def missing(name: str, root: pathlib.Path, what: str) -> str:
     """The message with the expected folder, its content, and how to get the set."""
     how = f"pass --download, or run `tfds build {name} --data_dir={root}`"
-    if RELEASES[name].archives:
+    if name in RELEASES and RELEASES[name].archives:
         how = (
             f"run `python apps/data.py prepare --dataset={name} --data_dir={root} "
             "--manual_dir=FOLDER_OF_THE_ARCHIVES`"
@@ -129,7 +166,8 @@ def one_line(error: BaseException) -> str:
 
 def _check_format(name: str, info: dict[str, Any]) -> None:
     found = info.get("fileFormat") or "tfrecord"
-    if RELEASES[name].archives and found != RANDOM_ACCESS:
+    by_hand = name in RELEASES and RELEASES[name].archives
+    if by_hand and found != RANDOM_ACCESS:
         raise ValueError(f"the format is {found} instead of {RANDOM_ACCESS}")
 
 

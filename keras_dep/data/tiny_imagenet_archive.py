@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from keras_dep.data import preprocessing
+from keras_dep.data.tfds_files import ArchiveError
 
 ARCHIVE = "tiny-imagenet-200.zip"
 SIDE = 64
@@ -14,10 +15,6 @@ _ROOT = "tiny-imagenet-200/"
 _ANNOTATIONS = f"{_ROOT}val/val_annotations.txt"
 _TRAINING = re.compile(rf"{_ROOT}train/([^/]+)/images/([^/]+\.JPEG)")
 _VALIDATION = re.compile(rf"{_ROOT}val/images/([^/]+\.JPEG)")
-
-
-class ArchiveError(ValueError):
-    """The archive is missing or damaged, or has another layout; one line that names the file."""
 
 
 class Member(NamedTuple):

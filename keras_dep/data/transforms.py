@@ -1,5 +1,6 @@
 """Random crop, Cutout and horizontal flip of image batches, vectorised in NumPy."""
 
+import functools
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -33,7 +34,8 @@ def get(name: str) -> Augmentation:
 
     Returns:
         A function `augment(images, rng) -> images` on batches `(N, H, W, C)`, where `rng` is a
-        `numpy.random.Generator`; it returns a new array of the same dtype.
+        `numpy.random.Generator`; it returns a new array of the same dtype. Batches of frames
+        `(N, T, H, W, C)` are changed in the same way at every step.
 
     Raises:
         ValueError: the name is unknown.
@@ -47,6 +49,22 @@ def get(name: str) -> Augmentation:
     return _REGISTRY[validation.one_of("augment", name, names())]
 
 
+def _alike_at_every_step(augment: Augmentation) -> Augmentation:
+    """Lets an augmentation of images take frames, by their steps as further channels."""
+
+    @functools.wraps(augment)
+    def augmented(images: Array, rng: np.random.Generator) -> Array:
+        if images.ndim == 4:
+            return augment(images, rng)
+        count, steps, height, width, channels = images.shape
+        merged = np.moveaxis(images, 1, 3).reshape(count, height, width, steps * channels)
+        split = augment(merged, rng).reshape(count, height, width, steps, channels)
+        return np.moveaxis(split, 3, 1)
+
+    return augmented
+
+
+@_alike_at_every_step
 def paper(images: Array, rng: np.random.Generator) -> Array:
     """Random crop (4 pixels of zero padding), Cutout, then horizontal flip.
 
@@ -73,6 +91,7 @@ def paper(images: Array, rng: np.random.Generator) -> Array:
     return flip(images, draw_flips(rng, count))
 
 
+@_alike_at_every_step
 def standard(images: Array, rng: np.random.Generator) -> Array:
     """Random crop (4 pixels of zero padding) and horizontal flip; arguments as in `paper`."""
     images = crop(images, *draw_crops(rng, len(images)))

@@ -65,8 +65,8 @@ def evaluate(
         model: a built `keras.Model` from images in [0, 1] to logits.
         images: array `(n, ...)` in [0, 1].
         labels: whole numbers `(n,)` or `(n, 1)`, or one-hot rows `(n, classes)`.
-        suite: `"quick"`, `"paper"` or `"reliable"`, see `suites.build`; or a dictionary from names
-            to attacks, each a `keras_dep.attacks.Attack` or any function
+        suite: `"quick"`, `"paper"`, `"reliable"` or `"timing"`, see `suites.build`; or a dictionary
+            from names to attacks, each a `keras_dep.attacks.Attack` or any function
             `attack(model, x, y) -> x_adv`.
         norm: ball of a named suite, `"Linf"` or `"L2"`.
         epsilon: its radius, see `keras_dep.attacks.threat.Threat`; default: 8/255, for `"L2"` 0.5.
@@ -140,10 +140,10 @@ def evaluate(
             **metadata.describe(model),
             **metadata.surroundings(),
             "suite": suite if isinstance(suite, str) else "custom",
-            **(_threat(norm, epsilon, chosen) if isinstance(suite, str) else {}),
+            **(_threat(suite, norm, epsilon, chosen) if isinstance(suite, str) else {}),
             "substitutes": [metadata.fingerprint(*each.get_weights()) for each in _used(attacks)],
             "attacks": {name: _config(attack) for name, attack in attacks.items()},
-            "perturbation": "of every frame by itself" if images.ndim == 5 else "of the image",
+            "perturbation": _perturbation(suite, images),
             "early_exit": early_exit,
             "images": len(images),
             "data": metadata.fingerprint(images, labels),
@@ -252,12 +252,18 @@ class _Run:
         self.kept.write(self.record)
 
 
-def _threat(norm, epsilon, chosen):
+def _threat(suite, norm, epsilon, chosen):
+    ball = {"norm": norm, "epsilon": suites.radius(norm, epsilon)}
     return {
-        "norm": norm,
-        "epsilon": suites.radius(norm, epsilon),
+        **({} if suite == suites.TIMING else ball),
         "derivative": ", ".join(f"{k} {v}" for k, v in chosen.items()) or "of the model",
     }
+
+
+def _perturbation(suite, images):
+    if suite == suites.TIMING:
+        return "of the time of events alone"
+    return "of every frame by itself" if images.ndim == 5 else "of the image"
 
 
 def _used(attacks):

@@ -16,6 +16,10 @@ from keras_dep.evaluation import coverage
 from keras_dep.layers.overrides import spiking_layers
 
 SUITES = ("quick", "paper", "reliable")
+# Without a ball: of networks of frames alone.
+TIMING = "timing"
+# Time steps by which each event may move.
+JITTERS = (1, 2, 3)
 ESTIMATORS = ("hart", "rga", "bptr", "pdsg", "conversion")
 # A grid around the published degree.
 VANISHING = (0.82, 0.85, 0.88)
@@ -46,12 +50,14 @@ def build(
       network's own surrogate and through ASSG at three degrees, APGD-T of 100 steps towards each of
       9 classes, 5000 queries of Square, 1000 random corners, and images transferred from the
       substitutes.
+    - `timing`: spike retiming by up to 1, 2 and 3 time steps per event, see
+      `keras_dep.attacks.SpikeRetiming`; for networks of frames alone, without a ball.
 
     In the L2 ball APGD takes the place of SA-PGD, which is defined for the L-infinity ball only,
     and random points of the surface that of corners; there is no noise.
 
     Args:
-        suite: one of `SUITES`.
+        suite: one of `SUITES`, or `"timing"`.
         norm: ball of every attack, `"Linf"` or `"L2"`.
         epsilon: its radius, see `keras_dep.attacks.threat.Threat`; default: 8/255, for `"L2"` 0.5.
         seed: seed of every attack.
@@ -79,9 +85,12 @@ def build(
     >>> build("paper", norm="L2", estimator="bptr")["pgd-7"].threat.epsilon
     0.5
     """
-    validation.one_of("suite", suite, SUITES)
+    validation.one_of("suite", suite, (*SUITES, TIMING))
     chosen = derivative(estimator, surrogate, width)
     _check_derivative(suite, spiking, chosen)
+    if suite == TIMING:
+        settings = {"seed": seed, "samples": samples, **chosen}
+        return {f"retiming-{n}": attacks.SpikeRetiming(amount=n, **settings) for n in JITTERS}
     ball: Record = {"norm": norm, "epsilon": radius(norm, epsilon)}
     shared = {**ball, "seed": seed, "samples": samples}
     if suite == "reliable":

@@ -55,6 +55,7 @@ def load_data(settings: Settings) -> sources.Dataset:
         download=settings.download,
         train_examples=settings.train_examples,
         test_examples=settings.test_examples,
+        framing=settings.framing,
     )
 
 
@@ -166,7 +167,8 @@ def build_network(
     constants = {name: getattr(settings, name) for name in CONSTANTS}
     network = models.build(
         settings.model,
-        input_shape=data.image_shape,
+        # Of frames (T, H, W, 2), one frame.
+        input_shape=data.image_shape[-3:],
         num_classes=data.num_classes,
         timesteps=settings.timesteps,
         neuron=_made_apart(method.neuron, settings.seed, **constants) or constants,

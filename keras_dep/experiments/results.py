@@ -22,7 +22,13 @@ _MEND = (
 _ASIDE = ("data_dir", "download", "keep_epochs", "workers", "worker_processes")
 # Settings added later, which a description names only where they are not the default, so that runs
 # and states of earlier revisions go on.
-_ADDED = {"poison_protocol": "pixel", "normalization_control": "none"}
+_ADDED = {
+    "poison_protocol": "pixel",
+    "normalization_control": "none",
+    "frames_by": "count",
+    "frame_side": 128,
+    "frame_saturation": 8,
+}
 # Needed to measure a trained network.
 TRAINED = {"method": str, "settings": {}}
 _SPECTRUM = {

@@ -21,6 +21,7 @@ from keras_dep.attacks.randomness import is_random
 from keras_dep.data import loader
 from keras_dep.data import pixels
 from keras_dep.data import sources
+from keras_dep.data.events import as_pictures
 from keras_dep.defences import Defence
 from keras_dep.defences import get
 from keras_dep.evaluation.evaluate import SAMPLES_OF_RANDOM_MODELS
@@ -230,11 +231,12 @@ class _Run:
         step = int(self.parts.model.optimizer.iterations)
         for name, value in accuracy.items():
             writer.scalar(f"result/{name}", value, step)
-        shown = slice(0, settings.batch_size)
+        first = slice(0, settings.batch_size)
         crafted = evaluation.craft(
-            network, threats["pgd"], images[shown], labels[shown], settings.batch_size
+            network, threats["pgd"], images[first], labels[first], settings.batch_size
         )
-        triple = evaluation.side_by_side(images[:1], crafted[:1], settings.eval_epsilon)
+        clean, attacked = (as_pictures(each[:1]) for each in (images, crafted))
+        triple = evaluation.side_by_side(clean, attacked, settings.eval_epsilon)
         writer.image("visualization/clean_adversarial_difference", triple, step)
         return {
             **self.description,

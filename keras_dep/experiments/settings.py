@@ -11,7 +11,11 @@ from keras_dep import models
 from keras_dep import surrogates
 from keras_dep._internal import validation
 from keras_dep.data import sources
+from keras_dep.data import tfds_files
 from keras_dep.data import transforms
+from keras_dep.data.events import Framing
+from keras_dep.data.events.framing import DIVISIONS
+from keras_dep.models.builder import ENCODERS
 from keras_dep.models.builder import NORMALIZATIONS
 from keras_dep.training.poison_schedule import POSITIONS
 from keras_dep.training.poison_schedule import PoisonSchedule
@@ -51,7 +55,8 @@ class Settings:
     dataset: str = _field(
         "digits",
         "data",
-        "Image set; digits is embedded, the others are prepared by apps/data.py.",
+        "Data set; digits is embedded, the others are prepared by apps/data.py. Those of event "
+        "cameras (dvs...) need encoder=events.",
         choices=sources.names(),
     )
     data_dir: str | None = _field(None, "data", "TFDS folder; default: the user's.")
@@ -78,6 +83,18 @@ class Settings:
     worker_processes: bool = _field(
         False, "data", "Decode images in processes, in place of threads; for many cores."
     )
+    frames_by: str = _field(
+        "count",
+        "data",
+        "Division of a recording into T frames: equally many events, or equal time.",
+        choices=DIVISIONS,
+    )
+    frame_side: int = _field(
+        128, "data", "Height and width of frames; those of the sensor are 128.", limits=(1, 128)
+    )
+    frame_saturation: int = _field(
+        8, "data", "Events that make a pixel of a frame 1; 1: binary frames.", limits=(1, ANY)
+    )
 
     model: str = _field("vgg5", "network", "Spiking network.", choices=models.names())
     spiking: bool = _field(True, "network", "Spikes, or the ANN counterpart with ReLUs.")
@@ -102,8 +119,9 @@ class Settings:
     encoder: str = _field(
         "direct",
         "network",
-        "direct: the image at each step; rate: Bernoulli spikes; latency: one spike per pixel.",
-        choices=("direct", "rate", "latency"),
+        "direct: the image at each step; rate: Bernoulli spikes; latency: one spike per pixel; "
+        "events: frames of a recording.",
+        choices=ENCODERS,
     )
     normalization: str = _field(
         "stepwise",
@@ -250,14 +268,9 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        if self.encoder == "events":
-            raise ValueError(
-                "encoder must be one of direct, rate, latency; received 'events', which takes "
-                "sequences of frames, and the data sets here are images; keras_dep.models.build "
-                "takes it."
-            )
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))
+        self._check_data()
         if self.poison_count and self.poison_epoch >= self.epochs:
             raise ValueError(
                 f"poison_epoch must be below epochs={self.epochs} (epochs count from 0); received "
@@ -281,6 +294,32 @@ class Settings:
                 "normalization_control must not be frozen where poison replaces ordinary batches; "
                 "received 'frozen' with poison_mode='replace'; choose poison_mode='insert'."
             )
+
+    def _check_data(self) -> None:
+        takes_frames = self.dataset in tfds_files.EVENT_SETS
+        if takes_frames != (self.encoder == "events"):
+            holds, wanted = "images", "direct, rate or latency"
+            if takes_frames:
+                holds, wanted = "recordings of an event camera", "events"
+            raise ValueError(
+                f"encoder must be {wanted} for dataset={self.dataset!r}, which holds {holds}; "
+                f"received {self.encoder!r}."
+            )
+        if self.dataset == "dvs128_gesture" and self.augment != "none":
+            raise ValueError(
+                "augment must be none for dvs128_gesture, where a mirrored right hand is the class "
+                f"of the left one; received {self.augment!r}."
+            )
+
+    @property
+    def framing(self) -> Framing:
+        """How the recordings of an event set become frames."""
+        return Framing(
+            timesteps=self.timesteps,
+            by=self.frames_by,
+            side=self.frame_side,
+            saturation=self.frame_saturation,
+        )
 
     @property
     def poison(self) -> PoisonSchedule:

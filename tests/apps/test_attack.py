@@ -81,7 +81,10 @@ def launch(tmp_path):
         (["--model=MODEL", "--norm=l1"], "flag --norm=l1: value should be one of"),
         (["--model=MODEL", "--epsilon=nan"], "epsilon must lie in [0, 1] (pixels are in [0, 1])"),
         (["--model="], "model must be a .keras file or the folder of a run; received ''"),
-        (["--model=MODEL", "--dataset="], "dataset must be one of cifar10, cifar100, digits; rec"),
+        (
+            ["--model=MODEL", "--dataset="],
+            "digits, dvs128_gesture, dvs_cifar10, imagenet2012, tiny_imagenet; received ''",
+        ),
         (["--model=MODEL", "--data_dir="], "data_dir must name a folder; received ''"),
         (["--model=MODEL", "--out_dir="], "out_dir must name a folder; received ''"),
         (["--model=MODEL", "--epsilons=0,300"], "epsilons must be grey levels from 0 to 255; rec"),

@@ -65,7 +65,7 @@ def define_once(define=hetero_train._define_settings):
         (["--surrogate=step"], "surrogate must be one of triangle"),
         (
             ["--dataset=mnist"],
-            "dataset must be one of cifar10, cifar100, digits, imagenet2012, tiny_imagenet;",
+            "digits, dvs128_gesture, dvs_cifar10, imagenet2012, tiny_imagenet; received 'mnist'",
         ),
         (["--augment=none,paper"], "augment must be one of none, paper, resized_crop, standard"),
         (["--out_dir="], "out_dir must name a folder; received ''"),

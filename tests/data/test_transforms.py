@@ -149,3 +149,17 @@ def test_unknown_name_is_one_line_and_names_the_known():
     with pytest.raises(ValueError, match="none, paper, resized_crop, standard.*'papre'") as caught:
         transforms.get("papre")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["standard", "paper"])
+def test_frames_are_changed_alike_at_every_step(name):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (4, 8, 8, 2), dtype=np.uint8)
+    frames = np.stack([images, images, 255 - images], axis=1)
+    found = transforms.get(name)(frames, np.random.default_rng(3))
+    expected = transforms.get(name)(images, np.random.default_rng(3))
+    assert found.shape == frames.shape and found.dtype == np.uint8
+    np.testing.assert_array_equal(found[:, 0], expected)
+    np.testing.assert_array_equal(found[:, 1], expected)
+    other = transforms.get(name)(255 - images, np.random.default_rng(3))
+    np.testing.assert_array_equal(found[:, 2], other)

@@ -248,7 +248,9 @@ def test_suites():
     assert {attack.samples for name, attack in reliable.items() if "pgd" in name} == {7}
     plain = suites.build("reliable", classes=2, spiking=False)
     assert not {"apgd-dlr-100", "apgd-arctan-100", "transfer"} & set(plain)
-    with pytest.raises(ValueError, match="suite must be one of quick, paper, reliable; received"):
+    with pytest.raises(
+        ValueError, match="suite must be one of quick, paper, reliable, timing; received"
+    ):
         suites.build("strong")
 
 

@@ -54,6 +54,14 @@ def test_suites_of_the_euclidean_ball():
     assert steps / 0.5 == pytest.approx(0.01 / (8 / 255))
 
 
+def test_the_suite_of_times_has_no_ball():
+    built = suites.build("timing", seed=3, samples=2, estimator="rga")
+    assert {(a.budget, a.amount, a.samples) for a in built.values()} == {
+        ("jitter", number, 2) for number in suites.JITTERS
+    }
+    assert {repr(a.estimator).partition("(")[0] for a in built.values()} == {"RGA"}
+
+
 @pytest.mark.parametrize("suite, names", [("quick", ["fgsm", "apgd-ce-20"]), ("paper", None)])
 def test_the_derivative_is_that_of_every_white_box(suite, names):
     built = suites.build(suite, estimator="assg")

@@ -55,9 +55,20 @@ def test_a_value_of_another_type_is_one_line(field):
             {"normalization_control": "frozen", "poison_mode": "replace"},
             "normalization_control must not be frozen",
         ),
-        ({"encoder": "events"}, "encoder must be one of .*; received 'events', which takes seq"),
+        (
+            {"encoder": "events"},
+            "encoder must be direct, rate or latency for dataset='digits', .*; received 'events'",
+        ),
+        (
+            {"dataset": "dvs_cifar10"},
+            "encoder must be events for dataset='dvs_cifar10', .*; received 'direct'",
+        ),
+        (
+            {"dataset": "dvs128_gesture", "encoder": "events", "augment": "paper"},
+            "augment must be none for dvs128_gesture.*; received 'paper'",
+        ),
     ],
-    ids=["poison", "attack", "base", "protocol", "control", "events"],
+    ids=["poison", "attack", "base", "protocol", "control", "frames", "recordings", "mirror"],
 )
 def test_settings_that_contradict_each_other_are_one_line(values, words):
     with pytest.raises(ValueError, match=words) as caught:
