@@ -35,7 +35,8 @@ class Local:
             reason = task.call()
             if reason is not None:
                 reasons[task.key] = reason
-                task.fail(reason)
+                if task.fail is not None:
+                    task.fail(reason)
                 report(f"failed: {task.title}: {reason}")
             watch()
         return reasons

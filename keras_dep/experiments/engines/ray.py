@@ -74,7 +74,8 @@ class Ray:
                     report(f"{done}{' failed' * (reason is not None)}: {task.title} ({where})")
                     if reason is not None:
                         reasons[task.key] = reason
-                        task.fail(reason)
+                        if task.fail is not None:
+                            task.fail(reason)
                         report(f"failed: {task.title}: {reason}")
                 watch()
         return reasons

@@ -19,7 +19,7 @@ class Task:
             reason why it failed.
         after: keys of tasks that must have ended before. Those that are not in the call count as
             ended.
-        fail: called with the reason of a failure, in the process that called the engine.
+        fail: called with the reason of a failure, in the process that called the engine, or `None`.
 
     Example:
 
@@ -31,7 +31,7 @@ class Task:
     title: str
     call: Callable[[], str | None]
     after: Sequence[Key] = ()
-    fail: Callable[[str], None] = lambda reason: None
+    fail: Callable[[str], None] | None = None
 
 
 class Engine(Protocol):
