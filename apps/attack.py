@@ -19,6 +19,7 @@ command resumes a stopped evaluation or checklist.
 --dataset names the images, and --mean and --std their statistics if the network expects any.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -53,6 +54,13 @@ _define(
     None,
     "Framework; default: KERAS_BACKEND, else Keras' own choice.",
     enum_values=("torch", "tensorflow", "jax"),
+)
+_define(
+    "enum",
+    "distribute",
+    None,
+    "Share the images over processes: ddp: on torch, under torchrun.",
+    enum_values=("ddp",),
 )
 _define(
     "enum",
@@ -176,6 +184,12 @@ def main() -> None:
     from apps import model_files
 
     lists = _check_flags()
+    if FLAGS.distribute and FLAGS.suite == "corruptions":
+        raise ValueError(
+            "suite=corruptions is not spread over processes; received distribute="
+            f"{FLAGS.distribute}; leave it out."
+        )
+    command.distribute(FLAGS.distribute)
     if FLAGS.torch:
         path, facts = FLAGS.torch, {}
         data, images, labels = _data(facts, None)
@@ -194,6 +208,7 @@ def main() -> None:
             _corrupt(model, data, images, labels, facts, lists)
             return
         _attack(model, list(others.values()), data, images, labels, facts, lists)
+    command.part()
 
 
 def _torch_model(images, lists):
@@ -216,7 +231,6 @@ def _attack(model, substitutes, data, images, labels, facts, lists):
     from keras_dep import evaluation
     from keras_dep.evaluation import report
     from keras_dep.evaluation import suites
-    from keras_dep.summaries import EventWriter
 
     epsilon = suites.radius(FLAGS.norm, FLAGS.epsilon)
     if FLAGS.train_substitutes:
@@ -232,17 +246,15 @@ def _attack(model, substitutes, data, images, labels, facts, lists):
         early_exit=FLAGS.early_exit,
         file=_path("evaluation.json"),
         facts=facts,
-        verbose=FLAGS.verbose,
+        verbose=_verbose(),
         **white,
     )
-    text = report.markdown(record)
-    _write("evaluation.md", text)
     _write("evaluation.csv", report.table(record["attacks"]))
-    print(text)
-    with EventWriter(command.folder("out_dir", FLAGS.out_dir)) as writer:
-        writer.text("evaluation", text, 0)
-        writer.scalar("evaluation/clean", record["clean"]["accuracy"], 0)
-        writer.scalar("evaluation/worst_case", record["worst_case"]["accuracy"], 0)
+    with _writer() as writer:
+        _report_text("evaluation", report.markdown(record), writer)
+        if writer is not None:
+            writer.scalar("evaluation/clean", record["clean"]["accuracy"], 0)
+            writer.scalar("evaluation/worst_case", record["worst_case"]["accuracy"], 0)
         _show_pictures(model, images, labels, record, substitutes, writer)
         if FLAGS.protocol == "released":
             _report_released(model, images, labels, epsilon, writer)
@@ -255,7 +267,7 @@ def _attack(model, substitutes, data, images, labels, facts, lists):
                 epsilon=epsilon,
                 checks=lists["checks"] or None,
                 file=_path("checklist.json"),
-                verbose=min(FLAGS.verbose, 1),
+                verbose=min(_verbose(), 1),
                 **common,
             )
             _report_text("checklist", evaluation.checklist_table(results), writer)
@@ -271,10 +283,28 @@ def _attack(model, substitutes, data, images, labels, facts, lists):
             chosen["epsilon"] = epsilon
             steps = evaluation.step_sweep(model, images, labels, **chosen, **white)
             _report_sweep("steps", steps, title, chance, writer)
-        if FLAGS.card:
+        if FLAGS.card and writer is not None:
             shown = {"title": title, "chance": chance, "folder": _path("")}
             writer.text("card", evaluation.card(record, points, results, **shown), 0)
-    print(f"results in {FLAGS.out_dir}\n{command.board(command.folder('out_dir', FLAGS.out_dir))}")
+    if command.speaks():
+        board = command.board(command.folder("out_dir", FLAGS.out_dir))
+        print(f"results in {FLAGS.out_dir}\n{board}")
+
+
+def _verbose():
+    from apps import command
+
+    return FLAGS.verbose if command.speaks() else 0
+
+
+def _writer():
+    """The writer of events on the chief, and `None` on other workers."""
+    from apps import command
+    from keras_dep.summaries import EventWriter
+
+    if command.speaks():
+        return EventWriter(command.folder("out_dir", FLAGS.out_dir))
+    return contextlib.nullcontext()
 
 
 def _corrupt(model, data, images, labels, facts, lists):
@@ -431,7 +461,7 @@ def _train_substitutes():
         FLAGS.train_substitutes,
         _path("substitutes"),
         data_dir=command.folder("data_dir", FLAGS.data_dir),
-        verbose=FLAGS.verbose,
+        verbose=_verbose(),
     )
 
 
@@ -465,6 +495,8 @@ def _show_pictures(model, images, labels, record, substitutes, writer):
         shown["transferred"] = attacks.Transfer(white, substitutes)
     for name, attack in shown.items():
         crafted = evaluation.craft(model, attack, images[chosen], labels[chosen], FLAGS.batch_size)
+        if writer is None:
+            continue
         reach = float(np.abs(crafted - images[chosen]).max())
         triples = evaluation.side_by_side(clean, as_pictures(crafted), reach)
         tag = f"visualization/{name}"
@@ -488,21 +520,25 @@ def _report_released(model, images, labels, epsilon, writer):
             seed=FLAGS.seed,
             batch_size=FLAGS.batch_size,
         )
-    print(CAUTION)
+    if writer is not None:
+        print(CAUTION)
     _write("released.json", json.dumps(results, indent=1))
     _report_text("released", report.released_markdown(results), writer)
 
 
 def _report_text(name, text, writer):
-    _write(f"{name}.md", text)
-    writer.text(name, text, 0)
-    print(text)
+    if writer is not None:
+        _write(f"{name}.md", text)
+        writer.text(name, text, 0)
+        print(text)
 
 
 def _report_sweep(axis, points, title, chance, writer):
     from keras_dep.evaluation import plots
     from keras_dep.evaluation import report
 
+    if writer is None:
+        return
     name = f"sweep_{axis}"
     _write(f"{name}.json", json.dumps(points, indent=1))
     _write(f"{name}.csv", report.table(points))
@@ -539,8 +575,11 @@ def _path(name):
 
 
 def _write(name, text):
+    from apps import command
     from keras_dep._internal import atomic_io
 
+    if not command.speaks():
+        return
     with atomic_io.whole_file(_path(name)) as unfinished, open(unfinished, "w") as file:
         file.write(text)
 

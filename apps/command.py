@@ -182,6 +182,40 @@ def until_stopped(name: str, stopped: Callable[[], str]) -> Generator[None, None
             os.close(errors)
 
 
+def distribute(engine: str | None, statistics: str = "synchronised") -> None:
+    """Joins the workers of `--distribute`; nothing happens without it.
+
+    Args:
+        engine: an engine of `keras_dep.distribution.start`, or `None`.
+        statistics: the statistics of normalisation there.
+
+    Raises:
+        ValueError: see `keras_dep.distribution.start`.
+    """
+    from keras_dep import distribution
+
+    if engine is not None:
+        distribution.start(engine, statistics)
+    elif statistics != "synchronised":
+        raise ValueError(
+            f"statistics={statistics} needs an engine; received none; set --distribute."
+        )
+
+
+def speaks() -> bool:
+    """Whether this process prints the results: the chief of its workers does."""
+    from keras_dep import distribution
+
+    return distribution.workers().chief
+
+
+def part() -> None:
+    """Waits for the other workers before the process ends."""
+    from keras_dep import distribution
+
+    distribution.workers().leave()
+
+
 def folder(name: str, value: str | None) -> str | None:
     """The folder that a flag names, with `~` expanded.
 
@@ -203,13 +237,16 @@ def folder(name: str, value: str | None) -> str | None:
 
 @contextlib.contextmanager
 def claimed(path: str) -> Generator[None, None, None]:
-    """Keeps other processes from a folder of results during the block.
+    """Keeps other processes from a folder of results during the block; the chief does it.
 
     Raises:
         ValueError: the folder cannot be written, or another process uses it.
     """
     from keras_dep._internal import atomic_io
 
+    if not speaks():
+        yield
+        return
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(atomic_io.claimed(path))

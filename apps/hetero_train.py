@@ -9,6 +9,7 @@ same batches; + combines methods, and options are given by keyword.
   python apps/hetero_train.py --methods="sgd,dep,dep+feel,sam(rho=0.1)"
   python apps/hetero_train.py --dataset=cifar10 --data_dir=~/tensorflow_datasets --model=vgg11
   python apps/hetero_train.py --preset=paper_cifar10 --out_dir=runs/paper --resume
+  torchrun --standalone --nproc-per-node=2 apps/hetero_train.py --distribute=ddp
 """
 
 import dataclasses
@@ -46,6 +47,20 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_string(
     "out_dir", "runs/hetero", "Folder of results, checkpoints and events.", module_name=RUN
+)
+flags.DEFINE_enum(
+    "distribute",
+    None,
+    ("ddp",),
+    "Share the run over processes: ddp: on torch, under torchrun.",
+    module_name=RUN,
+)
+flags.DEFINE_enum(
+    "statistics",
+    "synchronised",
+    ("synchronised", "local"),
+    "Batch statistics under --distribute: of the whole batch, or of each part by itself.",
+    module_name=RUN,
 )
 flags.DEFINE_boolean("resume", False, "Resume the run in --out_dir.", module_name=RUN)
 flags.DEFINE_string(
@@ -92,13 +107,15 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     results = {}
     try:
+        command.distribute(FLAGS.distribute, FLAGS.statistics)
         out_dir = command.folder("out_dir", FLAGS.out_dir)
         settings, methods = _settings(), _methods()
         # Checks each method against the settings before hours of training.
         chosen = {method.name: build.settings_of(settings, method) for method in methods}
         data = build.load_data(settings)
         for method in methods:
-            print(f"\n{method.name.upper()}{_own_settings(method)}", flush=True)
+            if command.speaks():
+                print(f"\n{method.name.upper()}{_own_settings(method)}", flush=True)
             folder = os.path.join(out_dir, grid.method_folder(method.name))
             results[method.name] = experiments.run(
                 chosen[method.name], method, folder, data, FLAGS.resume, FLAGS.verbose
@@ -107,8 +124,10 @@ def main(argv: list[str]) -> None:
         raise
     except (ValueError, OSError) as error:
         _fail(error)
-    print(_table(results))
-    print(f"\n{command.board(out_dir)}")
+    if command.speaks():
+        print(_table(results))
+        print(f"\n{command.board(out_dir)}")
+    command.part()
 
 
 def _stopped():

@@ -15,6 +15,7 @@ from keras_dep import callbacks
 from keras_dep import curvature
 from keras_dep import data
 from keras_dep import defences
+from keras_dep import distribution
 from keras_dep import evaluation
 from keras_dep import experiments
 from keras_dep import interop
@@ -58,6 +59,7 @@ __all__ = [
     "curvature",
     "data",
     "defences",
+    "distribution",
     "DEP",
     "DirectEncoding",
     "evaluate",

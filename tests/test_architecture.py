@@ -14,7 +14,7 @@ FLOORS = {
     -1: ("_version",),
     0: ("_internal",),
     1: ("_backend",),
-    2: ("surrogates", "deflation", "losses"),
+    2: ("surrogates", "deflation", "losses", "distribution"),
     3: ("layers", "optimizers"),
     4: ("curvature", "data", "models", "summaries"),
     5: ("attacks", "profiling"),

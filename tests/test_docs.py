@@ -25,8 +25,8 @@ PAGES = [
     and (name := path.relative_to(DOCS).as_posix()) not in ELSEWHERE
 ]
 ROOMS = (
-    "attacks callbacks curvature data defences evaluation experiments interop layers losses models "
-    "optimizers profiling surrogates training"
+    "attacks callbacks curvature data defences distribution evaluation experiments interop layers "
+    "losses models optimizers profiling surrogates training"
 ).split()
 
 

@@ -29,6 +29,7 @@ from keras_dep._backend.generic import share_of_replica as share_of_replica
 from keras_dep._backend.generic import stateless_outputs as stateless_outputs
 from keras_dep._backend.generic import subtract_rank_one as subtract_rank_one
 from keras_dep._backend.generic import with_derivative as with_derivative
+from keras_dep._backend.workers import ENGINES as ENGINES
 from keras_dep._internal.types import Tensor
 
 

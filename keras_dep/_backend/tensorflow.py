@@ -27,6 +27,7 @@ from keras_dep._backend.generic import orthogonalize as orthogonalize
 from keras_dep._backend.generic import outermost_call as outermost_call
 from keras_dep._backend.generic import subtract_rank_one as subtract_rank_one
 from keras_dep._backend.generic import with_derivative as with_derivative
+from keras_dep._backend.workers import ENGINES as ENGINES
 from keras_dep._internal import keras_internals
 from keras_dep._internal.types import Tensor
 

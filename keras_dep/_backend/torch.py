@@ -13,6 +13,7 @@ import torch
 
 from keras_dep._backend import calls
 from keras_dep._backend import generic
+from keras_dep._backend import workers
 from keras_dep._backend.generic import double_precision as double_precision
 from keras_dep._backend.generic import over_steps as over_steps
 from keras_dep._backend.generic import share_of_replica as share_of_replica
@@ -25,6 +26,7 @@ from keras_dep._backend.torch_maps import average_pool as average_pool
 from keras_dep._backend.torch_maps import batch_normalizer as batch_normalizer
 from keras_dep._backend.torch_maps import convolve as convolve
 from keras_dep._backend.torch_maps import normalize as normalize
+from keras_dep._backend.torch_workers import ENGINES as ENGINES
 from keras_dep._internal import keras_internals
 from keras_dep._internal.types import Tensor
 
@@ -275,8 +277,8 @@ def on_reduced(
     transform: Callable[[list[Tensor | None]], Sequence[Tensor | None]],
     gradients: list[Tensor | None],
 ) -> Sequence[Tensor | None]:
-    # DistributedDataParallel has averaged them during the backward pass.
-    return transform(gradients)
+    # In a loop of the user's, DistributedDataParallel has averaged them during the backward pass.
+    return transform(workers.current().reduced(gradients))
 
 
 def outermost_call() -> keras.layers.Layer | None:

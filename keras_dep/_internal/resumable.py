@@ -26,6 +26,8 @@ class ResumableFile:
         finished_schema: the same of a record whose `finished` is true, or `None` where records are
             never marked as finished.
         migrated: turns a record of an earlier revision into one of today.
+        used: whether this process reads and writes the file: `False` on workers other than the
+            chief.
 
     Example:
 
@@ -44,6 +46,7 @@ class ResumableFile:
     schema: Record
     finished_schema: Record | None = None
     migrated: Callable[[Record], Record] = _unchanged
+    used: bool = True
 
     def read(self, protocol: Record) -> Record | None:
         """Returns the record to continue.
@@ -57,7 +60,7 @@ class ResumableFile:
         Raises:
             ValueError: a damaged file, or one of another measurement; one line with the file.
         """
-        if self.path is None or not os.path.exists(self.path):
+        if self.path is None or not self.used or not os.path.exists(self.path):
             return None
         mend = f"it is not {self.what}; {MEND}"
         first: Record = {} if self.finished_schema is None else {"finished": bool}
@@ -70,5 +73,5 @@ class ResumableFile:
 
     def write(self, record: Record) -> None:
         """Writes a record, atomically."""
-        if self.path is not None:
+        if self.path is not None and self.used:
             records.write(self.path, record)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_dep import distribution
 from keras_dep._internal.types import ArrayLike
 from keras_dep._internal.types import Record
 from keras_dep.callbacks.collapse import CollapseWatch
@@ -21,7 +22,8 @@ class PoisonInjection(keras.callbacks.Callback):
     Each extra batch is one ordinary training step, bit-equal to the same batch at that place in
     the data. The metrics of the epoch leave it out. The optimizer's iterations count it, and so
     does a schedule of iterations. With `steps_per_execution > 1` a batch is inserted before the
-    execution that holds its place.
+    execution that holds its place. With `keras_dep.distribution`, all workers insert the batch at
+    the same place, and each attacks and trains on its own part of it.
 
     Keras does not tell callbacks of `fit(class_weight=...)`: pass the same here. Weighted samples
     in `fit` beside unweighted extra ones are refused, at the first such batch at the latest.
@@ -144,6 +146,8 @@ class PoisonInjection(keras.callbacks.Callback):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(source(self._epoch, number))
         weighted = sample_weight is not None or self.class_weight is not None
         self._compare(weighted, "an extra batch")
+        # Every worker draws the same batch, and attacks and trains on its own part.
+        x, y, sample_weight = distribution.own_share((x, y, sample_weight))
         if self.attack is not None:
             x = self.attack(model, x, y, seed=[self.schedule.seed, self._epoch, number])
         # `train_on_batch` resets the metrics; those of the epoch are kept.
@@ -158,7 +162,8 @@ class PoisonInjection(keras.callbacks.Callback):
         self._inserting = False
         for variable, value in kept:
             variable.assign(value)
-        self._report(place, float(logs["loss"]))
+        losses = distribution.workers().gathered(float(logs["loss"]))
+        self._report(place, sum(losses) / len(losses))
         self._observe("after", place)
 
     def _compare(self, weighted: bool, whose: str = "fit") -> None:

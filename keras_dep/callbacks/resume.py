@@ -38,6 +38,8 @@ class ResumeState(keras.callbacks.Callback):
             `keras_dep.data.Batches`; `restore` sets it to the next epoch.
         metadata: JSON-able dict that identifies the run, such as its flags. `restore` refuses a
             state with different metadata.
+        writes: whether this process writes the files: `False` on workers other than the chief,
+            which restore from the same files.
 
     Attributes:
         epochs_completed: epochs in the last state saved or restored.
@@ -69,6 +71,7 @@ class ResumeState(keras.callbacks.Callback):
         callbacks: Mapping[str, Any] | Sequence[Any] = (),
         data: Any = None,
         metadata: Record | None = None,
+        writes: bool = True,
     ) -> None:
         super().__init__()
         if not isinstance(path, (str, os.PathLike)) or not os.path.basename(os.fspath(path)):
@@ -84,6 +87,7 @@ class ResumeState(keras.callbacks.Callback):
                 "leave it out if its batches are the same in every epoch."
             )
         self.data = data
+        self.writes = writes
         self.metadata = state_file.as_json(metadata or {}, "metadata")
         self.epochs_completed = 0
         self.iterations = 0
@@ -128,7 +132,8 @@ class ResumeState(keras.callbacks.Callback):
         return self.epochs_completed
 
     def on_train_begin(self, logs: Record | None = None) -> None:
-        state_file.check_writable(self.path)
+        if self.writes:
+            state_file.check_writable(self.path)
         existing = [path for path in self.paths if os.path.exists(path)]
         if existing and not self._claimed:
             raise ValueError(
@@ -168,7 +173,8 @@ class ResumeState(keras.callbacks.Callback):
             metadata=self.metadata,
         )
         try:
-            state_file.save(self.path, state)
+            if self.writes:
+                state_file.save(self.path, state)
         except OSError as error:
             raise OSError(
                 error.errno,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
+from keras_dep import distribution
 from keras_dep._internal import validation
 from keras_dep._internal.types import Array
 from keras_dep._internal.types import ArrayLike
@@ -117,8 +118,11 @@ def craft(
     """
     validation.whole_number("batch_size", batch_size)
     images, labels = validation.images_and_labels(images, labels)
-    batches = _crafted_batches(model, attack, images, labels, batch_size)
-    return np.concatenate([crafted[:count] for _, crafted, count in batches])
+
+    def one(place: tuple[Array, int]) -> Array:
+        return _crafted(model, attack, images, labels, place[0])[: place[1]]
+
+    return np.concatenate(distribution.spread(one, _places(len(images), batch_size)))
 
 
 def under_attack(
@@ -149,10 +153,17 @@ def under_attack(
     if not len(images):
         return
     images, labels = validation.images_and_labels(images, labels)
-    for chosen, crafted, count in _crafted_batches(model, attack, images, labels, batch_size):
+
+    def one(place: tuple[Array, int]) -> tuple[Array, Array, Array]:
+        chosen, count = place
+        crafted = _crafted(model, attack, images, labels, chosen)
         still, finite = judged(model, crafted, labels[chosen], len(chosen))
         change = np.abs(crafted - images[chosen]).reshape(len(chosen), -1).max(axis=1)
-        yield still[:count], finite[:count], change[:count]
+        return still[:count], finite[:count], change[:count]
+
+    places, abreast = _places(len(images), batch_size), distribution.workers().count
+    for start in range(0, len(places), abreast):
+        yield from distribution.spread(one, places[start : start + abreast])
 
 
 def robust_accuracy(
@@ -226,16 +237,21 @@ def _scores(model, images, batch_size):
         return inference.logits(model, images, batch_size)
 
 
-def _crafted_batches(model, attack, images, labels, batch_size):
-    """Yields indices, adversarial images, and the number of leading ones that are no filling."""
-    for start in range(0, len(images), batch_size):
-        count = min(batch_size, len(images) - start)
+def _places(total: int, batch_size: int) -> list[tuple[Array, int]]:
+    """Indices of each batch, and the number of leading ones that are no filling."""
+    found = []
+    for start in range(0, total, batch_size):
+        count = min(batch_size, total - start)
         # Filled up to a power of two, so that few sizes are compiled.
         size = min(batch_size, 1 << (count - 1).bit_length())
-        chosen = np.resize(np.arange(start, start + count), size)
-        crafted = np.asarray(attack(model, images[chosen], labels[chosen]))
-        _check_crafted(attack, crafted, images[chosen].shape)
-        yield chosen, crafted, count
+        found.append((np.resize(np.arange(start, start + count), size), count))
+    return found
+
+
+def _crafted(model, attack, images, labels, chosen):
+    crafted = np.asarray(attack(model, images[chosen], labels[chosen]))
+    _check_crafted(attack, crafted, images[chosen].shape)
+    return crafted
 
 
 def _check_crafted(attack, crafted, shape):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from keras_dep import distribution
 from keras_dep._internal import validation
 from keras_dep._internal.types import ArrayLike
 from keras_dep._internal.types import Record
@@ -161,7 +162,8 @@ def evaluate(
         "attacks": [],
     }
     kept = saved.evaluation(file)
-    record = kept.read(record["protocol"]) or record
+    # The chief reads the file, for all workers.
+    record = distribution.workers().gathered(kept.read(record["protocol"]))[0] or record
     if verbose:
         for each in left_out:
             names = ", ".join(each["attacks"])

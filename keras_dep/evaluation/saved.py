@@ -2,6 +2,7 @@
 
 import os
 
+from keras_dep import distribution
 from keras_dep._internal.resumable import MEND
 from keras_dep._internal.resumable import ResumableFile
 from keras_dep._internal.types import Record
@@ -72,13 +73,23 @@ class EvaluationFile(ResumableFile):
 def evaluation(path: Path) -> EvaluationFile:
     """Returns the file of `evaluate`."""
     return EvaluationFile(
-        path=path, what="an evaluation", schema=EVALUATION, finished_schema=FINISHED
+        path=path,
+        what="an evaluation",
+        schema=EVALUATION,
+        finished_schema=FINISHED,
+        used=distribution.workers().chief,
     )
 
 
 def checklist(path: Path) -> ResumableFile:
     """Returns the file of `checklist`; one of an earlier revision is read too."""
-    return ResumableFile(path=path, what="a checklist", schema=CHECKLIST, migrated=_renamed)
+    return ResumableFile(
+        path=path,
+        what="a checklist",
+        schema=CHECKLIST,
+        migrated=_renamed,
+        used=distribution.workers().chief,
+    )
 
 
 def _renamed(record):

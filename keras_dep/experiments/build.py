@@ -10,6 +10,7 @@ from collections.abc import Callable
 import keras
 
 from keras_dep import attacks
+from keras_dep import distribution
 from keras_dep import losses
 from keras_dep import models
 from keras_dep import training
@@ -195,6 +196,9 @@ def build_optimizer(
     optimizer = keras.optimizers.SGD(settings.learning_rate, momentum=settings.momentum)
     if settings.weight_decay:
         optimizer = CoupledWeightDecay(optimizer, settings.weight_decay)
+    elif distribution.workers().count > 1:
+        # A wrapper averages the gradients of the workers; without decay it does nothing else.
+        optimizer = CoupledWeightDecay(optimizer, 0.0)
     return method.wrapped(optimizer, plan)
 
 

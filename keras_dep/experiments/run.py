@@ -1,5 +1,6 @@
 """One hetero-training run, from settings to result: the protocol of `apps/hetero_train.py`."""
 
+import contextlib
 import dataclasses
 import gc
 import os
@@ -10,6 +11,7 @@ import numpy as np
 
 from keras_dep import attacks
 from keras_dep import callbacks
+from keras_dep import distribution
 from keras_dep import evaluation
 from keras_dep import losses
 from keras_dep._backend import aside
@@ -26,6 +28,7 @@ from keras_dep.defences import Defence
 from keras_dep.defences import get
 from keras_dep.evaluation.evaluate import SAMPLES_OF_RANDOM_MODELS
 from keras_dep.experiments import build
+from keras_dep.experiments import distributed
 from keras_dep.experiments import results
 from keras_dep.experiments.settings import Settings
 from keras_dep.models import inference
@@ -62,6 +65,10 @@ def run(
         verbose: as in `keras.Model.fit`.
         patience: seconds to wait for a folder that is in use by another process.
 
+    Where `keras_dep.distribution.start` was called, its workers share the batches, attacks and
+    evaluation of the run; each must call `run` with the same arguments, and with a folder that all
+    of them see. The chief alone writes there.
+
     Returns:
         The dictionary written to `result.json`.
 
@@ -91,15 +98,26 @@ class _Run:
         self.method = method
         self.folder = folder
         self.data = data
+        self.workers = distribution.workers()
         self.description = results.description(settings, method.name)
         self.batches = build.build_batches(settings, data)
 
     def execute(self, resume: bool, verbose: str | int, patience: float) -> Record:
-        _make(self.folder)
-        with atomic_io.claimed(self.folder, patience=patience):
-            if not resume:
-                _refuse_held(self.folder)
-            return _finished_result(self.folder, self.description) or self._train_and_save(verbose)
+        workers, found = self.workers, None
+        distributed.check(self.settings, self.method)
+        with contextlib.ExitStack() as claim:
+            if workers.chief:
+                _make(self.folder)
+                claim.enter_context(atomic_io.claimed(self.folder, patience=patience))
+                if not resume:
+                    _refuse_held(self.folder)
+                found = _finished_result(self.folder, self.description)
+            found = workers.gathered(found)[0]
+            if found is not None:
+                return found
+            result = self._train_and_save(verbose if workers.chief else 0)
+            # No worker leaves while the chief writes.
+            return workers.gathered(result)[0]
 
     def _train_and_save(self, verbose: str | int) -> Record:
         keras.mixed_precision.set_dtype_policy(self.settings.precision)
@@ -112,14 +130,21 @@ class _Run:
         first_epoch = self.state.restore(self.parts.model)
         # Events after the restored state are written again: all of them if there is no state.
         redone = int(self.parts.model.optimizer.iterations) + 1 if first_epoch else 0
-        with EventWriter(self.folder, purge_step=redone) as writer:
+        with self._writer(redone) as writer:
             self._train(writer, first_epoch, verbose)
             self.batches.close()
             if self.settings.normalization_control == "recalibrate":
                 images = pixels.scaled(self.data.x_train[:RECALIBRATED])
                 recalibrate(self.parts.network, images, self.settings.batch_size)
             result = self._measure(writer)
+        if not self.workers.chief:
+            return result
         return results.save(self.folder, self.parts.network, result)
+
+    def _writer(self, redone: int) -> contextlib.AbstractContextManager[EventWriter | None]:
+        if self.workers.chief:
+            return EventWriter(self.folder, purge_step=redone)
+        return contextlib.nullcontext()
 
     def _make_callbacks(self) -> None:
         settings, data, parts = self.settings, self.data, self.parts
@@ -168,33 +193,37 @@ class _Run:
         self.state = callbacks.ResumeState(
             os.path.join(self.folder, "state"),
             callbacks=counting,
-            metadata=self.description,
+            metadata={**self.description, **distributed.metadata()},
+            writes=self.workers.chief,
         )
 
-    def _train(self, writer: EventWriter, first_epoch: int, verbose: str | int) -> None:
+    def _train(self, writer: EventWriter | None, first_epoch: int, verbose: str | int) -> None:
         settings, parts = self.settings, self.parts
         defaults = dataclasses.asdict(Settings())
-        callbacks.describe_run(writer, results.hparams(self.description), defaults)
+        if writer is not None:
+            callbacks.describe_run(writer, results.hparams(self.description), defaults)
         for callback in (self.poison, self.watch, self.hessian, self.board):
             callback.writer = writer
         rate = keras.callbacks.LearningRateScheduler(
             lambda epoch: build.learning_rate(settings, epoch), verbose=0
         )
         measuring = [self.hessian] if settings.hessian_examples else []
-        if settings.keep_epochs:
+        if settings.keep_epochs and self.workers.chief:
             folder = os.path.join(self.folder, results.EPOCHS)
             measuring.append(callbacks.EpochWeights(folder, parts.network))
         test_data: Any = build.evaluation_batches(settings, self.data)
         if self.data.in_memory:
             test_data = pixels.scaled(self.data.x_test), self.data.y_test
+        shared = distributed.share(parts.training_data, test_data)
         parts.model.fit(
-            parts.training_data,
-            validation_data=test_data,
+            shared.training_data,
+            validation_data=shared.validation_data,
             validation_batch_size=settings.batch_size,
             epochs=settings.epochs,
             shuffle=False,
             initial_epoch=first_epoch,
             callbacks=[
+                *shared.callbacks,
                 loader.FollowEpoch(self.batches),
                 rate,
                 *parts.callbacks,
@@ -208,7 +237,7 @@ class _Run:
             verbose=verbose,
         )
 
-    def _measure(self, writer: EventWriter) -> Record:
+    def _measure(self, writer: EventWriter | None) -> Record:
         """Measures the robustness of the trained network; returns all that the run recorded."""
         settings, network = self.settings, self.parts.network
         chosen = slice(0, settings.attack_examples)
@@ -229,19 +258,21 @@ class _Run:
             **{row["attack"]: row["accuracy"] for row in measured["attacks"]},
         }
         step = int(self.parts.model.optimizer.iterations)
-        for name, value in accuracy.items():
-            writer.scalar(f"result/{name}", value, step)
         first = slice(0, settings.batch_size)
         crafted = evaluation.craft(
             network, threats["pgd"], images[first], labels[first], settings.batch_size
         )
-        clean, attacked = (as_pictures(each[:1]) for each in (images, crafted))
-        triple = evaluation.side_by_side(clean, attacked, settings.eval_epsilon)
-        writer.image("visualization/clean_adversarial_difference", triple, step)
+        if writer is not None:
+            for name, value in accuracy.items():
+                writer.scalar(f"result/{name}", value, step)
+            clean, attacked = (as_pictures(each[:1]) for each in (images, crafted))
+            triple = evaluation.side_by_side(clean, attacked, settings.eval_epsilon)
+            writer.image("visualization/clean_adversarial_difference", triple, step)
         return {
             **self.description,
             **environment.environment(),
             "data": {"train": self.data.train.fingerprint, "test": self.data.test.fingerprint},
+            **distributed.metadata(),
             "accuracy": accuracy,
             "attacked_examples": len(images),
             "evaluation": evaluation.summary(measured),

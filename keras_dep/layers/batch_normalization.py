@@ -1,5 +1,6 @@
 """Batch normalisation with time folded into the batch."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -35,8 +36,16 @@ class _BatchNormalization(keras.layers.BatchNormalization):
             outputs = _backend.normalize(x, mean, variance, gamma, beta, axis, self.epsilon)
             return ops.cast(outputs, self.compute_dtype)
         steps = time_axis.unfold(x, self.timesteps)
-        normalize = _backend.batch_normalizer(_normalized)
-        outputs, mean, variance = normalize(steps, gamma, beta, axis, self.epsilon)
+        workers = _backend.workers()
+        if workers.count > 1 and workers.synchronised:
+            outputs, mean, variance = _normalized(
+                steps, gamma, beta, axis, self.epsilon, workers.mean
+            )
+        else:
+            normalize = _backend.batch_normalizer(_normalized)
+            outputs, mean, variance = normalize(steps, gamma, beta, axis, self.epsilon)
+            # The running statistics of all workers are the same.
+            mean, variance = (workers.mean(ops.stop_gradient(each)) for each in (mean, variance))
         self._move(self.moving_mean, mean)
         self._move(self.moving_variance, variance)
         return ops.cast(time_axis.fold(outputs), self.compute_dtype)
@@ -58,15 +67,26 @@ class _BatchNormalization(keras.layers.BatchNormalization):
 
 
 def _normalized(
-    steps: Tensor, gamma: Tensor | None, beta: Tensor | None, axis: int, epsilon: float
+    steps: Tensor,
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    axis: int,
+    epsilon: float,
+    over_replicas: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Each step normalised by its statistics, means and variances `(T, channels)`.
 
-    `axis` is the channels' axis of one step.
+    `axis` is the channels' axis of one step. `over_replicas` takes the mean of a statistic over
+    equal parts of a batch.
     """
     axes = [place for place in range(1, len(steps.shape)) if place != axis + 1]
     steps = ops.cast(steps, keras.backend.result_type(steps.dtype, "float32"))
-    mean, variance = ops.moments(steps, axes=axes, keepdims=True)
+    if over_replicas is None:
+        mean, variance = ops.moments(steps, axes=axes, keepdims=True)
+    else:
+        mean = over_replicas(ops.mean(steps, axis=axes, keepdims=True))
+        # About the common mean: squares minus the squared mean would cancel.
+        variance = over_replicas(ops.mean(ops.square(steps - mean), axis=axes, keepdims=True))
     broadcast = [1] * len(steps.shape)
     channels = broadcast[axis + 1] = steps.shape[axis + 1]
     scale = ops.rsqrt(variance + epsilon)

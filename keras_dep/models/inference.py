@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from keras_dep import distribution
 from keras_dep._internal import compilation
 from keras_dep._internal import keras_internals
 from keras_dep._internal import validation
@@ -40,11 +41,14 @@ def logits(model: keras.Model, images: ArrayLike, batch_size: int = 128) -> Arra
     """
     validation.whole_number("batch_size", batch_size)
     compilation.heed_changes(model)
-    images, parts = validation.checked_images(images, bounds=None), []
-    for start in range(0, len(images), batch_size):
+    images = validation.checked_images(images, bounds=None)
+
+    def answer(start: int) -> Array:
         outputs = model.predict_on_batch(images[start : start + batch_size])
         _check_answer(model, getattr(outputs, "shape", None), outputs)
-        parts.append(ops.convert_to_numpy(mean_logits(outputs)))
+        return ops.convert_to_numpy(mean_logits(outputs))
+
+    parts = distribution.spread(answer, range(0, len(images), batch_size))
     return np.concatenate(parts).astype("float32")
 
 

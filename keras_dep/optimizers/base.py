@@ -269,7 +269,9 @@ class GradientTransform(keras_internals.AveragesOfInner, keras.optimizers.Optimi
         transformed = _backend.on_reduced(
             lambda reduced: self.transform(reduced, variables), gradients
         )
-        self.inner_optimizer.apply(transformed, variables)
+        # The inner optimizer may be a wrapper too.
+        with _backend.reduced_already():
+            self.inner_optimizer.apply(transformed, variables)
 
     def _accumulate(
         self, gradients: list[Tensor | None], variables: Sequence[keras.Variable]

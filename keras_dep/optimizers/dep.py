@@ -59,9 +59,10 @@ class DEP(MatrixTransform):
     Replicas: under `tf.distribute`, gradients are reduced before the projection; accumulation is
     refused there, because TensorFlow cannot synchronise replicas inside a branch. On JAX,
     `keras.distribution` passes reduced gradients; inside a `pmap` or `shard_map` of your own, take
-    the mean first. torch's `fit` has no replicas: write a training loop, start it with `torchrun
-    --nproc-per-node=2 train.py`, wrap the model in `DistributedDataParallel`, which averages during
-    `backward`, and call `optimizer.apply([v.value.grad for v in weights], weights)`.
+    the mean first. On torch, `keras_dep.distribution.start("ddp")` lets `fit` average over the
+    processes of `torchrun`. Without it write a training loop, wrap the model in
+    `DistributedDataParallel`, which averages during `backward`, and call
+    `optimizer.apply([v.value.grad for v in weights], weights)`.
 
     After each step, two variables hold one number per projected weight, in the order of
     `projected_paths`: `removed_energy`, the share in [0, 1] of the squared gradient norm that was

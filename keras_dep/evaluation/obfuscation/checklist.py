@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import keras
 
+from keras_dep import distribution
 from keras_dep._internal import records
 from keras_dep._internal.types import ArrayLike
 from keras_dep._internal.types import Record
@@ -109,7 +110,9 @@ def checklist(
     )
     wanted = _protocol(context)
     kept = saved.checklist(file)
-    record = kept.read(wanted) or {"protocol": wanted, "checks": []}
+    # The chief reads the file, for all workers.
+    read = distribution.workers().gathered(kept.read(wanted))[0]
+    record = read or {"protocol": wanted, "checks": []}
     known = {result["number"]: result for result in record["checks"]}
     bar = keras.utils.Progbar(len(numbers), verbose=verbose, unit_name="check")
     for done, number in enumerate(numbers, 1):

@@ -1,0 +1,86 @@
+"""Data parallelism of torch: one process per device, started by torchrun."""
+
+import datetime
+import os
+from typing import Any
+
+import torch
+from torch import distributed
+
+from keras_dep._backend.workers import Workers
+from keras_dep._backend.workers import environment_number
+from keras_dep._internal.types import Tensor
+
+LAUNCH = "torchrun --standalone --nproc-per-node=2"
+# A worker that has died is noticed by torchrun at once; this limit is for one that hangs.
+PATIENCE = datetime.timedelta(minutes=30)
+
+
+class Processes(Workers):
+    """The processes of `torch.distributed`, which keep the same weights.
+
+    Keras 3.15 has no data parallelism on torch, and its train step calls the model itself, not a
+    `DistributedDataParallel` around it. So the gradients are averaged here, by the same
+    collective, before a gradient transform sees them.
+    """
+
+    def gathered(self, value: Any) -> list[Any]:
+        found: list[Any] = [None] * self.count
+        distributed.all_gather_object(found, value)
+        return found
+
+    def mean(self, tensor: Tensor) -> Tensor:
+        return _Mean.apply(tensor, self.count)
+
+    def reduced(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
+        if not self.reducing:
+            return gradients
+        present = [g for g in gradients if g is not None]
+        means = iter(self._means(present))
+        return [None if g is None else next(means) for g in gradients]
+
+    def _means(self, gradients: list[Tensor]) -> list[Tensor]:
+        """One collective for all gradients of a type: each costs a round over the network."""
+        found: dict[int, Tensor] = {}
+        for dtype in {g.dtype: None for g in gradients}:
+            alike = [(i, g) for i, g in enumerate(gradients) if g.dtype == dtype]
+            flat = torch.cat([g.detach().reshape(-1) for _, g in alike])
+            distributed.all_reduce(flat)
+            flat /= self.count
+            parts = flat.split([g.numel() for _, g in alike])
+            found.update((i, part.reshape(g.shape)) for (i, g), part in zip(alike, parts))
+        return [found[i] for i in range(len(gradients))]
+
+    def leave(self) -> None:
+        distributed.barrier()
+
+
+class _Mean(torch.autograd.Function):
+    """The mean over all processes, and of its derivative over all processes."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, count: int) -> Tensor:
+        ctx.count = count
+        found = tensor.detach().clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(found)
+        return found / count
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _Mean.apply(gradient, ctx.count), None
+
+
+def start_ddp() -> Workers:
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")
+    rank, count, device, _ = (environment_number(name, "ddp", LAUNCH) for name in names)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(device)
+    if not distributed.is_initialized():
+        # Objects are gathered over gloo, which needs no room on the GPU.
+        kind = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1")
+        distributed.init_process_group(kind, timeout=PATIENCE)
+    return Processes(engine="ddp", rank=rank, count=count)
+
+
+ENGINES = {"ddp": start_ddp}

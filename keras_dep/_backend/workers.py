@@ -1,0 +1,102 @@
+"""The processes that share the batches of one run, and which of them this one is."""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable
+from collections.abc import Generator
+from typing import Any
+
+from keras_dep._internal.types import Tensor
+
+
+@dataclasses.dataclass(kw_only=True)
+class Workers:
+    """One process: nothing is shared. An engine overrides what its processes share.
+
+    Args:
+        engine: name of the engine; `None` without one.
+        rank: number of this process, from 0; 0 is the chief, which alone writes files.
+        count: number of processes, each of which trains on its own part of a batch.
+        synchronised: whether batch normalisation takes its statistics over all parts.
+    """
+
+    engine: str | None = None
+    rank: int = 0
+    count: int = 1
+    synchronised: bool = True
+    reducing: bool = dataclasses.field(default=True, init=False, repr=False)
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process writes the files of the run."""
+        return self.rank == 0
+
+    def gathered(self, value: Any) -> list[Any]:
+        """The values of all processes, in their order; each process must call it."""
+        return [value]
+
+    def mean(self, tensor: Tensor) -> Tensor:
+        """The mean of a tensor over the parts of a batch, with its derivative."""
+        return tensor
+
+    def reduced(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
+        """The mean of gradients over the processes."""
+        return gradients
+
+    def leave(self) -> None:
+        """Waits for the others at the end of the program."""
+
+
+# Of a framework whose engines are not among those that a run takes.
+ENGINES: dict[str, Callable[[], Workers]] = {}
+
+_current = Workers()
+
+
+def current() -> Workers:
+    """The workers of this run; a single one until an engine is started."""
+    return _current
+
+
+def use(workers: Workers) -> None:
+    """Makes `workers` the current ones."""
+    global _current
+    _current = workers
+
+
+@contextlib.contextmanager
+def alone() -> Generator[None, None, None]:
+    """A block in which this process works by itself."""
+    before = _current
+    use(Workers(rank=before.rank))
+    try:
+        yield
+    finally:
+        use(before)
+
+
+@contextlib.contextmanager
+def reduced_already() -> Generator[None, None, None]:
+    """A block in which gradients are means over the processes, and are not averaged again."""
+    joined = _current
+    before, joined.reducing = joined.reducing, False
+    try:
+        yield
+    finally:
+        joined.reducing = before
+
+
+def environment_number(name: str, engine: str, launch: str) -> int:
+    """A whole number that a launcher puts into the environment.
+
+    Raises:
+        ValueError: it is missing: the program was started otherwise.
+    """
+    value = os.environ.get(name, "")
+    if not value.isdigit():
+        raise ValueError(
+            f"distribute={engine} needs the environment of its launcher; received {name}="
+            f"{value!r}; start the program with {launch}."
+        )
+    return int(value)

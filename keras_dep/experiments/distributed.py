@@ -1,0 +1,104 @@
+"""One run over several workers: what it refuses, and what each worker trains and validates on."""
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from keras_dep import distribution
+from keras_dep._internal.types import Record
+from keras_dep.defences import Defence
+from keras_dep.experiments.settings import Settings
+from keras_dep.training import FreeAdversarial
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Share:
+    """The arguments of `fit` on one worker.
+
+    Args:
+        training_data: its parts of the batches.
+        validation_data: its validation images and labels.
+        callbacks: to list first in `fit`.
+    """
+
+    training_data: keras.utils.PyDataset
+    validation_data: Any
+    callbacks: list[keras.callbacks.Callback]
+
+
+def share(training_data: keras.utils.PyDataset, validation_data: Any) -> Share:
+    """What this worker trains and validates on.
+
+    Args:
+        training_data: the whole batches.
+        validation_data: all validation images and labels, or a data set, which every worker then
+            reads as a whole.
+    """
+    workers = distribution.workers()
+    if workers.count == 1:
+        return Share(training_data=training_data, validation_data=validation_data, callbacks=[])
+    count = 1
+    if isinstance(validation_data, tuple):
+        own = slice(workers.rank, None, workers.count)
+        validation_data = tuple(each[own] for each in validation_data)
+        count = len(validation_data[0])
+    return Share(
+        training_data=distribution.OwnShares(training_data),
+        validation_data=validation_data,
+        callbacks=[distribution.WholeLogs(count)],
+    )
+
+
+def metadata() -> Record:
+    """What results and states record of the workers: nothing where there is one.
+
+    With synchronised statistics a state does not depend on their number, so that a run may go on
+    with fewer.
+    """
+    workers = distribution.workers()
+    if workers.count == 1 or workers.synchronised:
+        return {}
+    return {"distribution": {"statistics": "local", "workers": workers.count}}
+
+
+def check(settings: Settings, method: Defence) -> None:
+    """Refuses a run whose workers would not keep the same weights.
+
+    Args:
+        settings: those of the run.
+        method: its method.
+
+    Raises:
+        ValueError: such settings, or a batch that the workers cannot share equally.
+    """
+    workers = distribution.workers()
+    if workers.count == 1:
+        return
+    distribution.check_batch(settings.batch_size)
+    if settings.test_examples is not None and settings.test_examples < workers.count:
+        raise ValueError(
+            f"test_examples must be at least {workers.count}, one for each worker; received "
+            f"{settings.test_examples}."
+        )
+    if settings.precision == "mixed_float16":
+        raise ValueError(
+            f"precision must not be mixed_float16 with distribute={workers.engine}, whose workers "
+            "would scale their losses apart; received mixed_float16; choose mixed_bfloat16."
+        )
+    drawing = {
+        "dropout": settings.dropout > 0,
+        "encoder": settings.encoder == "rate" or method.encoder is not None,
+    }
+    for name, draws in drawing.items():
+        if draws:
+            raise ValueError(
+                f"{name} must not draw at random with distribute={workers.engine}, whose workers "
+                f"would all draw the same; received {getattr(settings, name)!r}; leave it out."
+            )
+    if isinstance(method.replay, FreeAdversarial):
+        raise ValueError(
+            f"methods must not carry a perturbation from batch to batch with "
+            f"distribute={workers.engine}, as its workers would keep different ones; received "
+            f"{method.name}; choose another."
+        )

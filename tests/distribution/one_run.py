@@ -1,0 +1,72 @@
+"""One run under torchrun, from its settings to its result; a worker may die on the way."""
+
+import os
+import pathlib
+import signal
+import sys
+
+import keras
+
+from keras_dep import distribution
+from keras_dep import experiments
+from keras_dep.experiments import build
+from keras_dep.models import vgg
+
+# A narrow network in place of the one of this name.
+NARROW = {"vgg5": (8, "M", 8, "M")}
+# Ten batches an epoch, one more that the attack perturbs, and sizes that no two workers share
+# equally in the evaluation. At a larger rate rounding turns a spike before the last step.
+SETTINGS = experiments.Settings(
+    train_examples=160,
+    test_examples=31,
+    batch_size=16,
+    timesteps=2,
+    epochs=2,
+    learning_rate=0.02,
+    attack="pgd",
+    attack_steps=2,
+    attack_examples=20,
+    eval_steps=2,
+    watch_examples=15,
+    hessian_examples=0,
+)
+
+
+class Death(keras.callbacks.Callback):
+    """Kills its process in the middle of the second epoch, once."""
+
+    def __init__(self, mark):
+        super().__init__()
+        self.mark = pathlib.Path(mark)
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.epoch == 1 and batch == 5 and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(folder, mark=None):
+    vgg.STAGES.update(NARROW)
+    workers = distribution.start("ddp")
+    if mark and workers.rank == 1:
+        # The run takes its callbacks from its method.
+        assemble = build.assemble
+
+        def with_death(*arguments):
+            parts = assemble(*arguments)
+            parts.callbacks.append(Death(mark))
+            return parts
+
+        build.assemble = with_death
+    experiments.run(SETTINGS, "dep", folder, resume=True, verbose=0)
+    workers.leave()
+    # No teardown: gloo's has been seen to wait for ever for a process that had left.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
