@@ -7,9 +7,9 @@ import keras
 
 from keras_dep import distribution
 from keras_dep._internal.types import Record
+from keras_dep.attacks.randomness import random_variables
 from keras_dep.defences import Defence
 from keras_dep.experiments.settings import Settings
-from keras_dep.training import FreeAdversarial
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,19 +86,26 @@ def check(settings: Settings, method: Defence) -> None:
             f"precision must not be mixed_float16 with distribute={workers.engine}, whose workers "
             "would scale their losses apart; received mixed_float16; choose mixed_bfloat16."
         )
-    drawing = {
-        "dropout": settings.dropout > 0,
-        "encoder": settings.encoder == "rate" or method.encoder is not None,
-    }
-    for name, draws in drawing.items():
-        if draws:
-            raise ValueError(
-                f"{name} must not draw at random with distribute={workers.engine}, whose workers "
-                f"would all draw the same; received {getattr(settings, name)!r}; leave it out."
-            )
-    if isinstance(method.replay, FreeAdversarial):
+    if method.replay is not None:
         raise ValueError(
-            f"methods must not carry a perturbation from batch to batch with "
-            f"distribute={workers.engine}, as its workers would keep different ones; received "
-            f"{method.name}; choose another."
+            f"methods must update the weights once per batch with distribute={workers.engine}; "
+            f"received {method.name}; choose another."
+        )
+
+
+def check_draws(model: keras.Model) -> None:
+    """Refuses a model that draws at random, as all workers would draw the same numbers.
+
+    Args:
+        model: the model of the run, with the parts of its method.
+
+    Raises:
+        ValueError: dropout, a random encoder, or another layer that draws.
+    """
+    found = random_variables(model)
+    if distribution.workers().count > 1 and found:
+        raise ValueError(
+            "layers must not draw at random with --distribute, as all workers would draw the same; "
+            f"received {len(found)} generators in {model.name!r}; leave out dropout, the random "
+            "encoder or the method."
         )

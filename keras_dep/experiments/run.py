@@ -126,6 +126,7 @@ class _Run:
         self.parts = build.assemble(
             self.settings, self.method, self.data, self.batches, os.path.dirname(self.folder)
         )
+        distributed.check_draws(self.parts.model)
         self._make_callbacks()
         first_epoch = self.state.restore(self.parts.model)
         # Events after the restored state are written again: all of them if there is no state.

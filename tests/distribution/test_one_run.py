@@ -1,5 +1,6 @@
 """A whole run on two workers ends as on one, and a worker that dies changes nothing."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -115,3 +116,20 @@ def test_gradients_are_averaged_once_per_update(monkeypatch):
     for _ in range(4):
         optimizer.apply([keras.ops.ones((2, 2))], [weight])
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    "changed, method, message",
+    [
+        ({}, "stog", "layers must not draw at random .*; received . generators in"),
+        ({}, "free_at", "methods must update the weights once per batch .*; received free_at"),
+        ({"precision": "mixed_float16"}, "sgd", "precision must not be mixed_float16 with "),
+    ],
+)
+def test_runs_whose_workers_would_differ_are_refused(
+    changed, method, message, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(distribution.workers(), "count", 2)
+    monkeypatch.setitem(vgg.STAGES, "vgg5", NARROW["vgg5"])
+    with pytest.raises(ValueError, match=message):
+        experiments.run(dataclasses.replace(SETTINGS, **changed), method, tmp_path, verbose=0)
