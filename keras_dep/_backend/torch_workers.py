@@ -79,7 +79,14 @@ def start_ddp() -> Workers:
         # Objects are gathered over gloo, which needs no room on the GPU.
         kind = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1")
-        distributed.init_process_group(kind, timeout=PATIENCE)
+        store, rank, count = next(distributed.rendezvous("env://", timeout=PATIENCE))
+        # torchrun keeps the store when it starts the workers again: without a name of its own, an
+        # attempt may read the addresses of the one before.
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = distributed.PrefixStore(f"keras_dep attempt {attempt}", store)
+        distributed.init_process_group(
+            kind, store=store, rank=rank, world_size=count, timeout=PATIENCE
+        )
     return Processes(engine="ddp", rank=rank, count=count)
 
 
