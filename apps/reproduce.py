@@ -139,6 +139,7 @@ def _render(study, scale, out_dir, reasons, tables, figures):
             "scale": scale.name,
             "command": f"python apps/reproduce.py --table={study.name} --scale={scale.name}",
             "seconds": cost.spent(outcomes),
+            "commits": result_files.commits(outcomes),
             **environment.environment(),
         }
         stem = os.path.join(out_dir, f"table-{study.name}")

@@ -2,9 +2,11 @@
 
 import math
 import os
+from collections.abc import Iterable
 
 from keras_dep._internal import records
 from keras_dep._internal.types import Record
+from keras_dep.experiments import grid
 from keras_dep.studies import catalogue
 from keras_dep.studies import claims
 from keras_dep.studies import lines as table_lines
@@ -21,6 +23,7 @@ _SHAPE = {
     "versions": {},
     "device": str,
     "commit": str | None,
+    "commits": [str],
     "seconds": float,
     "lines": [{"dataset": str, "method": str, "condition": str, "quantity": str, "values": list}],
 }
@@ -54,10 +57,17 @@ def write(path: str, study: Study, found: list[table_lines.Line], facts: Record)
         path: the file.
         study: the study.
         found: its lines.
-        facts: `scale`, `command`, `seconds`, and what `environment()` gives.
+        facts: `scale`, `command`, `seconds`, `commits` of the runs, and what `environment()`
+            gives.
     """
     record = {"schema": SCHEMA, "table": study.name, "title": study.title, **facts}
     records.write(path, {**record, "lines": [line.as_record() for line in found]})
+
+
+def commits(outcomes: Iterable[grid.Outcome]) -> list[str]:
+    """The commits that finished runs were trained at, each once."""
+    found = [each.result.get("commit") or "unknown" for each in outcomes if each.result]
+    return list(dict.fromkeys(found))
 
 
 def read(path: str) -> Record:
@@ -124,7 +134,8 @@ def _provenance(table: Record) -> str:
     hours = table["seconds"] / 3600
     return (
         f"- {table['title']}: `{table['command']}`; {table['device']}; {versions}; commit "
-        f"{table['commit'] or 'unknown'}; {hours:.2g} hours of training and measurement."
+        f"{table['commit'] or 'unknown'}, runs at {', '.join(table['commits']) or 'none'}; "
+        f"{hours:.2g} hours of training and measurement."
     )
 
 

@@ -115,13 +115,14 @@ def test_the_page_is_made_from_files(tmp_path):
     (tmp_path / "cpu").mkdir()
     path = str(tmp_path / "cpu" / result_files.name_of("3"))
     facts = {"scale": "cpu", "command": "python x", "seconds": 7200.0, "versions": {"keras": "3"}}
-    facts |= {"device": "a machine", "commit": None}
+    facts |= {"device": "a machine", "commit": None, "commits": ["abc1234"]}
     lines = [PLAIN, line("sgd", "c/+p_0, 1 batch", CLEAN, 20.0, 21.0, 22.0)]
     result_files.write(path, STUDIES["3"], lines, facts)
     assert result_files.read(path)["lines"] == lines
     page = result_files.claims_page(str(tmp_path))
     assert "## Scale cpu" in page and "| digits | **stands** | 29.5 (" in page
     assert "From `results/cpu/table-3.json`." in page and "2 hours" in page
+    assert "commit unknown, runs at abc1234" in page
     text = (tmp_path / "cpu" / "table-3.json").read_text()
     (tmp_path / "cpu" / "table-3.json").write_text(text.replace('"schema": 2', '"schema": 9'))
     with pytest.raises(ValueError, match="damaged|must have schema 2"):
