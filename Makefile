@@ -28,7 +28,7 @@ lint: $(VENV)/installed-test
 docs: $(VENV)/installed-docs results-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# The benchmark pages, from benchmarks/results, and the page of claims, from results.
+# The benchmark pages, from benchmarks/results, and the pages of claims and tables, from results.
 results-docs: $(VENV)/installed-$(DEMO_BACKEND)
 	$(PYTHON) benchmarks/pages.py
 	$(BIN)/python apps/claims.py --backend=$(DEMO_BACKEND)

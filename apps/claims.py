@@ -1,4 +1,4 @@
-"""The page docs/claims.md, from the tables that apps/reproduce.py left in results/.
+"""The pages docs/claims.md and docs/tables.md, from what apps/reproduce.py left in results/.
 
 python apps/claims.py
 """
@@ -10,7 +10,8 @@ from absl import flags
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("results_dir", "results", "Folder of the results.", flag_values=FLAGS)
-flags.DEFINE_string("page", "docs/claims.md", "The page to write.", flag_values=FLAGS)
+flags.DEFINE_string("page", "docs/claims.md", "The page of claims.", flag_values=FLAGS)
+flags.DEFINE_string("tables_page", "docs/tables.md", "The page of tables.", flag_values=FLAGS)
 flags.DEFINE_enum(
     "backend",
     None,
@@ -24,17 +25,21 @@ def launch(argv):
     """From a command line to the exit status, as `SystemExit`."""
     from apps import command
 
-    command.launch(argv, "claims", __doc__, FLAGS, main, lambda: "the page is as it was.")
+    command.launch(argv, "claims", __doc__, FLAGS, main, lambda: "the pages are as they were.")
 
 
 def main():
-    """Writes the page."""
+    """Writes the pages."""
     from keras_dep._internal import atomic_io
-    from keras_dep.studies import result_files
+    from keras_dep.studies import result_pages
 
-    text = result_files.claims_page(FLAGS.results_dir)
-    with atomic_io.whole_file(FLAGS.page) as unfinished, open(unfinished, "w") as file:
-        file.write(text)
+    pages = {
+        FLAGS.page: result_pages.claims_page(FLAGS.results_dir),
+        FLAGS.tables_page: result_pages.tables_page(FLAGS.results_dir),
+    }
+    for path, text in pages.items():
+        with atomic_io.whole_file(path) as unfinished, open(unfinished, "w") as file:
+            file.write(text)
 
 
 if __name__ == "__main__":

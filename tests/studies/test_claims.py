@@ -6,6 +6,7 @@ import pytest
 
 from keras_dep.studies import claims
 from keras_dep.studies import result_files
+from keras_dep.studies import result_pages
 from keras_dep.studies import verdict
 from keras_dep.studies.catalogue import STUDIES
 from keras_dep.studies.lines import Line
@@ -111,7 +112,7 @@ def test_radii_obfuscation_and_cost():
 
 
 def test_the_page_is_made_from_files(tmp_path):
-    assert "No results are there yet." in result_files.claims_page(str(tmp_path))
+    assert "No results are there yet." in result_pages.claims_page(str(tmp_path))
     (tmp_path / "cpu").mkdir()
     path = str(tmp_path / "cpu" / result_files.name_of("3"))
     facts = {"scale": "cpu", "command": "python x", "seconds": 7200.0, "versions": {"keras": "3"}}
@@ -119,16 +120,21 @@ def test_the_page_is_made_from_files(tmp_path):
     lines = [PLAIN, line("sgd", "c/+p_0, 1 batch", CLEAN, 20.0, 21.0, 22.0)]
     result_files.write(path, STUDIES["3"], lines, facts)
     assert result_files.read(path)["lines"] == lines
-    page = result_files.claims_page(str(tmp_path))
+    page = result_pages.claims_page(str(tmp_path))
     assert "## Scale cpu" in page and "| digits | **stands** | 29.5 (" in page
     assert "From `results/cpu/table-3.json`." in page and "2 hours" in page
     assert "commit unknown, runs at abc1234" in page
+    tables = result_pages.tables_page(str(tmp_path))
+    assert "91 +- 1 (3)" in tables and "vgg5, sgd, c/+p_0, 1 batch" in tables
+    assert "Missing" not in tables
     text = (tmp_path / "cpu" / "table-3.json").read_text()
     (tmp_path / "cpu" / "table-3.json").write_text(text.replace('"schema": 2', '"schema": 9'))
     with pytest.raises(ValueError, match="damaged|must have schema 2"):
-        result_files.claims_page(str(tmp_path))
+        result_pages.claims_page(str(tmp_path))
 
 
 def test_the_page_in_the_docs_is_that_of_the_results():
     page = (ROOT / "docs" / "claims.md").read_text()
-    assert page == result_files.claims_page(str(ROOT / "results")), "run make results-docs"
+    assert page == result_pages.claims_page(str(ROOT / "results")), "run make results-docs"
+    page = (ROOT / "docs" / "tables.md").read_text()
+    assert page == result_pages.tables_page(str(ROOT / "results")), "run make results-docs"
