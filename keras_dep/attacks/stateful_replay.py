@@ -24,7 +24,7 @@ class StatefulReplay(keras.Model):
         read: number of last steps whose logits are returned.
 
     Raises:
-        ValueError: a model that does not repeat its image.
+        ValueError: a model that does not repeat its image, or with weights of single steps.
 
     Example:
 
@@ -44,6 +44,11 @@ class StatefulReplay(keras.Model):
                 raise ValueError(
                     "model must repeat its image at every step to take another one at each; "
                     f"received {model.name!r} with {type(layer).__name__}."
+                )
+            if layer.weights_per_step:
+                raise ValueError(
+                    "model must have weights that all steps share, to run for another number of "
+                    f"steps; received {model.name!r} with {type(layer).__name__}."
                 )
 
     def call(self, frames: Tensor, training: bool | None = None) -> Tensor:

@@ -45,6 +45,8 @@ class DLIF(StepwiseLIF):
     [0.0, 1.0]
     """
 
+    weights_per_step = True
+
     def __init__(
         self,
         timesteps: int,

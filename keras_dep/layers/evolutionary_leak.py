@@ -48,6 +48,8 @@ class EvolutionaryLeakLIF(StepwiseLIF):
     [0.0, 1.0]
     """
 
+    weights_per_step = True
+
     def __init__(
         self,
         timesteps: int,

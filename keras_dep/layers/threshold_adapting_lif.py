@@ -62,6 +62,7 @@ class ThresholdAdaptingLIF(StepwiseLIF):
     """
 
     CONSTANTS = (*StepwiseLIF.CONSTANTS, "detach_threshold")
+    weights_per_step = True
 
     def __init__(
         self,

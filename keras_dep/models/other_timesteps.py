@@ -17,7 +17,8 @@ def with_timesteps(model: keras.Model, timesteps: int) -> keras.Model:
         A `keras.Model` with the weights of `model` as they are now.
 
     Raises:
-        ValueError: `timesteps` is not an integer of at least 1, or no layer has time steps.
+        ValueError: `timesteps` is not an integer of at least 1, no layer has time steps, or a layer
+            has weights of single steps.
 
     Example:
 
@@ -29,6 +30,12 @@ def with_timesteps(model: keras.Model, timesteps: int) -> keras.Model:
     """
     validation.whole_number("timesteps", timesteps)
     changed = []
+    for layer in model.layers:
+        if getattr(layer, "weights_per_step", False):
+            raise ValueError(
+                "model must have weights that all steps share, to run for another number of steps; "
+                f"received {model.name!r} with {type(layer).__name__}."
+            )
 
     def copy(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()

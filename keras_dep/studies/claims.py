@@ -135,9 +135,9 @@ def _above_rivals(quantities: Sequence[str], condition: str) -> Callable[[Lines]
     def find(lines: Lines) -> BY_SEED:
         for quantity in quantities:
             rivals = [lines.values(name, condition, quantity) for name in RIVALS]
-            rivals = [each for each in rivals if each]
             ours = lines.values("dep", condition, quantity)
-            if rivals and ours:
+            # Some of the rivals do not stand for all of them.
+            if ours and all(rivals):
                 return combine(lambda dep, *others: dep - max(others), ours, *rivals)
         return {}
 

@@ -13,6 +13,7 @@ from keras_dep.attacks import FGSM
 from keras_dep.attacks import PGD
 from keras_dep.attacks import ReferenceCodeAttack
 from keras_dep.evaluation import evaluate
+from keras_dep.layers import DLIF
 from tests.attacks.test_gradient_attacks import CLASSES
 from tests.attacks.test_gradient_attacks import FEATURES
 from tests.attacks.test_gradient_attacks import linear
@@ -129,6 +130,11 @@ def test_it_needs_an_image_repeated_and_one_search(networks):
         [keras.Input((FEATURES,)), layers.Normalization(mean=0.0, variance=1.0), RateEncoding(2)]
     )
     with pytest.raises(ValueError, match="must repeat its image at every step.*RateEncoding"):
+        ReferenceCodeAttack(FGSM())(model, *problem())
+    of_steps = [DirectEncoding(2), DLIF(2), UnfoldTime(2)]
+    model = keras.Sequential([*model.layers[:1], layers.Dense(CLASSES), *of_steps])
+    model.build((None, FEATURES))
+    with pytest.raises(ValueError, match="weights that all steps share.*with DLIF"):
         ReferenceCodeAttack(FGSM())(model, *problem())
     with pytest.raises(ValueError, match="one start and one sample.*restarts=2, samples=1"):
         ReferenceCodeAttack(PGD(restarts=2))

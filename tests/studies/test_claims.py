@@ -83,13 +83,16 @@ def test_dep_is_compared_with_the_best_rival_of_each_seed():
     dep = line("dep", "c", WORST, 50.0, 51.0, 52.0)
     rivals = [
         line("stog", "c", WORST, 40.0, 60.0, 40.0),
-        line("feel", "c", WORST, 45.0, 45.0, 45.0),
+        *(line(name, "c", WORST, 45.0, 45.0, 45.0) for name in ("feel", "dlif", "hosnn")),
     ]
     found = judged(8, dep, *rivals)
     assert found["verdict"] == verdict.OPEN and found["correct"]["mean"] == 1.0
     # The ANN counterpart is no rival.
     other = line("stog", "c", WORST, 99.0, 99.0, 99.0, network="vgg5, ANN counterpart")
-    assert judged(8, dep, other, rivals[1])["verdict"] == verdict.STANDS
+    low = line("stog", "c", WORST, 45.0, 45.0, 45.0)
+    assert judged(8, dep, other, low, *rivals[1:])["verdict"] == verdict.STANDS
+    # Nor do some of the rivals stand for all.
+    assert judged(8, dep, other, *rivals[1:])["verdict"] == verdict.NOT_TESTED
 
 
 def test_radii_obfuscation_and_cost():

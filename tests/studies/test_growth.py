@@ -79,5 +79,8 @@ def test_a_network_at_another_number_of_steps_has_its_weights_and_its_radius():
     assert set(radii) == {"2", "6"} and all(radius > 0 for radius in radii.values())
     with pytest.raises(ValueError, match="model must have layers with time steps"):
         models.with_timesteps(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]), 2)
+    fixed = [keras.Input((5,)), *parts[:2], layers.DLIF(2), *parts[3:]]
+    with pytest.raises(ValueError, match="weights that all steps share.* with DLIF"):
+        models.with_timesteps(keras.Sequential(fixed), 4)
     with pytest.raises(ValueError, match="timesteps must be"):
         models.with_timesteps(model, 0)

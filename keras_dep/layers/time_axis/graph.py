@@ -34,12 +34,13 @@ class Timed:
         unfolds: whether it maps `T` steps to one.
         declares: whether it declares that a model's inputs hold `T` steps.
         emits_spikes: whether its outputs are spikes.
+        weights_per_step: whether a weight belongs to one step, so that `T` is fixed.
         carry: `None`, or the `keras_dep.layers.time_axis.Carry` of a call on a part of the steps.
     """
 
     timesteps: int
     carry: Carry | None = None
-    folds = unfolds = declares = emits_spikes = False
+    folds = unfolds = declares = emits_spikes = weights_per_step = False
 
     @property
     def draws(self) -> bool:
