@@ -37,10 +37,14 @@ hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("fixed")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def frozen_imports():
-    # The framework's objects, a million of them, live as long as the process: no collection and no
-    # search for a layer need go through them.
+def pytest_sessionstart(session):
+    """Keeps the framework's million objects out of every collection and search for a layer.
+
+    They live as long as the process. Tests make their own objects later, at collection or run.
+    """
+    hands_out = getattr(session.config.option, "numprocesses", None)
+    if hands_out and not hasattr(session.config, "workerinput"):
+        return
     import keras  # noqa: F401
 
     gc.collect()
