@@ -75,7 +75,7 @@ def load(
     )
     facts = {"model_file": os.path.basename(function)}
     if weights:
-        facts["weights"] = os.path.basename(weights)
+        facts["weights_file"] = os.path.basename(weights)
     return model, facts
 
 

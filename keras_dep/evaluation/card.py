@@ -17,6 +17,8 @@ USUAL = {"fgsm": "FGSM", "pgd-7": "PGD-7"}
 # Attacks of a custom suite that have a bar of their own.
 MOST_BARS = 6
 VERDICTS = {True: "passed", False: "failed", None: "not applicable"}
+# Facts of the apps.
+FILES = ("model_file", "weights_file")
 BALLS = {"Linf": "L-infinity", "L2": "L2"}
 
 
@@ -241,7 +243,7 @@ def _protocol(record: Record) -> dict[str, str]:
     non_finite = sum(each["non_finite_answers"] for each in (record["clean"], *record["attacks"]))
     rows: dict[str, Any] = {
         "model": f"{protocol['model']}, {protocol['parameters']:,} parameters",
-        "file": protocol.get("model_file"),
+        "file": ", ".join(protocol[each] for each in FILES if each in protocol),
         "neurons": "; ".join(map(_neuron, protocol["neurons"])) or "none of this package's",
         "not understood": ", ".join(protocol.get("unknown_layers", ())),
         "data": protocol.get("dataset"),

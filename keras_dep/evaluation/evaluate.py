@@ -81,7 +81,8 @@ def evaluate(
         batch_size: images at a time; it does not change the result beyond rounding.
         file: JSON file of the result, written after every batch. An unfinished file of the same
             evaluation is resumed, and a finished one is returned.
-        facts: further protocol variables to record, a dictionary of plain values.
+        facts: further protocol variables to record, a dictionary of plain values by other names
+            than those of the protocol, such as `model_file`.
         verbose: 0 for silence, 1 for a bar per attack, 2 for a line per attack.
 
     Returns:
@@ -95,8 +96,8 @@ def evaluate(
     Raises:
         ValueError: no images, images that are not finite or outside [0, 1], labels that do not fit
             them or the model's classes, a model without logits, or with probabilities in their
-            place, an unknown suite, a targeted attack, a file of another evaluation, or arguments
-            that `suites.build` refuses.
+            place, an unknown suite, a targeted attack, facts named as parts of the protocol, a file
+            of another evaluation, or arguments that `suites.build` refuses.
 
     Example:
 
@@ -149,7 +150,6 @@ def evaluate(
             "images": len(images),
             "data": metadata.fingerprint(images, labels),
             "weights": metadata.fingerprint(*model.get_weights()),
-            **(facts or {}),
         },
         "finished": False,
         "reliable": suite == "reliable" and not left_out,
@@ -161,6 +161,12 @@ def evaluate(
         "broken_by": [None if each else "clean" for each in before],
         "attacks": [],
     }
+    if known := record["protocol"].keys() & (facts or {}).keys():
+        raise ValueError(
+            f"facts must not replace what is measured; received {', '.join(sorted(known))}; use "
+            "other names."
+        )
+    record["protocol"] |= facts or {}
     kept = saved.evaluation(file)
     # The chief reads the file, for all workers.
     record = distribution.workers().gathered(kept.read(record["protocol"]))[0] or record

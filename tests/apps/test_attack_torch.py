@@ -69,7 +69,7 @@ def test_a_module_is_attacked_with_its_weights(folder):
     record = json.loads((folder / "out/evaluation.json").read_text())
     assert record["protocol"]["normalization"] == "inside the model"
     assert record["protocol"]["model_file"] == "net.py:make"
-    assert record["protocol"]["weights"] == "net.pth"
+    assert record["protocol"]["weights_file"] == "net.pth"
     assert record["protocol"]["neurons"][0]["kind"] == "LIFNode of spikingjelly"
     assert "apgd-ce-20" in [each["attack"] for each in record["attacks"]]
 

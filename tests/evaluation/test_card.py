@@ -38,7 +38,10 @@ def measured():
         "pgd-7": attacks.PGD(epsilon=0.1, steps=1, step_size=0.02),
         "apgd": attacks.APGD(epsilon=0.1, steps=5),
     }
-    record = evaluate(model, x, y, suite, early_exit=True, verbose=0)
+    facts = {"model_file": "net.py:make", "weights_file": "net.pth"}
+    record = evaluate(model, x, y, suite, early_exit=True, facts=facts, verbose=0)
+    with pytest.raises(ValueError, match="must not replace what is measured; received weights"):
+        evaluate(model, x, y, suite, facts={"weights": "net.pth"}, verbose=0)
     return record, epsilon_sweep(model, x, y, epsilons=(0, 0.1, 0.4), steps=2)
 
 
@@ -70,6 +73,7 @@ def test_the_card_holds_the_numbers_of_the_record(measured, tmp_path):
     assert rows["102"][1].startswith(f"{100 * points[-1]['accuracy']:.2f} %")
     assert "1 passed, 1 left out, 1 not applicable, 1 failed" in text
     assert rows["12"] == ["differences", "failed"]
+    assert rows["file"] == ["net.py:make, net.pth"]
     assert rows["weights"] == [f"fingerprint {record['protocol']['weights']}"]
 
 
