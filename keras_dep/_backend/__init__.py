@@ -72,9 +72,10 @@ them with `keras.ops`. Torch's functions on curvature, layers and maps have file
   share per replica that a Keras optimizer reduces by itself;
 - `share_of_replica(loss)`: turns the mean over a replica's part of the batch into its share of the
   mean over the whole batch, scaled as Keras' losses are;
-- `workers()`: the `Workers` of this run; `use_workers(workers)` sets them; `alone()`: a context in
-  which this process works by itself; `ENGINES`: functions that join them, by the name of the
-  engine;
+- `workers()`: the `Workers` of this run;
+- `use_workers(joined)`: sets them;
+- `alone()`: a context in which this process works by itself;
+- `ENGINES`: functions that join the workers, by the name of the engine;
 - `reduced_already()`: a context within which `on_reduced` passes gradients on as they are;
 - `outermost_call()`: the layer or model whose call encloses this one, or `None`;
 - `TrainingPass`: the loss of a pass in training mode, its gradients in the weights, the outputs,
@@ -141,8 +142,8 @@ share_of_replica = _framework.share_of_replica
 reduced_already = _workers.reduced_already
 ENGINES = _framework.ENGINES
 alone = _workers.alone
-use_workers = _workers.use
-workers = _workers.current
+use_workers = _workers.use_workers
+workers = _workers.workers
 outermost_call = _framework.outermost_call
 TransformedStep = _framework.TransformedStep
 TrainingPass = generic.TrainingPass

@@ -278,7 +278,7 @@ def on_reduced(
     gradients: list[Tensor | None],
 ) -> Sequence[Tensor | None]:
     # In a loop of the user's, DistributedDataParallel has averaged them during the backward pass.
-    return transform(workers.current().reduced(gradients))
+    return transform(workers.workers().reduced(gradients))
 
 
 def outermost_call() -> keras.layers.Layer | None:

@@ -54,26 +54,26 @@ ENGINES: dict[str, Callable[[], Workers]] = {}
 _current = Workers()
 
 
-def current() -> Workers:
+def workers() -> Workers:
     """The workers of this run; a single one until an engine is started."""
     return _current
 
 
-def use(workers: Workers) -> None:
-    """Makes `workers` the current ones."""
+def use_workers(joined: Workers) -> None:
+    """Makes `joined` the current ones."""
     global _current
-    _current = workers
+    _current = joined
 
 
 @contextlib.contextmanager
 def alone() -> Generator[None, None, None]:
     """A block in which this process works by itself."""
     before = _current
-    use(Workers(rank=before.rank))
+    use_workers(Workers(rank=before.rank))
     try:
         yield
     finally:
-        use(before)
+        use_workers(before)
 
 
 @contextlib.contextmanager
