@@ -52,6 +52,8 @@ def nodes(monkeypatch):
     ray = pytest.importorskip("ray", reason="ray is missing; it comes with the extra cluster")
     from ray.cluster_utils import Cluster
 
+    # Other tests of this process may have servers of their own.
+    others = psutil.Process().children(recursive=True)
     head = {**LOOPBACK, "num_cpus": 0, "include_dashboard": False, "_system_config": HEALTH}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
@@ -59,7 +61,7 @@ def nodes(monkeypatch):
         ray.init(cluster.address, log_to_driver=False, logging_level="error")
         yield cluster, *found
     finally:
-        started = psutil.Process().children(recursive=True)
+        started = [each for each in psutil.Process().children(recursive=True) if each not in others]
         ray.shutdown()
         cluster.shutdown()
     _, left = psutil.wait_procs(started, timeout=30)
