@@ -93,12 +93,12 @@ def evaluate_corruptions(
             "images": len(images),
             "data": metadata.fingerprint(images, labels),
             "weights": metadata.fingerprint(*model.get_weights()),
-            **(facts or {}),
         },
         "finished": False,
         "clean": _counted(right, finite),
         "points": [],
     }
+    record["protocol"] = metadata.with_facts(record["protocol"], facts)
     kept = ResumableFile(path=file, what="an evaluation of corruptions", schema=SCHEMA)
     record = kept.read(record["protocol"]) or record
     known = {(each["corruption"], each["severity"]) for each in record["points"]}

@@ -161,12 +161,7 @@ def evaluate(
         "broken_by": [None if each else "clean" for each in before],
         "attacks": [],
     }
-    if known := record["protocol"].keys() & (facts or {}).keys():
-        raise ValueError(
-            f"facts must not replace what is measured; received {', '.join(sorted(known))}; use "
-            "other names."
-        )
-    record["protocol"] |= facts or {}
+    record["protocol"] = metadata.with_facts(record["protocol"], facts)
     kept = saved.evaluation(file)
     # The chief reads the file, for all workers.
     record = distribution.workers().gathered(kept.read(record["protocol"]))[0] or record

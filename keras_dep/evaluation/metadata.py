@@ -83,6 +83,20 @@ def surroundings() -> Record:
     }
 
 
+def with_facts(protocol: Record, facts: Record | None) -> Record:
+    """A protocol with further variables.
+
+    Raises:
+        ValueError: one of them has the name of a part of the protocol.
+    """
+    if known := protocol.keys() & (facts or {}).keys():
+        raise ValueError(
+            f"facts must not replace what is measured; received {', '.join(sorted(known))}; use "
+            "other names."
+        )
+    return {**protocol, **(facts or {})}
+
+
 def fingerprint(*arrays: Array) -> str:
     """Returns sixteen hexadecimal digits that change with any array."""
     digest = hashlib.sha256()

@@ -213,13 +213,17 @@ def _exponents(kind: str, ordered: Sequence[tuple[int, Line]]) -> Line:
     shared = [seed for seed in first.seeds if all(seed in each for each in by_steps.values())]
     values = [exponent({step: each[seed] for step, each in by_steps.items()}) for seed in shared]
     missing = dict.fromkeys(hole for _, line in ordered for hole in line.holes)
+    # As in other columns, what is not finite is a hole with its reason.
+    finite = [(seed, value) for seed, value in zip(shared, values) if math.isfinite(value)]
+    if len(finite) < len(values):
+        missing[f"{EXPONENT} is not finite"] = None
     steps = ", ".join(map(str, by_steps))
     return dataclasses.replace(
         first,
         quantity=f"{EXPONENT}, {kind}",
         protocol=f"slope of log radius over log T by least squares, T {steps}; 1 is linear growth",
-        seeds=tuple(shared),
-        values=tuple(values),
+        seeds=tuple(seed for seed, _ in finite),
+        values=tuple(value for _, value in finite),
         holes=tuple(missing),
     )
 

@@ -95,6 +95,8 @@ def test_bad_baselines_and_requests_are_one_line(model, tmp_path):
         corruptions.read_points(tmp_path / "other.json")
     with pytest.raises(ValueError, match="corruptions and severities must have at least one"):
         corruptions.evaluate_corruptions(model, *images_under("fog", 0), images_under, [], [1])
+    with pytest.raises(ValueError, match="facts must not replace what is measured.*weights"):
+        evaluated(model, facts={"weights": "net.pth", "author": "us"})
 
 
 def test_answers_that_are_not_finite_are_errors(model):

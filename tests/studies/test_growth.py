@@ -54,6 +54,17 @@ def test_radii_become_exponents_and_a_verdict():
     assert judged["verdict"] == verdict.STANDS
 
 
+def test_an_exponent_that_is_not_finite_is_a_hole():
+    outcomes = outcomes_of(growth.STUDY)
+    for run in outcomes:
+        if run.cell.settings.seed == 1 and run.cell.settings.timesteps == 1:
+            run.measured["growth"]["found"]["radius"]["1"] = 0.0
+    found = [line for line in growth.table(outcomes) if line.condition == growth.BPTT]
+    (line,) = [each for each in found if each.quantity == f"{growth.EXPONENT}, {growth.TRAINED}"]
+    assert line.seeds == (0,) and line.values == pytest.approx((1.0,))
+    assert line.holes == ("exponent of the radius in T is not finite",)
+
+
 def test_a_network_at_another_number_of_steps_has_its_weights_and_its_radius():
     keras.utils.set_random_seed(3)
     parts = [
