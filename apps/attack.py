@@ -19,7 +19,6 @@ command resumes a stopped evaluation or checklist.
 --dataset names the images, and --mean and --std their statistics if the network expects any.
 """
 
-import contextlib
 import json
 import os
 import sys
@@ -227,11 +226,13 @@ def _torch_model(images, lists):
 
 
 def _attack(model, substitutes, data, images, labels, facts, lists):
+    from apps import attack_report
     from apps import command
     from keras_dep import evaluation
     from keras_dep.evaluation import report
     from keras_dep.evaluation import suites
 
+    out = attack_report.Report(command.folder("out_dir", FLAGS.out_dir))
     epsilon = suites.radius(FLAGS.norm, FLAGS.epsilon)
     if FLAGS.train_substitutes:
         substitutes += _train_substitutes()
@@ -244,20 +245,19 @@ def _attack(model, substitutes, data, images, labels, facts, lists):
         FLAGS.suite,
         epsilon=epsilon,
         early_exit=FLAGS.early_exit,
-        file=_path("evaluation.json"),
+        file=out.path("evaluation.json"),
         facts=facts,
         verbose=_verbose(),
         **white,
     )
-    _write("evaluation.csv", report.table(record["attacks"]))
-    with _writer() as writer:
-        _report_text("evaluation", report.markdown(record), writer)
-        if writer is not None:
-            writer.scalar("evaluation/clean", record["clean"]["accuracy"], 0)
-            writer.scalar("evaluation/worst_case", record["worst_case"]["accuracy"], 0)
-        _show_pictures(model, images, labels, record, substitutes, writer)
+    out.file("evaluation.csv", report.table(record["attacks"]))
+    with out:
+        out.text("evaluation", report.markdown(record))
+        out.scalar("evaluation/clean", record["clean"]["accuracy"])
+        out.scalar("evaluation/worst_case", record["worst_case"]["accuracy"])
+        _show_pictures(model, images, labels, record, substitutes, out)
         if FLAGS.protocol == "released":
-            _report_released(model, images, labels, epsilon, writer)
+            _report_released(model, images, labels, epsilon, out)
         results, points = [], []
         if FLAGS.checklist:
             results = evaluation.checklist(
@@ -266,45 +266,32 @@ def _attack(model, substitutes, data, images, labels, facts, lists):
                 labels,
                 epsilon=epsilon,
                 checks=lists["checks"] or None,
-                file=_path("checklist.json"),
+                file=out.path("checklist.json"),
                 verbose=min(_verbose(), 1),
                 **common,
             )
-            _report_text("checklist", evaluation.checklist_table(results), writer)
+            out.text("checklist", evaluation.checklist_table(results))
         title = f"{facts['model_file']} ({model.name})"
         chance = 1 / data.num_classes
         if FLAGS.sweep in ("epsilon", "both") or FLAGS.card:
             chosen = {"epsilons": lists["epsilons"]} if lists["epsilons"] else {}
             points = evaluation.epsilon_sweep(model, images, labels, **chosen, **white)
         if FLAGS.sweep in ("epsilon", "both"):
-            _report_sweep("epsilon", points, title, chance, writer)
+            out.sweep("epsilon", points, title, chance, FLAGS.norm)
         if FLAGS.sweep in ("steps", "both"):
             chosen = {"steps": lists["steps"]} if lists["steps"] else {}
             chosen["epsilon"] = epsilon
             steps = evaluation.step_sweep(model, images, labels, **chosen, **white)
-            _report_sweep("steps", steps, title, chance, writer)
-        if FLAGS.card and writer is not None:
-            shown = {"title": title, "chance": chance, "folder": _path("")}
-            writer.text("card", evaluation.card(record, points, results, **shown), 0)
-    if command.speaks():
-        board = command.board(command.folder("out_dir", FLAGS.out_dir))
-        print(f"results in {FLAGS.out_dir}\n{board}")
+            out.sweep("steps", steps, title, chance, FLAGS.norm)
+        if FLAGS.card:
+            out.card(record, points, results, title, chance)
+    out.ended()
 
 
 def _verbose():
     from apps import command
 
     return FLAGS.verbose if command.speaks() else 0
-
-
-def _writer():
-    """The writer of events on the chief, and `None` on other workers."""
-    from apps import command
-    from keras_dep.summaries import EventWriter
-
-    if command.speaks():
-        return EventWriter(command.folder("out_dir", FLAGS.out_dir))
-    return contextlib.nullcontext()
 
 
 def _corrupt(model, data, images, labels, facts, lists):
@@ -459,7 +446,7 @@ def _train_substitutes():
     return substitute_models.train(
         os.path.expanduser(FLAGS.model),
         FLAGS.train_substitutes,
-        _path("substitutes"),
+        os.path.join(command.folder("out_dir", FLAGS.out_dir), "substitutes"),
         data_dir=command.folder("data_dir", FLAGS.data_dir),
         verbose=_verbose(),
     )
@@ -471,39 +458,27 @@ def _derivative():
     return {"estimator": estimator, "surrogate": FLAGS.surrogate, "width": FLAGS.width}
 
 
-def _show_pictures(model, images, labels, record, substitutes, writer):
-    """Shows clean and adversarial images and their differences, of the first that were right."""
+def _show_pictures(model, images, labels, record, substitutes, out):
+    """Shows adversarial images of the first that were right."""
     if FLAGS.suite == "timing":
         return
     import numpy as np
 
     from keras_dep import attacks
-    from keras_dep import evaluation
-    from keras_dep.data.events import as_pictures
     from keras_dep.evaluation import suites
 
     right = [index for index, by in enumerate(record["broken_by"]) if by != "clean"]
     chosen = np.array(right[: FLAGS.pictures], "int64")
-    clean = as_pictures(images[chosen])
-    if not len(chosen) or clean.ndim != 4 or clean.shape[-1] not in (1, 3):
-        return
     threat = record["protocol"]
     ball = {"norm": threat["norm"], "epsilon": threat["epsilon"], "seed": FLAGS.seed}
     white = attacks.PGD(step_size=suites.step_size(ball["norm"], ball["epsilon"]), **ball)
     shown = {"white_box": white, "black_box": attacks.Square(queries=100, **ball)}
     if substitutes:
         shown["transferred"] = attacks.Transfer(white, substitutes)
-    for name, attack in shown.items():
-        crafted = evaluation.craft(model, attack, images[chosen], labels[chosen], FLAGS.batch_size)
-        if writer is None:
-            continue
-        reach = float(np.abs(crafted - images[chosen]).max())
-        triples = evaluation.side_by_side(clean, as_pictures(crafted), reach)
-        tag = f"visualization/{name}"
-        writer.image(tag, triples, 0, max_images=len(triples))
+    out.pictures(model, images[chosen], labels[chosen], shown, FLAGS.batch_size)
 
 
-def _report_released(model, images, labels, epsilon, writer):
+def _report_released(model, images, labels, epsilon, out):
     import warnings
 
     from keras_dep import evaluation
@@ -520,35 +495,10 @@ def _report_released(model, images, labels, epsilon, writer):
             seed=FLAGS.seed,
             batch_size=FLAGS.batch_size,
         )
-    if writer is not None:
+    if out.chief:
         print(CAUTION)
-    _write("released.json", json.dumps(results, indent=1))
-    _report_text("released", report.released_markdown(results), writer)
-
-
-def _report_text(name, text, writer):
-    if writer is not None:
-        _write(f"{name}.md", text)
-        writer.text(name, text, 0)
-        print(text)
-
-
-def _report_sweep(axis, points, title, chance, writer):
-    from keras_dep.evaluation import plots
-    from keras_dep.evaluation import report
-
-    if writer is None:
-        return
-    name = f"sweep_{axis}"
-    _write(f"{name}.json", json.dumps(points, indent=1))
-    _write(f"{name}.csv", report.table(points))
-    paths = [_path(f"{name}.{ending}") for ending in ("png", "svg")]
-    plots.draw_sweep(points, paths, chance, title)
-    # Steps of TensorBoard are whole numbers: grey levels, or thousandths of a length.
-    scale = {"epsilon": 255 if FLAGS.norm == "Linf" else 1000, "steps": 1}[axis]
-    for point in points:
-        writer.scalar(f"{name}/{point['attack']}", point["accuracy"], round(scale * point[axis]))
-    _report_text(name, report.sweep_markdown(points), writer)
+    out.file("released.json", json.dumps(results, indent=1))
+    out.text("released", report.released_markdown(results))
 
 
 def _data(facts, model):
@@ -566,22 +516,6 @@ def _data(facts, model):
     data, images, labels = data_files.load(name, folder, FLAGS.examples, framing)
     facts["dataset"] = data.name
     return data, images, labels
-
-
-def _path(name):
-    from apps import command
-
-    return os.path.join(command.folder("out_dir", FLAGS.out_dir), name)
-
-
-def _write(name, text):
-    from apps import command
-    from keras_dep._internal import atomic_io
-
-    if not command.speaks():
-        return
-    with atomic_io.whole_file(_path(name)) as unfinished, open(unfinished, "w") as file:
-        file.write(text)
 
 
 if __name__ == "__main__":
