@@ -179,15 +179,11 @@ def launch(argv: list[str]) -> None:
 
 def main() -> None:
     """Measures the model of the flags; raises `ValueError` or `OSError` for one line."""
+    from apps import attack_checks
     from apps import command
     from apps import model_files
 
-    lists = _check_flags()
-    if FLAGS.distribute and FLAGS.suite == "corruptions":
-        raise ValueError(
-            "suite=corruptions is not spread over processes; received distribute="
-            f"{FLAGS.distribute}; leave it out."
-        )
+    lists = attack_checks.check(FLAGS)
     command.distribute(FLAGS.distribute)
     if FLAGS.torch:
         path, facts = FLAGS.torch, {}
@@ -201,7 +197,7 @@ def main() -> None:
     others = {other: model_files.load(other)[0] for other in lists["substitutes"]}
     for name, each in {path: model, **others}.items():
         model_files.check(each, name, data, images)
-    _check_model(model)
+    attack_checks.check_model(FLAGS, model)
     with command.claimed(command.folder("out_dir", FLAGS.out_dir)):
         if FLAGS.suite == "corruptions":
             _corrupt(model, data, images, labels, facts, lists)
@@ -226,6 +222,7 @@ def _torch_model(images, lists):
 
 
 def _attack(model, substitutes, data, images, labels, facts, lists):
+    from apps import attack_checks
     from apps import attack_report
     from apps import command
     from keras_dep import evaluation
@@ -237,7 +234,7 @@ def _attack(model, substitutes, data, images, labels, facts, lists):
     if FLAGS.train_substitutes:
         substitutes += _train_substitutes()
     common = {"batch_size": FLAGS.batch_size, "seed": FLAGS.seed, "substitutes": substitutes}
-    white = {**common, "norm": FLAGS.norm, **_derivative()}
+    white = {**common, "norm": FLAGS.norm, **attack_checks.derivative(FLAGS)}
     record = evaluation.evaluate(
         model,
         images,
@@ -322,123 +319,6 @@ def _corrupt(model, data, images, labels, facts, lists):
     print(f"{text}\nresults in {FLAGS.out_dir}\n{command.board(out_dir)}")
 
 
-def _check_flags():
-    """Raises `ValueError` for wrong flags; returns those with commas as lists."""
-    from apps import command
-    from apps import data_files
-    from keras_dep.evaluation import suites
-    from keras_dep.evaluation.obfuscation.checklist import known_checks
-
-    if FLAGS.torch is not None:
-        _check_torch_flags()
-    elif not (FLAGS.model or "").strip():
-        received = "none" if FLAGS.model is None else repr(FLAGS.model)
-        raise ValueError(
-            f"model must be a .keras file or the folder of a run; received {received}."
-        )
-    for name in ("out_dir", "data_dir"):
-        command.folder(name, FLAGS[name].value)
-    if FLAGS.dataset is not None:
-        data_files.check(FLAGS.dataset)
-    kinds = {"epsilons": float, "steps": int, "checks": int, "severities": int, "corruptions": str}
-    lists = {name: command.entries(FLAGS, name, kind) for name, kind in kinds.items()}
-    lists["substitutes"] = command.entries(FLAGS, "substitutes")
-    for name, kind in {"input_shape": int, "mean": float, "std": float}.items():
-        lists[name] = command.entries(FLAGS, name, kind, distinct=False)
-    lists["epsilons"] = _radii(lists["epsilons"])
-    if wrong := [number for number in lists["steps"] if number < 1]:
-        raise ValueError(f"steps must be whole numbers from 1 on; received {wrong[0]}.")
-    known_checks(lists["checks"])
-    epsilon = suites.radius(FLAGS.norm, FLAGS.epsilon)
-    if FLAGS.suite == "corruptions":
-        _check_corruptions(lists)
-    else:
-        if FLAGS.suite == "timing":
-            _refuse_flags(
-                "suites with a ball", ("norm", "epsilon", "checklist", "sweep", "protocol")
-            )
-        _refuse_flags("suite=corruptions alone", ("corruptions", "severities", "baseline"))
-        suites.build(FLAGS.suite, norm=FLAGS.norm, epsilon=epsilon, **_derivative())
-    if FLAGS.norm != "Linf" and (FLAGS.checklist or FLAGS.protocol == "released"):
-        what = "checklist" if FLAGS.checklist else "protocol=released"
-        raise ValueError(f"{what} knows the L-infinity ball only; received norm={FLAGS.norm}.")
-    _check_substitutes()
-    return lists
-
-
-def _check_torch_flags():
-    """Raises `ValueError` for flags that do not suit a torch module."""
-    from apps import torch_models
-
-    if FLAGS.model is not None:
-        raise ValueError(f"model or torch must be given, not both; received {FLAGS.model!r}.")
-    torch_models.check(FLAGS.torch)
-    if not FLAGS.input_shape:
-        raise ValueError("input_shape must be that of an image, as 3,32,32; received none.")
-    if FLAGS.dataset is None:
-        raise ValueError("dataset must be named for a torch module; received none.")
-
-
-def _check_corruptions(lists):
-    from apps import command
-    from apps import corruptions
-
-    others = ("checklist", "sweep", "protocol", "substitutes", "train_substitutes", "surrogate")
-    _refuse_flags("suites of attacks", (*others, "estimator", "epsilon"))
-    folder = command.folder("data_dir", FLAGS.data_dir)
-    corruptions.check(FLAGS.dataset, lists["corruptions"], lists["severities"], folder)
-
-
-def _refuse_flags(where, names):
-    for name in names:
-        if FLAGS[name].present:
-            raise ValueError(
-                f"{name} is for {where}; received suite={FLAGS.suite} too; leave one of them out."
-            )
-
-
-def _radii(given):
-    """Returns radii in pixel units."""
-    scale, most, unit = 255, 255, "grey levels from 0 to 255"
-    if FLAGS.norm != "Linf":
-        scale, most, unit = 1, sys.float_info.max, "finite lengths of at least 0"
-    if wrong := [number for number in given if not 0 <= number <= most]:
-        raise ValueError(f"epsilons must be {unit}; received {wrong[0]:g}.")
-    return [number / scale for number in given]
-
-
-def _check_model(model):
-    """Raises `ValueError` for flags that do not suit the model, before hours of work."""
-    from keras_dep.attacks.reference_code_attack import pixel_statistics
-    from keras_dep.evaluation import suites
-    from keras_dep.layers.overrides import spiking_layers
-
-    if FLAGS.suite == "corruptions":
-        return
-    epsilon = suites.radius(FLAGS.norm, FLAGS.epsilon)
-    spiking = bool(spiking_layers(model))
-    suites.build(FLAGS.suite, norm=FLAGS.norm, epsilon=epsilon, spiking=spiking, **_derivative())
-    if FLAGS.protocol == "released":
-        pixel_statistics(model)
-
-
-def _check_substitutes():
-    from apps import command
-    from keras_dep.experiments import results
-    from keras_dep.experiments import substitute_models
-
-    kinds = command.entries(FLAGS, "train_substitutes")
-    run = os.path.expanduser(FLAGS.model or FLAGS.torch)
-    substitute_models.check(kinds)
-    if kinds and not os.path.isdir(run):
-        raise ValueError(
-            f"train_substitutes needs the settings of a run, and {run!r} is a file; name "
-            "the run's folder in --model, or trained models in --substitutes."
-        )
-    if kinds:
-        results.finished(run)
-
-
 def _train_substitutes():
     from apps import command
     from keras_dep.experiments import substitute_models
@@ -450,12 +330,6 @@ def _train_substitutes():
         data_dir=command.folder("data_dir", FLAGS.data_dir),
         verbose=_verbose(),
     )
-
-
-def _derivative():
-    """Returns the derivative of spikes for the white-box attacks of the small suites."""
-    estimator = None if FLAGS.estimator == "training" else FLAGS.estimator
-    return {"estimator": estimator, "surrogate": FLAGS.surrogate, "width": FLAGS.width}
 
 
 def _show_pictures(model, images, labels, record, substitutes, out):
