@@ -130,7 +130,7 @@ def _find(corruption, severity, data_dir):
 
 
 def _found(error):
-    """The part of a message of `tfds_files` that says what was found."""
+    """The found part of a message of `tfds_files`."""
     return str(error).partition("; ")[0].partition(" expected in ")[2]
 
 

@@ -1,4 +1,4 @@
-"""One run over several workers: what it refuses, and what each worker trains and validates on."""
+"""One run over several workers: unsupported settings, and each worker's share of the data."""
 
 import dataclasses
 from typing import Any

@@ -1,4 +1,4 @@
-"""The studies by name: the paper's numbers of tables and figures, and words for what it has not."""
+"""The studies by name: numbers are those of the paper's tables and figures."""
 
 from collections.abc import Iterable
 

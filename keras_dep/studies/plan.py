@@ -24,7 +24,7 @@ PROGRESS = "progress"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is trained and measured, and where.
+    """The runs and measurements of some studies, and their folder.
 
     Args:
         cells: the runs.
@@ -43,7 +43,7 @@ class Plan:
     shard: Shard | None = None
 
     def tasks(self, verbose: str | int = 0, patience: float = 0.0) -> list[Task]:
-        """What is missing, as tasks for an engine; runs first.
+        """The missing runs and measurements as tasks for an engine; runs come first.
 
         Args:
             verbose: as in `keras.Model.fit`.
@@ -61,7 +61,7 @@ class Plan:
         report: Callable[[str], None] = lambda line: None,
         verbose: str | int = 0,
     ) -> dict[tuple[str, ...], str]:
-        """Trains and measures what is missing, and keeps a table of all runs in a file.
+        """Carries out the missing runs and measurements, and keeps a table of all runs in a file.
 
         Args:
             engine: trains and measures.
@@ -84,7 +84,7 @@ class Plan:
         return reasons
 
     def text(self, thorough: bool = False, machines: Sequence[int] = ()) -> str:
-        """What is done already, and what the rest is expected to cost here.
+        """The finished part, and the expected cost of the rest on this machine.
 
         Args:
             thorough: try a few steps of each method, instead of inferring its time from another.

@@ -15,7 +15,7 @@ class Shard:
     """One of several parts of the runs, of about the same work.
 
     The parts are disjoint, hold all runs together, and depend on the wanted runs alone: not on the
-    machine, nor on what is finished. Runs that need one another are in the same part.
+    machine, nor on finished runs. Runs that need one another are in the same part.
 
     Args:
         number: from 1 to `count`.
