@@ -34,8 +34,13 @@ _define("string", "out", "samples.png", "Picture that show writes.")
 _define("integer", "rows", 6, "Images in the picture.", lower_bound=1)
 _define("integer", "columns", 8, "Pictures of each image, the first one untouched.", lower_bound=1)
 _define("integer", "seed", 0, "Seed of the augmentation.", lower_bound=0)
-_define("enum", "backend", None, "Framework, of which nothing is computed; default: KERAS_BACKEND, "
-        "else Keras' own choice.", enum_values=("torch", "tensorflow", "jax"))  # fmt: skip
+_define(
+    "enum",
+    "backend",
+    None,
+    "Framework, of which nothing is computed; default: KERAS_BACKEND, else Keras' own choice.",
+    enum_values=("torch", "tensorflow", "jax"),
+)
 
 
 def launch(argv):

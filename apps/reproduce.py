@@ -29,32 +29,77 @@ def _define(kind, name, default, text, **limits):
 
 _define("list", "table", "", "Tables: 1, 2, 3, 4, growth, several of them, or all.")
 _define("list", "figure", "", "Figures: 1, 2, 3, 4, growth, several of them, or all.")
-_define("string", "scale", "smoke", "smoke (digits, minutes), cpu (digits and CIFAR-10, hours), "
-        "gpu (VGG-11 on CIFAR-10) or paper (its settings).")  # fmt: skip
-_define("enum", "backend", None, "Framework; default: KERAS_BACKEND, else Keras' own choice.",
-        enum_values=("torch", "tensorflow", "jax"))  # fmt: skip
+_define(
+    "string",
+    "scale",
+    "smoke",
+    "smoke (digits, minutes), cpu (digits and CIFAR-10, hours), "
+    "gpu (VGG-11 on CIFAR-10) or paper (its settings).",
+)
+_define(
+    "enum",
+    "backend",
+    None,
+    "Framework; default: KERAS_BACKEND, else Keras' own choice.",
+    enum_values=("torch", "tensorflow", "jax"),
+)
 _define("string", "out_dir", None, "Folder of runs and tables; default: runs/reproduce/<scale>.")
-_define("string", "results_dir", None, "Folder that gets the JSON of tables too, below the scale's "
-        "name, for docs/claims.md.")  # fmt: skip
+_define(
+    "string",
+    "results_dir",
+    None,
+    "Folder that gets the JSON of tables too, below the scale's name, for docs/claims.md.",
+)
 _define("string", "data_dir", None, "TFDS folder; default: the user's.")
-_define("boolean", "dry_run", False, "Print the plan and end, its times from a few steps of each "
-        "method.")  # fmt: skip
+_define(
+    "boolean",
+    "dry_run",
+    False,
+    "Print the plan and end, its times from a few steps of each method.",
+)
 _define("list", "machines", "1", "Numbers of machines that --dry_run forecasts the hours for.")
-_define("enum", "engine", "local", "local: one run after the other in this process; ray: each run "
-        "and measurement a task of a Ray cluster, that of RAY_ADDRESS if set.",
-        enum_values=("local", "ray"))  # fmt: skip
-_define("float", "cpus_per_run", 1.0, "Processors of a task of Ray, and its threads.",
-        lower_bound=0)  # fmt: skip
-_define("float", "gpus_per_run", 0.0, "GPUs of a task of Ray; 0.5 lets two share one.",
-        lower_bound=0)  # fmt: skip
-_define("integer", "retries", 3, "How often Ray starts a task again whose process or node died; "
-        "-1: always.", lower_bound=-1)  # fmt: skip
-_define("string", "shard", None, "i/n: train and measure the i-th of n parts of the runs, beside "
-        "other processes with the other parts; --notrain makes the tables afterwards.")  # fmt: skip
-_define("boolean", "train", True, "Train and measure what is missing; --notrain makes tables and "
-        "figures of what is there.")  # fmt: skip
-_define("integer", "verbose", 0, "Progress of training: 0 none, 1 bars, 2 a line per epoch.",
-        lower_bound=0, upper_bound=2)  # fmt: skip
+_define(
+    "enum",
+    "engine",
+    "local",
+    "local: one run after the other in this process; ray: each run "
+    "and measurement a task of a Ray cluster, that of RAY_ADDRESS if set.",
+    enum_values=("local", "ray"),
+)
+_define(
+    "float", "cpus_per_run", 1.0, "Processors of a task of Ray, and its threads.", lower_bound=0
+)
+_define(
+    "float", "gpus_per_run", 0.0, "GPUs of a task of Ray; 0.5 lets two share one.", lower_bound=0
+)
+_define(
+    "integer",
+    "retries",
+    3,
+    "How often Ray starts a task again whose process or node died; -1: always.",
+    lower_bound=-1,
+)
+_define(
+    "string",
+    "shard",
+    None,
+    "i/n: train and measure the i-th of n parts of the runs, beside "
+    "other processes with the other parts; --notrain makes the tables afterwards.",
+)
+_define(
+    "boolean",
+    "train",
+    True,
+    "Train and measure what is missing; --notrain makes tables and figures of what is there.",
+)
+_define(
+    "integer",
+    "verbose",
+    0,
+    "Progress of training: 0 none, 1 bars, 2 a line per epoch.",
+    lower_bound=0,
+    upper_bound=2,
+)
 
 
 def launch(argv):

@@ -62,8 +62,10 @@ def _measure(options):
     for name in names:
         speed = statistics.median(rate for rate, _ in rates[name])
         each = statistics.median(rate / max(cores, 1e-3) for rate, cores in rates[name])
-        print(f"{name:<10}{speed:>10.0f} images a second, {each:>8.0f} a core;"
-              f" {GOAL:,} a second take {GOAL / each:.1f} cores")  # fmt: skip
+        print(
+            f"{name:<10}{speed:>10.0f} images a second, {each:>8.0f} a core;"
+            f" {GOAL:,} a second take {GOAL / each:.1f} cores"
+        )
     if len(names) > 1:
         ours, peer = (statistics.median(rate for rate, _ in rates[name]) for name in names)
         ratios = [a / b for (a, _), (b, _) in zip(*(rates[name] for name in names))]
@@ -96,8 +98,10 @@ def _options():
 
 
 def _process(name, options):
-    given = [f"--{key}={getattr(options, key)}" for key in
-             ("backend", "dataset", "data_dir", "augment", "workers")]  # fmt: skip
+    given = [
+        f"--{key}={getattr(options, key)}"
+        for key in ("backend", "dataset", "data_dir", "augment", "workers")
+    ]
     given += [f"--{key}" for key in ("quick", "processes") if getattr(options, key)]
     return harness.process_of(__file__, *given, f"--process={name}")
 
@@ -127,9 +131,13 @@ def _batches(options):
 
     images = data.load(options.dataset, options.data_dir)
     return data.Batches(
-        images.x_train, images.y_train, _batch(options), augment=options.augment,
-        workers=options.workers, processes=options.processes,
-    )  # fmt: skip
+        images.x_train,
+        images.y_train,
+        _batch(options),
+        augment=options.augment,
+        workers=options.workers,
+        processes=options.processes,
+    )
 
 
 def _all_epochs(batches):
@@ -178,9 +186,11 @@ def _tf_data(options):
     def decode(record):
         parsed = tf.io.parse_single_example(
             record,
-            {"image": tf.io.FixedLenFeature([], tf.string),
-             "label": tf.io.FixedLenFeature([], tf.int64)},
-        )  # fmt: skip
+            {
+                "image": tf.io.FixedLenFeature([], tf.string),
+                "label": tf.io.FixedLenFeature([], tf.int64),
+            },
+        )
         image = tf.io.decode_jpeg(parsed["image"], channels=3)
         image = tf.image.random_crop(tf.pad(image, [[4, 4], [4, 4], [0, 0]]), (64, 64, 3))
         image = tf.image.random_flip_left_right(image)

@@ -89,9 +89,14 @@ class Effort:
     suite_examples: int = 64
     released_examples: int = 256
     curvature: Protocol = Protocol(
-        batches=2, batch_size=64, surrogates=("training",), density_vectors=0, trace_products=0,
-        epoch_batches=0, max_steps=40,
-    )  # fmt: skip
+        batches=2,
+        batch_size=64,
+        surrogates=("training",),
+        density_vectors=0,
+        trace_products=0,
+        epoch_batches=0,
+        max_steps=40,
+    )
     checklist: Mapping[str, Any] = dataclasses.field(
         default_factory=lambda: {"steps": 20, "restarts": 2, "queries": 500, "draws": 500}
     )
@@ -211,7 +216,7 @@ SMOKE = Scale(
             trace_products=0,
             epoch_batches=0,
             max_steps=8,
-        ),  # fmt: skip
+        ),
         checklist={"steps": 2, "restarts": 1, "queries": 8, "draws": 8, "checks": (1, 3, 4, 5)},
         checklist_examples=8,
         sweep_examples=8,
@@ -268,7 +273,7 @@ CPU = Scale(
             trace_products=0,
             epoch_batches=0,
             max_steps=30,
-        ),  # fmt: skip
+        ),
         checklist={"steps": 10, "restarts": 2, "queries": 300, "draws": 300},
         checklist_examples=16,
         sweep_examples=64,
@@ -280,7 +285,10 @@ GPU = Scale(
     workloads=(
         Workload(
             base={
-                **_PAPER, "epochs": 20, "attack_examples": 1000, "hessian_examples": 0,
+                **_PAPER,
+                "epochs": 20,
+                "attack_examples": 1000,
+                "hessian_examples": 0,
                 "jit": "auto",
             },
             seeds=(0, 1, 2),
@@ -295,7 +303,7 @@ GPU = Scale(
         ),
     ),
     effort=Effort(suite_examples=512, released_examples=1000, sweep_examples=512),
-)  # fmt: skip
+)
 PAPER = Scale(
     name="paper",
     workloads=tuple(

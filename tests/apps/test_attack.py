@@ -373,9 +373,7 @@ def test_results_and_the_same_command_again(launch, capsys, tmp_path, model):
         if event_files.plugin(written, tag) == "images"
     }
     assert set(pictures.values()) == {6}
-    assert set(pictures) == {
-        "white_box", "black_box", "transferred"
-    }  # fmt: skip
+    assert set(pictures) == {"white_box", "black_box", "transferred"}
     more = "--checklist", "--checks=7", "--protocol=released", "--pictures=0"
     assert launch(*arguments[:2], *arguments[4:], *more) == 0
     assert "only the rows as described say something of robustness" in capsys.readouterr().out

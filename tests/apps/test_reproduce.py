@@ -42,7 +42,7 @@ TINY = scales.Scale(
             trace_products=0,
             epoch_batches=0,
             max_steps=5,
-        ),  # fmt: skip
+        ),
     ),
 )
 

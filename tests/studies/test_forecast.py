@@ -13,8 +13,12 @@ def task(name, after=()):
 def test_equal_tasks_divide_and_a_chain_does_not():
     tasks, seconds = [task(str(i)) for i in range(12)], {(str(i),): 5.0 for i in range(12)}
     assert [forecast.wall_clock(tasks, seconds, n) for n in (1, 2, 5, 12, 50)] == [
-        60.0, 30.0, 15.0, 5.0, 5.0,
-    ]  # fmt: skip
+        60.0,
+        30.0,
+        15.0,
+        5.0,
+        5.0,
+    ]
     chain = [task("0"), *(task(str(i), after=[str(i - 1)]) for i in range(1, 12))]
     assert [forecast.wall_clock(chain, seconds, n) for n in (1, 3)] == [60.0, 60.0]
     assert forecast.chain(chain, seconds) == 60.0 and forecast.chain(tasks, seconds) == 5.0

@@ -52,8 +52,16 @@ def test_the_table_shows_n_the_paper_protocols_and_holes(found):
     text = lines.markdown(found, "Table 1")
     row = next(line for line in text.splitlines() if "dep" in line and "clean" in line)
     assert [cell.strip() for cell in row.split("|")[1:-1]] == [
-        "cifar10", "vgg5", "dep", "c", "clean accuracy (%)", "60 +- 14.1", "2", "90.21", "1",
-    ]  # fmt: skip
+        "cifar10",
+        "vgg5",
+        "dep",
+        "c",
+        "clean accuracy (%)",
+        "60 +- 14.1",
+        "2",
+        "90.21",
+        "1",
+    ]
     assert "1. all test images, last epoch, float32" in text
     assert "PGD, 8/255 on pixels, 7 steps of 0.01" in text
     assert "hole: no such method" in text and "Fewer seeds than planned: it diverged" in text
