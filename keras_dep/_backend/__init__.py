@@ -1,7 +1,8 @@
 """Functions that `keras.ops` cannot express or computes slowly: one interface, three frameworks.
 
 Each framework's module defines all of the following, or imports them from `generic`, which writes
-them with `keras.ops`. Torch's functions on curvature, layers and maps have files of their own.
+them with `keras.ops`. Functions on curvature and maps have files of their own, as have torch's
+derivatives and layers.
 
 - `gradient_and_outputs(model, objective, ask)`: a function `(x, y, *extra) -> (gradient, outputs,
   beside)` of `ask(x, *extra) -> (outputs, beside)`, which calls the model in inference mode; the

@@ -10,11 +10,8 @@ from typing import Any
 
 import jax
 import keras
-from jax.custom_derivatives import SymbolicZero
-from jax.flatten_util import ravel_pytree
 
 from keras_dep._backend import generic
-from keras_dep._backend import windows
 from keras_dep._backend.generic import average_pool as average_pool
 from keras_dep._backend.generic import batch_normalizer as batch_normalizer
 from keras_dep._backend.generic import branches_freely as branches_freely
@@ -29,6 +26,11 @@ from keras_dep._backend.generic import share_of_replica as share_of_replica
 from keras_dep._backend.generic import stateless_outputs as stateless_outputs
 from keras_dep._backend.generic import subtract_rank_one as subtract_rank_one
 from keras_dep._backend.generic import with_derivative as with_derivative
+from keras_dep._backend.jax_curvature import differentiable_gradient as differentiable_gradient
+from keras_dep._backend.jax_curvature import gauss_newton_product as gauss_newton_product
+from keras_dep._backend.jax_curvature import hessian_product as hessian_product
+from keras_dep._backend.jax_curvature import loss_gradient as loss_gradient
+from keras_dep._backend.jax_maps import convolve as convolve
 from keras_dep._backend.workers import ENGINES as ENGINES
 from keras_dep._internal.types import Tensor
 
@@ -65,46 +67,6 @@ class _GradientAndOutputs:
         """Calls the function with the value `read(variable)` of each variable."""
         trainable, others = self.model.trainable_variables, self.model.non_trainable_variables
         return self.both(([*map(read, trainable)], [*map(read, others)]), x, y, extra)
-
-
-def loss_gradient(value: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    @jax.jit
-    def gradient(weights: Sequence[Tensor], data: Sequence[Any]) -> Tensor:
-        flat, restore = ravel_pytree(weights)
-        return jax.grad(lambda flat: value(restore(flat), *data))(flat)
-
-    return lambda weights, *data: gradient(weights, data)
-
-
-def differentiable_gradient(
-    model: keras.Model, value: Callable[[Tensor], Tensor], x: Tensor
-) -> Tensor:
-    with generic.unchanged(model):
-        return jax.grad(value)(x)
-
-
-def hessian_product(value: Callable[..., Tensor]) -> Callable[..., Callable[[Tensor], Tensor]]:
-    @jax.jit
-    def maps(weights: Sequence[Tensor], data: Sequence[Any]) -> tuple[Any, ...]:
-        flat, restore = ravel_pytree(weights)
-        gradient = jax.grad(lambda flat: value(restore(flat), *data))
-        return (jax.linearize(gradient, flat)[1],)
-
-    return _bound(maps)
-
-
-def gauss_newton_product(
-    answer: Callable[..., Tensor], value: Callable[..., Tensor]
-) -> Callable[..., Callable[[Tensor], Tensor]]:
-    @jax.jit
-    def maps(weights: Sequence[Tensor], data: Sequence[Any]) -> tuple[Any, ...]:
-        flat, restore = ravel_pytree(weights)
-        outputs, push = jax.linearize(lambda flat: answer(restore(flat), *data), flat)
-        bend = jax.linearize(jax.grad(lambda outputs: value(outputs, *data)), outputs)[1]
-        pull = jax.vjp(lambda flat: answer(restore(flat), *data), flat)[1]
-        return push, bend, jax.tree_util.Partial(_first, pull)
-
-    return _bound(maps)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -154,59 +116,6 @@ def over_steps(
     if len(inputs) <= (longest if traced else LONGEST_EAGER_CHAIN):
         return generic.over_steps(step, start, inputs)
     return jax.lax.scan(step, start, inputs)[1]
-
-
-def convolve(
-    inputs: Tensor,
-    kernel: Tensor,
-    bias: Tensor | None,
-    strides: tuple[int, ...],
-    padding: str,
-    dilation_rate: tuple[int, ...],
-    data_format: str,
-) -> Tensor:
-    kernel = keras.ops.convert_to_tensor(kernel)
-    options = (strides, padding, dilation_rate, data_format)
-    if jax.default_backend() != "cpu" or not windows.possible(inputs, kernel, *options):
-        return generic.convolve(inputs, kernel, bias, *options)
-    if windows.preferable(inputs, kernel, *options):
-        # XLA's fast path on a CPU excludes these sizes: a kernel of three on maps of two by two
-        # takes fifty times as long as a product.
-        return windows.product(inputs, kernel, bias, strides, padding, data_format)
-    outputs = _convolution(*options)(inputs, kernel)
-    return outputs if bias is None else generic.biased(outputs, bias, data_format)
-
-
-@functools.cache
-def _convolution(
-    strides: tuple[int, ...], padding: str, dilation_rate: tuple[int, ...], data_format: str
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """A convolution whose derivative in the kernel is a matrix product.
-
-    On a CPU XLA's own derivative takes five times as long for large maps: 32 by 32, 64 channels.
-    """
-    options = (strides, padding, dilation_rate, data_format)
-
-    @jax.custom_jvp
-    def convolution(inputs: Tensor, kernel: Tensor) -> Tensor:
-        return generic.convolve(inputs, kernel, None, *options)
-
-    # The windows take nine times the memory of the maps: they are recomputed, not kept.
-    @jax.checkpoint
-    def product(inputs: Tensor, kernel: Tensor) -> Tensor:
-        return windows.product(inputs, kernel, None, strides, padding, data_format)
-
-    def derivative(primals: Any, tangents: Any) -> tuple[Tensor, Tensor]:
-        (inputs, kernel), (moved, turned) = primals, tangents
-        parts = []
-        if not isinstance(moved, SymbolicZero):
-            parts.append(convolution(moved, kernel))
-        if not isinstance(turned, SymbolicZero):
-            parts.append(product(inputs, turned))
-        return convolution(inputs, kernel), sum(parts)
-
-    convolution.defjvp(derivative, symbolic_zeros=True)
-    return convolution
 
 
 def readable(tensor: Tensor) -> bool:
@@ -336,23 +245,3 @@ def _state(model: keras.Model) -> tuple[list[Tensor], list[Tensor]]:
         [variable.value for variable in model.trainable_variables],
         [variable.value for variable in model.non_trainable_variables],
     )
-
-
-def _bound(maps: Callable[..., Any]) -> Callable[..., Callable[[Tensor], Tensor]]:
-    """Linearises once per data set, and applies the chain of linear maps to each vector."""
-
-    @jax.jit
-    def applied(chain: Any, vector: Tensor) -> Tensor:
-        for linear in chain:
-            vector = linear(vector)
-        return vector
-
-    def bind(weights: Sequence[Tensor], *data: Any) -> Callable[[Tensor], Tensor]:
-        chain = maps(weights, data)
-        return lambda vector: applied(chain, vector)
-
-    return bind
-
-
-def _first(function: Callable[[Tensor], Any], vector: Tensor) -> Tensor:
-    return function(vector)[0]

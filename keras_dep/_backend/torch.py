@@ -1,8 +1,6 @@
 """Derivatives and train steps in torch."""
 
 import functools
-import os
-import shutil
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -21,6 +19,7 @@ from keras_dep._backend.torch_curvature import differentiable_gradient as differ
 from keras_dep._backend.torch_curvature import gauss_newton_product as gauss_newton_product
 from keras_dep._backend.torch_curvature import hessian_product as hessian_product
 from keras_dep._backend.torch_curvature import loss_gradient as loss_gradient
+from keras_dep._backend.torch_derivatives import with_derivative as with_derivative
 from keras_dep._backend.torch_layout import module_role as module_role
 from keras_dep._backend.torch_maps import average_pool as average_pool
 from keras_dep._backend.torch_maps import batch_normalizer as batch_normalizer
@@ -121,108 +120,6 @@ def leading_eigenvectors(
         return vectors[:, :, -1:].to(matrices.dtype), close
 
     return find
-
-
-def with_derivative(
-    program: Callable[..., Tensor],
-    forward: Callable[..., tuple[Tensor, tuple[Tensor, ...]]],
-    backward: Callable[..., Sequence[Tensor | None]],
-) -> Callable[..., Tensor]:
-    def run(*tensors: Tensor) -> Tensor:
-        # The compiler fuses the program by itself; function transforms differentiate it.
-        if torch.compiler.is_compiling() or keras_internals.torch_transforms_active():
-            return program(*tensors)
-        return _WithDerivative.apply(program, forward, backward, *tensors)
-
-    return run
-
-
-class _WithDerivative(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        program: Callable[..., Tensor],
-        forward: Callable[..., tuple[Tensor, tuple[Tensor, ...]]],
-        backward: Callable[..., Sequence[Tensor | None]],
-        *tensors: Tensor,
-    ) -> Tensor:
-        ctx.fused = _fuses(tensors[0])
-        if ctx.fused:
-            outputs = _fused(_forward)(forward, *_arranged(tensors, len(tensors) > 1))
-            outputs, kept = outputs.reshape(tensors[0].shape), ()
-        else:
-            outputs, kept = forward(*tensors)
-        ctx.save_for_backward(*tensors, *kept)
-        ctx.program, ctx.forward, ctx.derivative = program, forward, backward
-        return outputs
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        wanted = ctx.needs_input_grad[3:]
-        # Under recomputation they can be read only once.
-        saved = ctx.saved_tensors
-        tensors, kept = saved[: len(wanted)], saved[len(wanted) :]
-        # Torch enables gradients here if a second derivative will follow.
-        if torch.is_grad_enabled():
-            sources = [tensor for tensor, want in zip(tensors, wanted) if want]
-            outputs = ctx.program(*tensors)
-            options = {"create_graph": True, "materialize_grads": True}
-            results = iter(torch.autograd.grad(outputs, sources, gradient, **options))
-            found = [next(results) if want else None for want in wanted]
-        elif ctx.fused:
-            given = _arranged((gradient, *tensors), len(tensors) > 1)
-            found = _fused(_backward)(ctx.forward, ctx.derivative, *given)
-            found = [found[0].reshape(gradient.shape), *found[1:]]
-        else:
-            found = ctx.derivative(gradient, kept, *tensors)
-        return None, None, None, *found
-
-
-# Most steps that are fused: the compiler takes a minute for longer programs.
-LONGEST_FUSED = 32
-
-
-def _fuses(tensor: Tensor) -> bool:
-    """Whether to compile all operations into one kernel, which saves a GPU their launches."""
-    return tensor.numel() > 0 and len(tensor) <= LONGEST_FUSED and _can_fuse(tensor.device.type)
-
-
-@functools.cache
-def _can_fuse(device: str) -> bool:
-    """Whether the device is a GPU, and `torch.compile` finds a C compiler and Triton."""
-    compilers = (os.environ.get("CC"), "gcc", "clang", "cc")
-    found = any(shutil.which(name) for name in compilers if name)
-    return device == "cuda" and found and keras_internals.torch_has_triton()
-
-
-@functools.cache
-def _fused(function: Callable[..., Any]) -> Callable[..., Any]:
-    # Dynamic sizes share one program; the compiler keeps at most eight programs per function.
-    return torch.compile(function, dynamic=True)
-
-
-def _forward(forward: Callable[..., tuple[Tensor, Any]], *tensors: Tensor) -> Tensor:
-    return forward(*tensors)[0]
-
-
-def _backward(
-    forward: Callable[..., tuple[Tensor, Any]],
-    backward: Callable[..., Sequence[Tensor | None]],
-    gradient: Tensor,
-    *tensors: Tensor,
-) -> Sequence[Tensor | None]:
-    # Recomputing `kept` is faster than reading it from memory.
-    return backward(gradient, forward(*tensors)[1], *tensors)
-
-
-def _arranged(tensors: Sequence[Tensor], constants: bool) -> list[Tensor]:
-    """Canonicalises arguments so that equal sizes do not recompile the program.
-
-    The axes after the steps are merged, unless constants are broadcast along them. `data` hides
-    from the compiler whether a tensor requires a gradient and whether it is a view: each would
-    recompile too.
-    """
-    return [tensor.data if constants else tensor.flatten(1).data for tensor in tensors]
 
 
 def marked(values: Tensor, x: Tensor) -> Tensor:

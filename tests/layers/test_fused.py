@@ -15,7 +15,7 @@ if keras.backend.backend() != "torch":
 
 import torch
 
-from keras_dep._backend import torch as framework
+from keras_dep._backend import torch_derivatives as framework
 
 
 @pytest.fixture
