@@ -1,4 +1,4 @@
-"""Image files in a set prepared by TensorFlow Datasets, read one by one in any order."""
+"""Records of a set prepared by TensorFlow Datasets, read one by one in any order."""
 
 import functools
 import hashlib
@@ -22,25 +22,110 @@ _SHORTER_SIDE = 256 / 224
 
 
 class RecordSource(Source):
-    """A split of a prepared set in the format ArrayRecord, with encoded images.
+    """A split of a prepared set in the format ArrayRecord; each record is read when asked for.
 
-    Opening it reads no image. Each image is decoded by Pillow when asked for, as the paper's data
-    loader does.
+    A subclass turns a record into an image. Opening the split reads none.
 
     Args:
         folder: the prepared folder, `<data_dir>/<name>/<version>`.
         split: name of the split in it.
+        image_shape: as in `Source`.
+        count: the first `count` records; default: all.
+        name: as in `Source`.
+        mean: as in `Source`.
+        std: as in `Source`.
+        decoders: for features that the subclass decodes itself, those of TensorFlow Datasets.
+
+    Raises:
+        DataMissingError: the folder cannot be read, or TensorFlow Datasets is not installed.
+        ValueError: in use, a record with a label that the set has not.
+    """
+
+    # The feature that names a record.
+    NAMED = "name"
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        split: str,
+        image_shape: Sequence[int],
+        count: int | None = None,
+        name: str = "",
+        mean: Sequence[float] = (),
+        std: Sequence[float] = (),
+        decoders: Any = None,
+    ) -> None:
+        builder = library().builder_from_directory(str(folder))
+        labels = builder.info.features["label"]
+        super().__init__(
+            name or f"{builder.info.name}/{split}",
+            image_shape,
+            labels.num_classes,
+            mean,
+            std,
+            labels.names,
+        )
+        self.folder = folder
+        self._records = builder.as_data_source(split, decoders=decoders)
+        self._count = len(self._records) if count is None else count
+        self._split = split
+        # Labels of the records read so far: a batch reads each record once.
+        self._labels = np.full(self._count, -1, "int32")
+
+    def __len__(self) -> int:
+        return self._count
+
+    def label(self, index: int) -> int:
+        if self._labels[index] < 0:
+            self.record(index)
+        return int(self._labels[index])
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Hash of the description of the prepared set and of the sizes of its shards."""
+        info = json.loads((self.folder / "dataset_info.json").read_text())
+        (split,) = (each for each in info["splits"] if each["name"] == self._split)
+        facts = info["name"], info["version"], split, self.label_names, self._count
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def record(self, index: int) -> Any:
+        """The features of the record `index`, by name."""
+        record = self._records[range(self._count)[index]]
+        label = operator.index(record["label"])
+        if not 0 <= label < self.num_classes:
+            raise ValueError(
+                f"{self.where(index, record)} has the label {label}; expected 0 to "
+                f"{self.num_classes - 1}; prepare the set again."
+            )
+        self._labels[index] = label
+        return record
+
+    def where(self, index: int, record: Any) -> str:
+        """The words for a record in messages."""
+        return f"{self.name} record {index} ({record[self.NAMED].decode()})"
+
+
+class ImageFiles(RecordSource):
+    """A split of encoded images.
+
+    Each image is decoded by Pillow when asked for, as the paper's data loader does.
+
+    Args:
+        folder: as in `RecordSource`.
+        split: as in `RecordSource`.
         image_shape: `(H, W, 3)` of an image as the network takes it.
         fit: function `(image, (H, W)) -> image` from an image at its own size to that size.
-        count: the first `count` records; default: all.
+        count: as in `RecordSource`.
         name: as in `Source`.
         mean: as in `Source`.
         std: as in `Source`.
 
     Raises:
-        DataMissingError: the folder cannot be read, or TensorFlow Datasets is not installed.
+        DataMissingError: as in `RecordSource`.
         ValueError: in use, a record that cannot be decoded, or has another size or label.
     """
+
+    NAMED = "file_name"
 
     def __init__(
         self,
@@ -53,76 +138,30 @@ class RecordSource(Source):
         mean: Sequence[float] = (),
         std: Sequence[float] = (),
     ) -> None:
-        tfds = library()
-        builder = tfds.builder_from_directory(str(folder))
-        labels = builder.info.features["label"]
-        super().__init__(
-            name or f"{builder.info.name}/{split}",
-            image_shape,
-            labels.num_classes,
-            mean,
-            std,
-            labels.names,
-        )
-        self.folder = folder
+        decoders = {"image": library().decode.SkipDecoding()}
+        super().__init__(folder, split, image_shape, count, name, mean, std, decoders)
         self._fit = fit
-        decoders = {"image": tfds.decode.SkipDecoding()}
-        self._records = builder.as_data_source(split, decoders=decoders)
-        self._count = len(self._records) if count is None else count
-        self._split = split
-        # Labels of the records read so far: a batch reads each record once.
-        self._labels = np.full(self._count, -1, "int32")
-
-    def __len__(self) -> int:
-        return self._count
 
     def encoded(self, index: int) -> bytes:
         """The image file `index`."""
-        return self._record(index)["image"]
+        return self.record(index)["image"]
 
     def file_name(self, index: int) -> str:
         """Name of the image file `index` in the archive it came from."""
-        return self._record(index)["file_name"].decode()
+        return self.record(index)["file_name"].decode()
 
     def original(self, index: int) -> Array:
-        record = self._record(index)
-        return preprocessing.decode(record["image"], self._where(index, record))
-
-    def label(self, index: int) -> int:
-        if self._labels[index] < 0:
-            self._record(index)
-        return int(self._labels[index])
+        record = self.record(index)
+        return preprocessing.decode(record["image"], self.where(index, record))
 
     def image(self, index: int) -> Array:
         image = self._fit(self.original(index), self.image_shape[:2])
         if image.shape != self.image_shape:
             raise ValueError(
-                f"{self._where(index, self._record(index))} is of shape {image.shape}; expected "
+                f"{self.where(index, self.record(index))} is of shape {image.shape}; expected "
                 f"{self.image_shape}; prepare the set again."
             )
         return image
-
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """Hash of the description of the prepared set and of the sizes of its shards."""
-        info = json.loads((self.folder / "dataset_info.json").read_text())
-        (split,) = (each for each in info["splits"] if each["name"] == self._split)
-        facts = info["name"], info["version"], split, self.label_names, self._count
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-    def _record(self, index: int) -> Any:
-        record = self._records[range(self._count)[index]]
-        label = operator.index(record["label"])
-        if not 0 <= label < self.num_classes:
-            raise ValueError(
-                f"{self._where(index, record)} has the label {label}; expected 0 to "
-                f"{self.num_classes - 1}; prepare the set again."
-            )
-        self._labels[index] = label
-        return record
-
-    def _where(self, index: int, record: Any) -> str:
-        return f"{self.name} record {index} ({record['file_name'].decode()})"
 
 
 def same_size(image: Array, size: tuple[int, ...]) -> Array:

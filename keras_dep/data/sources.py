@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -123,8 +124,8 @@ def load(
     | `cifar10`, `cifar100` | 32x32: 50,000 and 10,000 | into memory |
     | `tiny_imagenet` | 64x64: 100,000 and 10,000 (its validation set) | when indexed |
     | `imagenet2012` | 224x224: 1,281,167 and 50,000 (its validation set) | when indexed |
-    | `dvs_cifar10` | frames of recordings: 9000 and 1000 | into memory |
-    | `dvs128_gesture` | frames of recordings: 1176 and 288 | into memory |
+    | `dvs_cifar10` | frames of recordings: 9000 and 1000 | when indexed |
+    | `dvs128_gesture` | frames of recordings: 1176 and 288 | when indexed |
 
     All but the digits are read from a folder prepared by TensorFlow Datasets; `apps/data.py`
     prepares them. TensorFlow itself is imported for CIFAR alone, if that folder is complete.
@@ -180,19 +181,14 @@ def _open_files(name: str, root: pathlib.Path, wanted: dict[str, int | None]) ->
     counts = _counts(name, wanted, available)
     image_shape, fit, mean, std = _IMAGE_FILES[name]
     splits = {"train": "train", "test": tfds_files.RELEASES[name].test_split}
-    try:
-        train, test = (
-            records.RecordSource(
-                folder, splits[key], image_shape, fit, counts[key], f"{name}/{key}", mean, std
-            )
-            for key in ("train", "test")
-        )
-    except DataMissingError:
-        raise
-    except Exception as error:
-        raise DataMissingError(tfds_files.damaged(name, root, folder, error)) from error
-    images = train.images, train.labels, test.images, test.labels
-    return Dataset(name, *images, train.num_classes, mean, std, train.label_names)
+    return _opened(
+        name,
+        root,
+        folder,
+        lambda key: records.ImageFiles(
+            folder, splits[key], image_shape, fit, counts[key], f"{name}/{key}", mean, std
+        ),
+    )
 
 
 def _load_events(
@@ -201,13 +197,26 @@ def _load_events(
     folder, available = tfds_files.find(name, root)
     counts = _counts(name, wanted, available)
     event_sets.check(framing)
+    return _opened(
+        name,
+        root,
+        folder,
+        lambda key: event_sets.Recordings(folder, key, framing, counts[key], f"{name}/{key}"),
+    )
+
+
+def _opened(
+    name: str, root: pathlib.Path, folder: pathlib.Path, split: Callable[[str], Source]
+) -> Dataset:
     try:
-        train, test = (event_sets.read(folder, split, counts[split], framing) for split in counts)
+        train, test = split("train"), split("test")
+    except DataMissingError:
+        raise
     except Exception as error:
         raise DataMissingError(tfds_files.damaged(name, root, folder, error)) from error
-    label_names = event_sets.CLASSES[name]
-    # Counts are scaled by `framing`; an empty pixel stays 0.
-    return Dataset(name, *train, *test, len(label_names), (0.0, 0.0), (1.0, 1.0), label_names)
+    images = train.images, train.labels, test.images, test.labels
+    facts = train.num_classes, train.mean, train.std, train.label_names
+    return Dataset(name, *images, *facts)
 
 
 def _load_prepared(

@@ -6,6 +6,8 @@ import tarfile
 import numpy as np
 import pytest
 
+from keras_dep.data import Batches
+from keras_dep.data import EpochBatches
 from keras_dep.data import events
 from keras_dep.data import picture
 from keras_dep.data import preparation
@@ -75,6 +77,33 @@ def test_raw_events_keep_labels_and_split(archives, prepared):
     part = sources.load("dvs_cifar10", prepared, train_examples=3, framing=FRAMING)
     whole = sources.load("dvs_cifar10", prepared, framing=FRAMING)
     np.testing.assert_array_equal(part.x_train, whole.x_train[:3])
+
+
+def test_frames_are_counted_when_they_are_asked_for(prepared, monkeypatch):
+    asked = []
+    of = events.Framing.of
+    monkeypatch.setattr(events.Framing, "of", lambda *given: asked.append(1) or of(*given))
+    data = sources.load("dvs_cifar10", prepared, framing=FRAMING)
+    assert not data.in_memory and not asked
+    batches = Batches(data.x_train, data.y_train, batch_size=4, seed=3, workers=0)
+    images, labels = batches[1]
+    assert len(asked) == 4
+    chosen = EpochBatches(source=data.train, batch_size=4, seed=3).indices(0, 1)
+    np.testing.assert_array_equal(images, data.x_train[chosen] / np.float32(255))
+    np.testing.assert_array_equal(labels, data.y_train[chosen])
+    # Other frames of the same recordings are another set.
+    other = sources.load("dvs_cifar10", prepared, framing=events.Framing(timesteps=2, side=16))
+    assert other.train.fingerprint != data.train.fingerprint
+
+
+def test_a_damaged_recording_is_named(prepared, monkeypatch):
+    data = sources.load("dvs_cifar10", prepared, framing=FRAMING)
+    record = dict(data.train.record(2))
+    wrong = {**record["events"], "x": record["events"]["x"] + 128}
+    monkeypatch.setattr(data.train, "record", lambda index: {**record, "events": wrong})
+    name = record["name"].decode()
+    with pytest.raises(ValueError, match=rf"^dvs_cifar10/train record 2 \({name}\) is damaged: "):
+        data.x_train[2]
 
 
 def test_the_raw_events_are_those_of_the_archive(archives, prepared):
