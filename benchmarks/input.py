@@ -4,7 +4,8 @@ Both pipelines read the same JPEG files of 64x64 pixels in a made set with the l
 ImageNet, decode, crop, flip and batch them: ours from ArrayRecord with Pillow and Grain, the peer
 from a TFRecord file with TensorFlow's own operations. Each has a process of its own, and they take
 turns of some batches. --train adds the share of the time that training a spiking ResNet-18 waits
-for its next batch. --dataset and --data_dir measure ours alone on a prepared set.
+for its next batch; fewer --timesteps make its steps shorter and its demand higher. --dataset and
+--data_dir measure ours alone on a prepared set.
 
   python benchmarks/input.py --backend=torch --train --json=input.json
   python benchmarks/input.py --backend=jax --quick --train
@@ -43,6 +44,11 @@ def _batch(options):
     return 16 if options.quick else BATCH
 
 
+def _network(options):
+    name = "VGG-5" if options.quick else "ResNet-18"
+    return f"{name}, T {options.timesteps}, batch {_batch(options)}"
+
+
 def _measure(options):
     """Lets the pipelines take turns, prints images a second, and saves the rows."""
     names = ["ours"] if options.dataset != "tiny_imagenet" or options.alone else ["ours", PEER]
@@ -55,9 +61,7 @@ def _measure(options):
                 seconds, cores = ask("read", count)
                 if number:
                     rates[name].append((count * _batch(options) / seconds, cores))
-        trained = (
-            asked["ours"]("train", 2 if options.quick else TRAIN_STEPS) if options.train else 0
-        )
+        trained = asked["ours"]("train", options.steps) if options.train else 0
     rows = []
     for name in names:
         speed = statistics.median(rate for rate, _ in rates[name])
@@ -70,18 +74,18 @@ def _measure(options):
         ours, peer = (statistics.median(rate for rate, _ in rates[name]) for name in names)
         ratios = [a / b for (a, _), (b, _) in zip(*(rates[name] for name in names))]
         case = f"{options.dataset}, {options.augment}, {options.workers} workers"
-        rows.append(_row(options, case, "images a second", ours, peer, statistics.median(ratios)))
+        ratio = statistics.median(ratios)
+        rows.append(harness.row(options.backend, case, "images a second", ours, peer, PEER, ratio))
     if trained:
         waited, total = trained
-        demand = (2 if options.quick else TRAIN_STEPS) * _batch(options) / total
+        demand = options.steps * _batch(options) / total
         print(f"training takes {demand:.0f} images a second and waits {waited / total:.2%} of it")
-        case = f"ResNet-18, batch {BATCH}: time waited for images in training"
-        rows.append(_row(options, case, "seconds", waited, total, waited / total))
+        case = f"{_network(options)}: wait for images in {options.steps} train steps"
+        ratio = waited / total
+        rows.append(
+            harness.row(options.backend, case, "seconds", waited, total, "whole training", ratio)
+        )
     harness.save(rows, options)
-
-
-def _row(options, case, metric, ours, peer, ratio):
-    return harness.row(options.backend, case, metric, ours, peer, PEER, ratio)
 
 
 def _options():
@@ -92,6 +96,8 @@ def _options():
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--processes", action="store_true", help="workers are processes")
     parser.add_argument("--train", action="store_true", help="measure the wait of training too")
+    parser.add_argument("--timesteps", type=int, default=4, help="of the network in training")
+    parser.add_argument("--steps", type=int, default=TRAIN_STEPS, help="train steps measured")
     parser.add_argument("--alone", action="store_true", help="leave the peer out")
     parser.add_argument("--process", help="used by the benchmark for its own processes")
     return harness.parsed(parser)
@@ -100,7 +106,7 @@ def _options():
 def _process(name, options):
     given = [
         f"--{key}={getattr(options, key)}"
-        for key in ("backend", "dataset", "data_dir", "augment", "workers")
+        for key in ("backend", "dataset", "data_dir", "augment", "workers", "timesteps")
     ]
     given += [f"--{key}" for key in ("quick", "processes") if getattr(options, key)]
     return harness.process_of(__file__, *given, f"--process={name}")
@@ -155,7 +161,9 @@ def _train(batches, stream, count, options):
     from keras_dep.experiments import build
 
     size, model = _batch(options), "vgg5" if options.quick else "resnet18"
-    settings = Settings(dataset=options.dataset, model=model, batch_size=size)
+    settings = Settings(
+        dataset=options.dataset, model=model, batch_size=size, timesteps=options.timesteps
+    )
     drawn = np.zeros((size, *batches.x.shape[1:]), "uint8"), np.zeros(size, "int32")
     classes = batches.y.source.num_classes
     shown = data.Dataset("drawn", *drawn, *drawn, classes, (0.5,) * 3, (0.25,) * 3, ())

@@ -38,6 +38,7 @@ PAGES = {
     "dep": ("DEP", ("dep_cpu",)),
     "attacks": ("Attacks", ("attacks_cpu", "reliable_suite_cpu")),
     "curvature": ("Curvature", ("curvature_cpu",)),
+    "input": ("Input", ("input_cpu",)),
 }
 FIELDS = ("question", "command", "machine", "versions", "commit", "notes", "rows")
 
