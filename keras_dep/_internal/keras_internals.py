@@ -47,6 +47,11 @@ def own_weights(layer: keras.layers.Layer) -> tuple[keras.Variable, ...]:
     return (*own.get("_trainable_variables", ()), *own.get("_non_trainable_variables", ()))
 
 
+def set_path(variable: keras.Variable, path: str) -> None:
+    """Gives a variable another path, and its last part as the name."""
+    variable._path, variable._name = path, path.rpartition("/")[2]
+
+
 def lambda_output_shape(layer: keras.layers.Lambda) -> Any:
     """Returns the `output_shape` that a `keras.layers.Lambda` was given, or `None`."""
     return layer._output_shape

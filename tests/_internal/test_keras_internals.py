@@ -54,6 +54,13 @@ def test_own_weights():
     assert keras_internals.own_weights(layers.Dense.__new__(layers.Dense)) == ()
 
 
+def test_set_path():
+    variable = keras.Variable([1.0], name="a")
+    with door("Variable._path and _name"):
+        keras_internals.set_path(variable, "net/0/weight")
+        assert (variable.path, variable.name) == ("net/0/weight", "weight")
+
+
 def test_lambda_output_shape():
     with door("Lambda._output_shape"):
         assert keras_internals.lambda_output_shape(layers.Lambda(abs, output_shape=(3,))) == (3,)

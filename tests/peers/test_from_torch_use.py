@@ -11,6 +11,8 @@ import pytest
 
 import keras_dep
 from keras_dep import attacks
+from keras_dep import evaluation
+from keras_dep.curvature import alignment
 from keras_dep.evaluation import coverage
 from keras_dep.evaluation import suites
 from keras_dep.interop import from_torch
@@ -117,6 +119,40 @@ def test_both_step_modes_and_layouts_agree():
     crafted = attack(whole, np.moveaxis(x, 1, -1), np.arange(6) % 5)
     expected = attack(stepwise, x, np.arange(6) % 5)
     np.testing.assert_allclose(np.moveaxis(crafted, -1, 1), expected, atol=1e-6)
+
+
+def test_substitutes_and_alignment_agree():
+    ours, weighted = here()
+    theirs = from_torch(there(weighted, "m"), (6, 6, 3), timesteps=T, data_format="channels_last")
+    x = np.moveaxis(images(), 1, -1)
+    y = inference.logits(ours, x).argmax(1)
+    attack = attacks.FGSM(epsilon=0.06)
+    crafted = attacks.Transfer(attack, [theirs])(ours, x, y)
+    np.testing.assert_allclose(crafted, attack(ours, x, y), atol=1e-6)
+    pairs = ((ours, theirs), (theirs, ours))
+    options = {"epsilons": [0, 0.1], "steps": 2}
+    sweeps = [
+        [
+            each["correct"]
+            for each in evaluation.epsilon_sweep(*(one, x, y), substitutes=[other], **options)
+        ]
+        for one, other in pairs
+    ]
+    assert sweeps[0] == sweeps[1] and len(x) == sweeps[0][0] > sweeps[0][-1]
+    results = evaluation.checklist(
+        *(theirs, x, y), substitutes=[ours], epsilon=0.06, checks=[2, 14], steps=2, queries=2
+    )
+    assert [each["passed"] for each in results] == [True, True]
+    found = []
+    for model in (ours, theirs):
+        hessian = keras_dep.Hessian(model, keras_dep.MeanLogitCrossentropy())
+        spectrum = hessian.spectrum(x, y, vectors=True)
+        found.append(dataclasses.asdict(alignment.measure(hessian, x, y, spectrum)))
+    layers = [each.pop("layers") for each in found]
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
+    assert [path.partition("/")[2] for path in layers[1]] == ["0/weight", "3/weight", "7/weight"]
+    for one, other in zip(*(each.values() for each in layers)):
+        assert other == pytest.approx(one, rel=1e-3)
 
 
 @pytest.fixture

@@ -5,11 +5,13 @@ from __future__ import annotations
 import collections
 import inspect
 from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 import torch
 
+from keras_dep._internal import keras_internals
 from keras_dep._internal.types import Record
 from keras_dep._internal.types import Shape
 from keras_dep._internal.types import Tensor
@@ -116,6 +118,7 @@ class TorchNetwork(keras.layers.TorchModuleWrapper):
         name: str | None = None,
     ) -> None:
         super().__init__(module, name=name, dtype="float32")
+        self._name_weights()
         self.neurons = [each.layer for each in stand_ins]
         self.data_format = "channels_last" if channels_last else "channels_first"
         self.unknown_parts = unknown_parts
@@ -216,12 +219,26 @@ class TorchNetwork(keras.layers.TorchModuleWrapper):
 
     def torch_state_dict(self) -> dict[str, torch.Tensor]:
         """The present weights, as the `state_dict` of the module that `from_torch` was given."""
-        names = [f"{name}." for name, part in self.module.named_modules() if _is_stand_in(part)]
-        found = {}
-        for key, tensor in self.module.state_dict().items():
-            for prefix in names:
-                key = key.replace(f"{prefix}neuron.", prefix, 1) if key.startswith(prefix) else key
-            found[key] = tensor
+        state = self.module.state_dict()
+        return dict(zip(self._original_names(state), state.values()))
+
+    def _name_weights(self) -> None:
+        """Names the variables as torch does, with slashes; Keras calls all of them `variable`."""
+        parameters = dict(self.module.named_parameters())
+        names = dict(zip(map(id, parameters.values()), self._original_names(parameters)))
+        for variable in self.weights:
+            path = names[id(variable.value)].replace(".", "/")
+            keras_internals.set_path(variable, f"{self.name}/{path}")
+
+    def _original_names(self, names: Iterable[str]) -> list[str]:
+        """Names of the copy's weights without the stand-ins that hold the neurons."""
+        inside = [f"{name}." for name, part in self.module.named_modules() if _is_stand_in(part)]
+        found = []
+        for name in names:
+            for prefix in inside:
+                if name.startswith(prefix):
+                    name = name.replace(f"{prefix}neuron.", prefix, 1)
+            found.append(name)
         return found
 
 
