@@ -67,7 +67,7 @@ def main() -> None:
     folder = pathlib.Path(options.out_dir).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     network, weights = vgg5(options.channels), folder / "weights.pth"
-    train, test = _images(options)
+    train, test = images(options)
     if not weights.exists():
         _train(OnImages(network), *train, options)
         torch.save(network.state_dict(), weights)
@@ -77,7 +77,7 @@ def main() -> None:
         _measure(network, *test, options, folder)
 
 
-def _images(options):
+def images(options: argparse.Namespace) -> list:
     """Returns training and test images `(n, 3, 32, 32)` in [0, 1], and their labels."""
     import numpy as np
 
