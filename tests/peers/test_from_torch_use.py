@@ -176,10 +176,21 @@ def test_networks_of_the_library(zoo, name):
         module = rooms.sew_resnet18(num_classes=5, cnf="ADD", **options)
     else:
         module = rooms.spiking_resnet18(num_classes=5, **options)
-    functional.set_step_mode(module, "s" if name == "spiking_resnet" else "m")
+    stepwise = name == "spiking_resnet"
+    functional.set_step_mode(module, "s" if stepwise else "m")
     model = from_torch(module, (3, 16, 16), timesteps=2)
     assert coverage.blind_spot(model) is None
     x = np.random.default_rng(0).random((2, 3, 16, 16)).astype("float32")
+    given = torch.tensor(x)
+    with torch.no_grad():
+        functional.reset_net(module.eval())
+        steps = (
+            [module(given) for _ in range(2)] if stepwise else module(given.repeat(2, 1, 1, 1, 1))
+        )
+    expected = (torch.stack(steps) if stepwise else steps).transpose(0, 1).numpy()
+    # No pass sees the membranes of the one before.
+    for _ in range(2):
+        np.testing.assert_allclose(inference.logits(model, x), expected.mean(1), atol=1e-5)
     gradient = attacks.FGSM(estimator="rga").gradient(model, x, [0, 1])
     assert np.isfinite(gradient).all() and abs(gradient).max() > 0
 
