@@ -130,7 +130,8 @@ def _measure(network, images, labels, options, folder):
     from keras_dep import evaluation
     from keras_dep.interop import from_torch
 
-    reported = _reported(OnImages(network), images, labels)
+    # torchattacks puts a network back into the mode that its outermost module is in.
+    reported = _reported(OnImages(network).eval(), images, labels)
     for name, result in reported.items():
         print(f"{name}: {result['accuracy']:.4f}", flush=True)
     model = from_torch(network, (3, 32, 32), TIMESTEPS, mean=MEAN, std=STD, images=images[:16])
