@@ -78,6 +78,9 @@ derivatives and layers.
 - `alone()`: a context in which this process works by itself;
 - `ENGINES`: functions that join the workers, by the name of the engine;
 - `reduced_already()`: a context within which `on_reduced` passes gradients on as they are;
+- `whole_batches(model)`: a context within which `predict_on_batch` answers once for all its images;
+  else each replica of a strategy of TensorFlow answers for all, and JAX refuses a batch that its
+  devices cannot share equally;
 - `outermost_call()`: the layer or model whose call encloses this one, or `None`;
 - `TrainingPass`: the loss of a pass in training mode, its gradients in the weights, the outputs,
   and new values of other variables by their place in `updated(model)`;
@@ -141,6 +144,7 @@ module_role = _framework.module_role
 on_reduced = _framework.on_reduced
 share_of_replica = _framework.share_of_replica
 reduced_already = _workers.reduced_already
+whole_batches = _framework.whole_batches
 ENGINES = _framework.ENGINES
 alone = _workers.alone
 use_workers = _workers.use_workers

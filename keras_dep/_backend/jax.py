@@ -31,7 +31,8 @@ from keras_dep._backend.jax_curvature import gauss_newton_product as gauss_newto
 from keras_dep._backend.jax_curvature import hessian_product as hessian_product
 from keras_dep._backend.jax_curvature import loss_gradient as loss_gradient
 from keras_dep._backend.jax_maps import convolve as convolve
-from keras_dep._backend.workers import ENGINES as ENGINES
+from keras_dep._backend.jax_workers import ENGINES as ENGINES
+from keras_dep._backend.jax_workers import whole_batches as whole_batches
 from keras_dep._internal.types import Tensor
 
 

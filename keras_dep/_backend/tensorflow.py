@@ -31,7 +31,8 @@ from keras_dep._backend.tensorflow_curvature import function_of_one_model
 from keras_dep._backend.tensorflow_curvature import gauss_newton_product as gauss_newton_product
 from keras_dep._backend.tensorflow_curvature import hessian_product as hessian_product
 from keras_dep._backend.tensorflow_curvature import loss_gradient as loss_gradient
-from keras_dep._backend.workers import ENGINES as ENGINES
+from keras_dep._backend.tensorflow_workers import ENGINES as ENGINES
+from keras_dep._backend.tensorflow_workers import whole_batches as whole_batches
 from keras_dep._internal import keras_internals
 from keras_dep._internal.types import Tensor
 

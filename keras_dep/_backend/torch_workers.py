@@ -70,7 +70,12 @@ class _Mean(torch.autograd.Function):
         return _Mean.apply(gradient, ctx.count), None
 
 
-def start_ddp() -> Workers:
+def start_ddp(devices: int | None) -> Workers:
+    if devices is not None:
+        raise ValueError(
+            f"devices must be None for distribute=ddp, whose processes have one each; received "
+            f"{devices}; give torchrun --nproc-per-node={devices}."
+        )
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")
     rank, count, device, _ = (environment_number(name, "ddp", LAUNCH) for name in names)
     if torch.cuda.is_available():

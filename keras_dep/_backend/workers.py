@@ -1,10 +1,10 @@
-"""The processes that share the batches of one run, and which of them this one is."""
+"""The processes and devices that share the batches of one run, and which of them this one is."""
 
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable
 from collections.abc import Generator
+from collections.abc import Sequence
 from typing import Any
 
 from keras_dep._internal.types import Tensor
@@ -12,20 +12,27 @@ from keras_dep._internal.types import Tensor
 
 @dataclasses.dataclass(kw_only=True)
 class Workers:
-    """One process: nothing is shared. An engine overrides what its processes share.
+    """One process with one device: nothing is shared. An engine overrides what it shares.
 
     Args:
         engine: name of the engine; `None` without one.
         rank: number of this process, from 0; 0 is the chief, which alone writes files.
-        count: number of processes, each of which trains on its own part of a batch.
+        count: number of processes, each of which `fit` gives its own part of a batch.
+        devices: number of devices of a process, which divide its batches among themselves.
         synchronised: whether batch normalisation takes its statistics over all parts.
     """
 
     engine: str | None = None
     rank: int = 0
     count: int = 1
+    devices: int = 1
     synchronised: bool = True
     reducing: bool = dataclasses.field(default=True, init=False, repr=False)
+
+    @property
+    def parts(self) -> int:
+        """Number of equal parts of a batch, over all processes and devices."""
+        return self.count * self.devices
 
     @property
     def chief(self) -> bool:
@@ -44,12 +51,13 @@ class Workers:
         """The mean of gradients over the processes."""
         return gradients
 
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
+        """A context in which a model is made and compiled."""
+        return contextlib.nullcontext()
+
     def leave(self) -> None:
         """Waits for the others at the end of the program."""
 
-
-# Of a framework whose engines are not among those that a run takes.
-ENGINES: dict[str, Callable[[], Workers]] = {}
 
 _current = Workers()
 
@@ -85,6 +93,24 @@ def reduced_already() -> Generator[None, None, None]:
         yield
     finally:
         joined.reducing = before
+
+
+def enough(engine: str, found: Sequence[Any], wanted: int | None) -> list[Any]:
+    """The first `wanted` of the devices found, all by default.
+
+    Raises:
+        ValueError: fewer than two, or fewer than wanted.
+    """
+    if wanted is not None and not 2 <= wanted <= len(found):
+        raise ValueError(
+            f"devices must be from 2 to {len(found)}, those of this machine; received {wanted}."
+        )
+    if len(found) < 2:
+        raise ValueError(
+            f"distribute={engine} needs at least 2 devices; received {len(found)}; set devices to "
+            "divide a processor, or train without it."
+        )
+    return list(found[:wanted])
 
 
 def environment_number(name: str, engine: str, launch: str) -> int:

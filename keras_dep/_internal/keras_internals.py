@@ -5,7 +5,9 @@ Each function wraps one of them. Nothing else in the package names them, which
 which fails where a new version has moved it. Each function imports the framework that it needs.
 """
 
+import contextlib
 import typing
+from collections.abc import Generator
 from collections.abc import Hashable
 from collections.abc import Sequence
 from typing import Any
@@ -187,6 +189,17 @@ def tensorflow_replicas_meet() -> bool:
     import tensorflow as tf
 
     return not tf.__internal__.distribute.strategy_supports_no_merge_call()
+
+
+@contextlib.contextmanager
+def without_tensorflow_strategy(model: keras.Model) -> Generator[None, None, None]:
+    """A block in which a model made under a strategy runs as one made without."""
+    before = model._distribute_strategy
+    model._distribute_strategy = None
+    try:
+        yield
+    finally:
+        model._distribute_strategy = before
 
 
 def tensorflow_xla() -> Any:

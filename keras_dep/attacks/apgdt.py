@@ -103,7 +103,7 @@ class APGDT(APGD):
         classes = inference.class_count(model, images)
         if classes < 4:
             raise ValueError(f"APGDT needs at least 4 classes; received {classes}; use APGD.")
-        scores = mean_logits(ops.convert_to_tensor(model.predict_on_batch(images)))
+        scores = mean_logits(ops.convert_to_tensor(inference.predict(model, images)))
         wrong = ops.where(ops.one_hot(labels, classes) > 0, -float("inf"), scores)
         likeliest = ops.cast(ops.top_k(wrong, classes - 1)[1], "int32")
 

@@ -161,7 +161,7 @@ class Attack:
         return best
 
     def _ask(self, model: keras.Model, images: Tensor, labels: Tensor) -> Tensor:
-        return self.success(labels, ops.convert_to_tensor(model.predict_on_batch(images)))
+        return self.success(labels, ops.convert_to_tensor(inference.predict(model, images)))
 
 
 def choose(mask: Tensor, first: Tensor, second: Tensor) -> Tensor:

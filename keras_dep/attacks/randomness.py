@@ -14,6 +14,7 @@ from keras_dep._internal import keras_internals
 from keras_dep._internal.types import Array
 from keras_dep._internal.types import ArrayLike
 from keras_dep.attacks.threat import Threat
+from keras_dep.models import inference
 
 
 def image_draws(images: ArrayLike, seed: int | Sequence[int]) -> list[np.random.Generator]:
@@ -124,5 +125,5 @@ def is_random(model: keras.Model, images: ArrayLike) -> bool:
         return True
     compilation.heed_changes(model)
     with random_states_kept(model):
-        answers = [ops.convert_to_numpy(model.predict_on_batch(images)) for _ in range(2)]
+        answers = [ops.convert_to_numpy(inference.predict(model, images)) for _ in range(2)]
     return not np.array_equal(answers[0], answers[1], equal_nan=True)

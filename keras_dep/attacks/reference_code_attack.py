@@ -21,6 +21,7 @@ from keras_dep.attacks.base import Attack
 from keras_dep.attacks.gradient_attack import GradientAttack
 from keras_dep.attacks.randomness import random_states_kept
 from keras_dep.attacks.stateful_replay import StatefulReplay
+from keras_dep.models import inference
 
 # Entries of a record that the wrapped attack does not have.
 _ITS_OWN = ("crafted_by", "normalized_norm", "normalized_epsilon", "stale_state")
@@ -119,7 +120,7 @@ class ReferenceCodeAttack(Attack):
             steps = network.output_shape[1] if len(network.output_shape) == 3 else 1
             frames = [*seen, *[found] * steps]
             whole = self._replay(len(frames), steps)
-            return whole.predict_on_batch(ops.stack(frames, axis=1))
+            return inference.predict(whole, ops.stack(frames, axis=1))
 
     def _craft(
         self, model: keras.Model, images: Tensor, labels: Tensor, seed: int | Sequence[int]

@@ -18,6 +18,7 @@ from keras_dep.attacks.gradient_estimators import Estimator
 from keras_dep.attacks.losses import Loss
 from keras_dep.attacks.retiming import Lines
 from keras_dep.attacks.threat import Threat
+from keras_dep.models import inference
 
 BUDGETS = ("jitter", "delay", "count")
 # Steps of the source, by budget.
@@ -151,7 +152,7 @@ class SpikeRetiming(GradientAttack):
                 )
                 moved.append(lines.moved(logits[index]))
             here = np.stack(moved)
-        outputs = ops.convert_to_tensor(model.predict_on_batch(here))
+        outputs = ops.convert_to_tensor(inference.predict(model, here))
         best, _ = self._better(labels, outputs, here, best, best_success)
         return ops.convert_to_tensor(best)
 

@@ -15,6 +15,7 @@ from keras_dep.attacks.base import Attack
 from keras_dep.attacks.losses import Loss
 from keras_dep.attacks.randomness import image_draws
 from keras_dep.attacks.threat import Threat
+from keras_dep.models import inference
 
 
 @export
@@ -102,7 +103,7 @@ class SPSA(Attack):
             corner = np.stack([draw.choice([-1.0, 1.0], shape) for draw in draws])
             corner = ops.convert_to_tensor(corner.astype("float32"))
             ends = ops.concatenate([images + self.spacing * corner, images - self.spacing * corner])
-            outputs = model.predict_on_batch(ops.clip(ends, *self.threat.bounds))
+            outputs = inference.predict(model, ops.clip(ends, *self.threat.bounds))
             outputs = ops.convert_to_tensor(outputs)
             value = losses.aimed(self.loss, self.targeted, twice, outputs)
             there, back = ops.split(value, 2)

@@ -6,6 +6,7 @@ import keras
 
 from keras_dep._internal.types import Array
 from keras_dep._internal.types import Record
+from keras_dep.optimizers.iterations import iterations
 from keras_dep.profiling.activity import EDGES
 from keras_dep.profiling.activity import Activity
 from keras_dep.profiling.activity import ActivityProbe
@@ -64,7 +65,7 @@ class ActivityLog(keras.callbacks.Callback):
                 logs["spike_rate"] = activity.spike_rate
                 logs["dead_neurons"] = activity.dead
         if self.writer is not None:
-            self._write(activity, int(self.model.optimizer.iterations))
+            self._write(activity, iterations(self.model.optimizer))
 
     def get_state(self) -> Record:
         """Returns what `ResumeState` saves, as JSON can hold it."""

@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_dep._internal.types import Record
 from keras_dep.optimizers import DEP
+from keras_dep.optimizers.iterations import iterations
 from keras_dep.summaries import EventWriter
 
 
@@ -37,7 +38,7 @@ class BoardLog(keras.callbacks.Callback):
         if self.writer is None:
             return
         optimizer = self.model.optimizer
-        step = int(optimizer.iterations)
+        step = iterations(optimizer)
         for name, value in (logs or {}).items():
             tag = f"validation/{name[4:]}" if name.startswith("val_") else f"train/{name}"
             values = ops.convert_to_numpy(value)

@@ -7,6 +7,7 @@ from keras_dep._internal import validation
 from keras_dep._internal.types import ArrayLike
 from keras_dep._internal.types import Record
 from keras_dep.models import inference
+from keras_dep.optimizers.iterations import iterations
 from keras_dep.summaries import EventWriter
 
 
@@ -113,7 +114,7 @@ class CollapseWatch(keras.callbacks.Callback):
             }
         )
         if self.writer is not None:
-            step = int(model.optimizer.iterations)
+            step = iterations(model.optimizer)
             self.writer.scalar("poison/accuracy_before", before, step)
             self.writer.scalar("poison/accuracy_after", after, step)
             self.writer.scalar("poison/loss_before", loss_before, step)
@@ -141,6 +142,6 @@ class CollapseWatch(keras.callbacks.Callback):
     def _measure(self, model: keras.Model) -> inference.Score:
         score = inference.score(model, self.images, self.labels, self.batch_size)
         if self.writer is not None:
-            step = int(model.optimizer.iterations)
+            step = iterations(model.optimizer)
             self.writer.scalar("collapse/accuracy", score.accuracy, step)
         return score

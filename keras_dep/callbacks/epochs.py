@@ -7,6 +7,7 @@ import keras
 
 from keras_dep._internal import model_files
 from keras_dep._internal.types import Record
+from keras_dep.optimizers.iterations import iterations
 
 _NAME = re.compile(r"(\d+)\.weights\.h5")
 
@@ -40,7 +41,7 @@ class EpochWeights(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Record | None = None) -> None:
         os.makedirs(self.folder, exist_ok=True)
-        if not int(self.model.optimizer.iterations):
+        if not iterations(self.model.optimizer):
             self._keep(0)
 
     def on_epoch_end(self, epoch: int, logs: Record | None = None) -> None:

@@ -15,6 +15,7 @@ from keras_dep._internal.types import Tensor
 from keras_dep.curvature import alignment
 from keras_dep.curvature.flat_vectors import NotFinite
 from keras_dep.curvature.operators import Hessian
+from keras_dep.optimizers.iterations import iterations
 from keras_dep.summaries import EventWriter
 
 # The fields of an alignment that are one number for all weights.
@@ -160,7 +161,7 @@ class HessianSpectrum(keras.callbacks.Callback):
             record = self._record(model, hessian)
         except ValueError as error:
             if isinstance(error, NotFinite):
-                self.not_finite.append(int(model.optimizer.iterations))
+                self.not_finite.append(iterations(model.optimizer))
             warnings.warn(f"Hessian spectrum skipped: {error}", stacklevel=2)
             return None
         finally:
@@ -218,7 +219,7 @@ class HessianSpectrum(keras.callbacks.Callback):
                 "more of them.",
                 stacklevel=3,
             )
-        self.left_out.append(int(self.model.optimizer.iterations))
+        self.left_out.append(iterations(self.model.optimizer))
 
     def _record(self, model: keras.Model, hessian: Hessian) -> Record:
         spectrum = hessian.spectrum(
@@ -231,7 +232,7 @@ class HessianSpectrum(keras.callbacks.Callback):
             batch_size=self.batch_size,
         )
         record = {
-            "iteration": int(model.optimizer.iterations),
+            "iteration": iterations(model.optimizer),
             "surrogate": hessian.surrogate,
             "eigenvalues": spectrum.eigenvalues.tolist(),
             "residuals": spectrum.residuals.tolist(),

@@ -11,6 +11,7 @@ from keras_dep import distribution
 from keras_dep._internal.types import ArrayLike
 from keras_dep._internal.types import Record
 from keras_dep.callbacks.collapse import CollapseWatch
+from keras_dep.optimizers.iterations import iterations
 from keras_dep.summaries import EventWriter
 from keras_dep.training.poison_schedule import PoisonSchedule
 from keras_dep.training.recalibration import running_statistics
@@ -189,7 +190,7 @@ class PoisonInjection(keras.callbacks.Callback):
             getattr(self.watch, when)(self.model, self._epoch, place)
 
     def _report(self, place: int, loss: float | None) -> None:
-        iteration = int(self.model.optimizer.iterations)
+        iteration = iterations(self.model.optimizer)
         self.injected.append(
             {"epoch": self._epoch, "place": place, "iteration": iteration, "loss": loss}
         )

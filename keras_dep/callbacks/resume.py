@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_dep._internal.types import Record
+from keras_dep.optimizers.iterations import iterations
 from keras_dep.training import checkpoint
 from keras_dep.training import state_file
 
@@ -166,7 +167,7 @@ class ResumeState(keras.callbacks.Callback):
             variables=checkpoint.snapshot(self.model),
             optimizer=type(self.model.optimizer).__name__,
             epochs_completed=epochs_completed,
-            iterations=int(self.model.optimizer.iterations),
+            iterations=iterations(self.model.optimizer),
             finished=finished,
             counters={name: item.get_state() for name, item in self.callbacks.items()},
             history=self.history,

@@ -12,6 +12,7 @@ from keras_dep._internal.types import ArrayLike
 from keras_dep._internal.types import Record
 from keras_dep.attacks.randomness import random_states_kept
 from keras_dep.models import inference
+from keras_dep.optimizers.iterations import iterations
 from keras_dep.summaries import EventWriter
 
 
@@ -75,7 +76,7 @@ class RobustnessLog(keras.callbacks.Callback):
         if logs is not None:
             logs["robust_accuracy"] = record["accuracy"]
         if self.writer is not None:
-            step = int(self.model.optimizer.iterations)
+            step = iterations(self.model.optimizer)
             for name in ("accuracy", "non_finite_answers", "seconds"):
                 self.writer.scalar(f"robustness/{name}", record[name], step)
 

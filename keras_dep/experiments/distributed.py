@@ -8,6 +8,7 @@ import keras
 from keras_dep import distribution
 from keras_dep._internal.types import Record
 from keras_dep.attacks.randomness import random_variables
+from keras_dep.data.sources import Dataset
 from keras_dep.defences import Defence
 from keras_dep.experiments.settings import Settings
 
@@ -57,29 +58,36 @@ def metadata() -> Record:
     with fewer.
     """
     workers = distribution.workers()
-    if workers.count == 1 or workers.synchronised:
+    if workers.engine is None or workers.synchronised:
         return {}
-    return {"distribution": {"statistics": "local", "workers": workers.count}}
+    return {"distribution": {"statistics": "local", "workers": workers.parts}}
 
 
-def check(settings: Settings, method: Defence) -> None:
+def check(settings: Settings, method: Defence, data: Dataset) -> None:
     """Refuses a run whose workers would not keep the same weights.
 
     Args:
         settings: those of the run.
         method: its method.
+        data: its images.
 
     Raises:
         ValueError: such settings, or a batch that the workers cannot share equally.
     """
     workers = distribution.workers()
-    if workers.count == 1:
+    if workers.engine is None:
         return
     distribution.check_batch(settings.batch_size)
     if settings.test_examples is not None and settings.test_examples < workers.count:
         raise ValueError(
             f"test_examples must be at least {workers.count}, one for each worker; received "
             f"{settings.test_examples}."
+        )
+    if workers.engine == "data_parallel" and len(data.x_test) % workers.devices:
+        least = len(data.x_test) // workers.devices * workers.devices
+        raise ValueError(
+            f"test_examples must be a multiple of {workers.devices}, the devices that share them "
+            f"in validation on JAX; received {len(data.x_test)}; choose {least}."
         )
     if settings.precision == "mixed_float16":
         raise ValueError(
@@ -103,7 +111,7 @@ def check_draws(model: keras.Model) -> None:
         ValueError: dropout, a random encoder, or another layer that draws.
     """
     found = random_variables(model)
-    if distribution.workers().count > 1 and found:
+    if distribution.workers().parts > 1 and found:
         raise ValueError(
             "layers must not draw at random with --distribute, as all workers would draw the same; "
             f"received {len(found)} generators in {model.name!r}; leave out dropout, the random "

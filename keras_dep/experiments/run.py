@@ -32,6 +32,7 @@ from keras_dep.experiments import distributed
 from keras_dep.experiments import results
 from keras_dep.experiments.settings import Settings
 from keras_dep.models import inference
+from keras_dep.optimizers.iterations import iterations
 from keras_dep.summaries import EventWriter
 from keras_dep.training import adversarial
 from keras_dep.training.recalibration import recalibrate
@@ -104,7 +105,7 @@ class _Run:
 
     def execute(self, resume: bool, verbose: str | int, patience: float) -> Record:
         workers, found = self.workers, None
-        distributed.check(self.settings, self.method)
+        distributed.check(self.settings, self.method, self.data)
         with contextlib.ExitStack() as claim:
             if workers.chief:
                 _make(self.folder)
@@ -123,14 +124,15 @@ class _Run:
         keras.mixed_precision.set_dtype_policy(self.settings.precision)
         aside.leave_out_tensorflow()
         keras.utils.set_random_seed(self.settings.seed)
-        self.parts = build.assemble(
-            self.settings, self.method, self.data, self.batches, os.path.dirname(self.folder)
-        )
+        with self.workers.scope():
+            self.parts = build.assemble(
+                self.settings, self.method, self.data, self.batches, os.path.dirname(self.folder)
+            )
         distributed.check_draws(self.parts.model)
         self._make_callbacks()
         first_epoch = self.state.restore(self.parts.model)
         # Events after the restored state are written again: all of them if there is no state.
-        redone = int(self.parts.model.optimizer.iterations) + 1 if first_epoch else 0
+        redone = iterations(self.parts.model.optimizer) + 1 if first_epoch else 0
         with self._writer(redone) as writer:
             self._train(writer, first_epoch, verbose)
             self.batches.close()
@@ -258,7 +260,7 @@ class _Run:
             "clean": _clean_accuracy(network, self.data),
             **{row["attack"]: row["accuracy"] for row in measured["attacks"]},
         }
-        step = int(self.parts.model.optimizer.iterations)
+        step = iterations(self.parts.model.optimizer)
         first = slice(0, settings.batch_size)
         crafted = evaluation.craft(
             network, threats["pgd"], images[first], labels[first], settings.batch_size

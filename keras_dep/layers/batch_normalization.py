@@ -37,7 +37,7 @@ class _BatchNormalization(keras.layers.BatchNormalization):
             return ops.cast(outputs, self.compute_dtype)
         steps = time_axis.unfold(x, self.timesteps)
         workers = _backend.workers()
-        if workers.count > 1 and workers.synchronised:
+        if workers.parts > 1 and workers.synchronised:
             outputs, mean, variance = _normalized(
                 steps, gamma, beta, axis, self.epsilon, workers.mean
             )

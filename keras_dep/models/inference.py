@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from keras_dep import _backend
 from keras_dep import distribution
 from keras_dep._internal import compilation
 from keras_dep._internal import keras_internals
@@ -44,12 +45,33 @@ def logits(model: keras.Model, images: ArrayLike, batch_size: int = 128) -> Arra
     images = validation.checked_images(images, bounds=None)
 
     def answer(start: int) -> Array:
-        outputs = model.predict_on_batch(images[start : start + batch_size])
+        outputs = predict(model, images[start : start + batch_size])
         _check_answer(model, getattr(outputs, "shape", None), outputs)
         return ops.convert_to_numpy(mean_logits(outputs))
 
     parts = distribution.spread(answer, range(0, len(images), batch_size))
     return np.concatenate(parts).astype("float32")
+
+
+def predict(model: keras.Model, images: ArrayLike) -> Any:
+    """The answers of a model to one batch, computed whole on every device.
+
+    Args:
+        model: a `keras.Model`, perhaps made under a strategy of TensorFlow, or compiled where
+            `keras.distribution` is set.
+        images: array or tensor `(n, ...)`, of any `n`.
+
+    Returns:
+        What `model.predict_on_batch` gives.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    >>> predict(model, np.zeros((5, 3), "float32")).shape
+    (5, 2)
+    """
+    with _backend.whole_batches(model):
+        return model.predict_on_batch(images)
 
 
 def class_count(model: keras.Model, images: Tensor) -> int:
@@ -79,7 +101,7 @@ def class_count(model: keras.Model, images: Tensor) -> int:
         try:
             shape = outputs = model.compute_output_shape(tuple(images.shape))
         except NotImplementedError:
-            outputs = model.predict_on_batch(images)
+            outputs = predict(model, images)
             shape = getattr(outputs, "shape", None)
     _check_answer(model, shape, outputs)
     return int(shape[-1])

@@ -13,6 +13,7 @@ from keras_dep._internal.types import Array
 from keras_dep._internal.types import Record
 from keras_dep.layers.base import SpikingLayer
 from keras_dep.layers.time_axis import Timed
+from keras_dep.models import inference
 
 # Picojoules of a 32-bit addition, and of a multiplication with it, in 45 nm.
 ACCUMULATE_PJ = 0.9
@@ -175,7 +176,7 @@ class ActivityProbe:
             x: array or tensor `(batch, ...)`, inputs of the model.
         """
         self._follow_changes()
-        found = self._statistics.predict_on_batch(x)
+        found = inference.predict(self._statistics, x)
         # Keras returns a single output without its list.
         found = found if isinstance(found, (list, tuple)) else [found]
         activities: list[LayerActivity] = []

@@ -11,6 +11,7 @@ from keras_dep._internal.types import Shape
 from keras_dep._internal.types import Tensor
 from keras_dep.layers import time_axis
 from keras_dep.layers.lif import LIF
+from keras_dep.models import inference
 
 
 def membrane_signature(model: keras.Model, images: Any, batch_size: int = 128) -> dict[str, Array]:
@@ -59,15 +60,12 @@ def membrane_signature(model: keras.Model, images: Any, batch_size: int = 128) -
     outputs = {layer.name: _Potentials(layer)(layer.input) for layer in neurons}
     potentials = keras.Model(inputs, outputs)
     sums: dict[str, Array] = {}
-    count = 0
     for start in range(0, len(images), batch_size):
-        found = potentials.predict_on_batch(images[start : start + batch_size])
-        # Under a strategy of TensorFlow each replica answers for the whole batch.
-        count += len(found[neurons[0].name])
+        found = inference.predict(potentials, images[start : start + batch_size])
         for name, each in found.items():
             total = each.sum(axis=0, dtype="float64")
             sums[name] = sums[name] + total if start else total
-    return {name: (total / count).astype("float32") for name, total in sums.items()}
+    return {name: (total / len(images)).astype("float32") for name, total in sums.items()}
 
 
 class _Potentials(keras.layers.Layer):

@@ -1,4 +1,4 @@
-"""One run under torchrun, from its settings to its result; a worker may die on the way."""
+"""One run on an engine, from its settings to its result; a worker may die on the way."""
 
 import os
 import pathlib
@@ -18,7 +18,7 @@ NARROW = {"vgg5": (8, "M", 8, "M")}
 # equally in the evaluation. At a larger rate rounding turns a spike before the last step.
 SETTINGS = experiments.Settings(
     train_examples=160,
-    test_examples=31,
+    test_examples=30,
     batch_size=16,
     timesteps=2,
     epochs=2,
@@ -49,10 +49,11 @@ class Death(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(folder, mark=None):
+def main(engine, folder, mark=None):
     vgg.STAGES.update(NARROW)
-    workers = distribution.start("ddp")
-    if mark and workers.rank == 1:
+    one_process = engine in ("mirrored", "data_parallel")
+    workers = distribution.start(engine, devices=2 if one_process else None)
+    if mark and workers.rank == workers.count - 1:
         # The run takes its callbacks from its method.
         assemble = build.assemble
 

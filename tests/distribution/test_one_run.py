@@ -20,6 +20,7 @@ from tests.distribution.one_run import NARROW
 from tests.distribution.one_run import SETTINGS
 
 ROOT = pathlib.Path(__file__).parents[2]
+ENGINE = {"torch": "ddp", "tensorflow": "mirrored", "jax": "data_parallel"}[keras.backend.backend()]
 TORCH = pytest.mark.skipif(keras.backend.backend() != "torch", reason="the engine is torch's")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 LIMIT = 400
@@ -39,8 +40,9 @@ def launch(*command):
 
 
 def run(folder, *, mark=None):
-    arguments = [folder, mark] if mark else [folder]
-    done = launch(*TORCHRUN, "--max-restarts=1", "-m", "tests.distribution.one_run", *arguments)
+    arguments = [ENGINE, folder, mark] if mark else [ENGINE, folder]
+    launcher = (*TORCHRUN, "--max-restarts=1") if ENGINE == "ddp" else ()
+    done = launch(*launcher, "-m", "tests.distribution.one_run", *arguments)
     assert done.returncode == 0, done.stderr[-4000:]
     return state_file.newest(folder / "state"), json.loads((folder / "result.json").read_text())
 
@@ -51,7 +53,6 @@ def two_workers(tmp_path_factory):
     return folder, *run(folder)
 
 
-@TORCH
 def test_two_workers_end_where_one_does(two_workers, tmp_path, monkeypatch):
     monkeypatch.setitem(vgg.STAGES, "vgg5", NARROW["vgg5"])
     folder, state, result = two_workers
