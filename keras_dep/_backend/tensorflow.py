@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_dep._backend import generic
 from keras_dep._backend import windows
+from keras_dep._backend import workers
 from keras_dep._backend.generic import average_pool as average_pool
 from keras_dep._backend.generic import batch_normalizer as batch_normalizer
 from keras_dep._backend.generic import branches_freely as branches_freely
@@ -171,7 +172,7 @@ def on_reduced(
 ) -> Sequence[Tensor | None]:
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
-        return transform(gradients)
+        return transform(workers.workers().reduced(gradients))
     present = [tf.convert_to_tensor(g) for g in gradients if g is not None]
     reduced = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, present))
     transformed = transform([None if g is None else next(reduced) for g in gradients])

@@ -1,15 +1,23 @@
-"""Data parallelism of TensorFlow: the devices of one process, or processes."""
+"""Data parallelism of TensorFlow: the devices of one process, or processes with one each."""
 
 import contextlib
+import json
+import os
+import pickle
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_dep._backend.workers import Workers
 from keras_dep._backend.workers import enough
 from keras_dep._internal import keras_internals
 from keras_dep._internal.types import Tensor
+
+# All processes are one group of TensorFlow's collectives. The number lies beyond those of its
+# strategies, which count from 1.
+GROUP = 1_000_000
 
 
 class Mirrored(Workers):
@@ -19,7 +27,7 @@ class Mirrored(Workers):
     """
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
-        super().__init__(engine="mirrored", devices=strategy.num_replicas_in_sync)
+        super().__init__(engine="mirrored", devices=strategy.num_replicas_in_sync, compiles=False)
         self.strategy = strategy
 
     def mean(self, tensor: Tensor) -> Tensor:
@@ -31,6 +39,78 @@ class Mirrored(Workers):
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         return self.strategy.scope()
+
+
+class Processes(Workers):
+    """The processes of `TF_CONFIG`, which keep the same weights.
+
+    Keras 3.15 has no `fit` under `MultiWorkerMirroredStrategy`. So each process runs a `fit` of its
+    own, and the gradients are averaged here, by TensorFlow's collectives, before a gradient
+    transform sees them. The strategy only connects the processes.
+    """
+
+    def __init__(self, rank: int, count: int) -> None:
+        super().__init__(engine="multiworker", rank=rank, count=count, compiles=False)
+        self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        self._instances = 0
+
+    def gathered(self, value: Any) -> list[Any]:
+        packed = np.frombuffer(pickle.dumps(value), "uint8")
+        sizes = self._all([len(packed)])
+        # Collectives take no bytes, but whole numbers of eight.
+        words = -(-int(max(sizes)) // 8)
+        padded = np.zeros(8 * words, "uint8")
+        padded[: len(packed)] = packed
+        found = self._all(padded.view("int64")).numpy().reshape(self.count, words).view("uint8")
+        return [pickle.loads(row[:size].tobytes()) for row, size in zip(found, sizes.numpy())]
+
+    def mean(self, tensor: Tensor) -> Tensor:
+        @tf.custom_gradient
+        def mean(tensor: Tensor) -> tuple[Tensor, Any]:
+            return self._sum(tensor) / tf.cast(self.count, tensor.dtype), self.mean
+
+        return mean(tensor)
+
+    def reduced(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
+        if not self.reducing:
+            return gradients
+        present = [tf.convert_to_tensor(g) for g in gradients if g is not None]
+        means = iter(self._means(present))
+        return [None if g is None else next(means) for g in gradients]
+
+    def leave(self) -> None:
+        self.gathered(None)
+
+    def _means(self, gradients: list[Tensor]) -> list[Tensor]:
+        """One collective for all gradients of a type: each costs a round over the network."""
+        found: dict[int, Tensor] = {}
+        for dtype in {g.dtype: None for g in gradients}:
+            alike = [(i, g) for i, g in enumerate(gradients) if g.dtype == dtype]
+            flat = self._sum(tf.concat([tf.reshape(g, [-1]) for _, g in alike], 0))
+            sizes = [g.shape.num_elements() for _, g in alike]
+            parts = tf.split(flat / tf.cast(self.count, dtype), sizes)
+            found.update((i, tf.reshape(part, g.shape)) for (i, g), part in zip(alike, parts))
+        return [found[i] for i in range(len(gradients))]
+
+    def _sum(self, tensor: Tensor) -> Tensor:
+        return tf.raw_ops.CollectiveReduceV2(
+            input=tensor, merge_op="Add", final_op="Id", ordering_token=[], **self._place()
+        )
+
+    def _all(self, numbers: Any) -> Tensor:
+        """The numbers of all processes, one after the other."""
+        own = tf.convert_to_tensor(np.asarray(numbers, "int64"))
+        return tf.raw_ops.CollectiveGatherV2(input=own, ordering_token=[], **self._place())
+
+    def _place(self) -> dict[str, Any]:
+        # All processes call or trace the collectives in the same order.
+        self._instances += 1
+        return {
+            "group_size": self.count,
+            "group_key": GROUP,
+            "instance_key": self._instances,
+            "communication_hint": "auto",
+        }
 
 
 def whole_batches(model: keras.Model) -> contextlib.AbstractContextManager[None]:
@@ -45,6 +125,35 @@ def start_mirrored(devices: int | None) -> Workers:
     return Mirrored(tf.distribute.MirroredStrategy(names))
 
 
+def start_multiworker(devices: int | None) -> Workers:
+    if devices is not None:
+        raise ValueError(
+            "devices must be None for distribute=multiworker, whose processes have one each; "
+            f"received {devices}; list more processes in TF_CONFIG."
+        )
+    given = os.environ.get("TF_CONFIG", "")
+    try:
+        config = json.loads(given)
+        rank, count = int(config["task"]["index"]), len(config["cluster"]["worker"])
+        known = set(config["cluster"]) == {"worker"} and config["task"]["type"] == "worker"
+    except (ValueError, TypeError, KeyError):
+        known = False
+    if not known or not 0 <= rank < count:
+        raise ValueError(
+            "distribute=multiworker needs TF_CONFIG with the addresses of its workers; received "
+            f"TF_CONFIG={given!r}; set for the first of two "
+            '{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": "worker", '
+            '"index": 0}}.'
+        )
+    try:
+        return Processes(rank, count)
+    except RuntimeError as error:
+        raise ValueError(
+            "distribute=multiworker must start before TensorFlow computes; received "
+            f"{str(error).splitlines()[0]}; start the engine first."
+        ) from error
+
+
 def _divide_processor(devices: int) -> None:
     processor = tf.config.list_physical_devices("CPU")[0]
     parts = [tf.config.LogicalDeviceConfiguration()] * devices
@@ -57,4 +166,4 @@ def _divide_processor(devices: int) -> None:
         ) from error
 
 
-ENGINES = {"mirrored": start_mirrored}
+ENGINES = {"mirrored": start_mirrored, "multiworker": start_multiworker}

@@ -19,6 +19,7 @@ class Workers:
         rank: number of this process, from 0; 0 is the chief, which alone writes files.
         count: number of processes, each of which `fit` gives its own part of a batch.
         devices: number of devices of a process, which divide its batches among themselves.
+        compiles: whether XLA may compile a train step.
         synchronised: whether batch normalisation takes its statistics over all parts.
     """
 
@@ -26,6 +27,7 @@ class Workers:
     rank: int = 0
     count: int = 1
     devices: int = 1
+    compiles: bool = True
     synchronised: bool = True
     reducing: bool = dataclasses.field(default=True, init=False, repr=False)
 

@@ -1,5 +1,6 @@
-"""One run over several processes, each with a device, on the engine of the framework."""
+"""One run over several devices or processes, on the engine of the framework."""
 
+from keras_dep.distribution.engines import ENGINES
 from keras_dep.distribution.engines import check_batch
 from keras_dep.distribution.engines import start
 from keras_dep.distribution.engines import workers
@@ -9,6 +10,7 @@ from keras_dep.distribution.sharing import own_share
 from keras_dep.distribution.sharing import spread
 
 __all__ = [
+    "ENGINES",
     "OwnShares",
     "WholeLogs",
     "check_batch",

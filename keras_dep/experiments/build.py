@@ -114,11 +114,12 @@ def assemble(
             replay,
             name="training",
         )
+    workers = distribution.workers()
     model.compile(
         optimizer=build_optimizer(settings, method, plan),
         loss=build_loss(settings),
         metrics=[losses.MeanLogitAccuracy()],
-        jit_compile=JIT[settings.jit],
+        jit_compile=workers.compiles and JIT[settings.jit],
     )
     return Assembly(
         network=network,

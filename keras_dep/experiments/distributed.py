@@ -89,6 +89,11 @@ def check(settings: Settings, method: Defence, data: Dataset) -> None:
             f"test_examples must be a multiple of {workers.devices}, the devices that share them "
             f"in validation on JAX; received {len(data.x_test)}; choose {least}."
         )
+    if settings.jit == "on" and not workers.compiles:
+        raise ValueError(
+            f"jit must not be on with distribute={workers.engine}, as XLA compiles no exchange "
+            "between its workers; received on; choose auto."
+        )
     if settings.precision == "mixed_float16":
         raise ValueError(
             f"precision must not be mixed_float16 with distribute={workers.engine}, whose workers "

@@ -1,9 +1,11 @@
 """A whole run on two workers ends as on one, and a worker that dies changes nothing."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -20,83 +22,136 @@ from tests.distribution.one_run import NARROW
 from tests.distribution.one_run import SETTINGS
 
 ROOT = pathlib.Path(__file__).parents[2]
-ENGINE = {"torch": "ddp", "tensorflow": "mirrored", "jax": "data_parallel"}[keras.backend.backend()]
-TORCH = pytest.mark.skipif(keras.backend.backend() != "torch", reason="the engine is torch's")
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+BACKEND = keras.backend.backend()
+ENGINES = [name for name, backend in distribution.ENGINES.items() if backend == BACKEND]
+TORCH = pytest.mark.skipif(BACKEND != "torch", reason="the engine is torch's")
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1")
 LIMIT = 400
 
 
-def launch(*command):
-    """Runs Python on a command, on the processor alone; returns the finished process."""
+def start(*command, **environment):
+    """Starts Python on a command, on the processor alone."""
     hidden = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu", "GLOO_SOCKET_IFNAME": "lo"}
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, *map(str, command)],
         cwd=ROOT,
-        env={**os.environ, **hidden, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
+        env={**os.environ, **hidden, **environment, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=LIMIT,
     )
 
 
-def run(folder, *, mark=None):
-    arguments = [ENGINE, folder, mark] if mark else [ENGINE, folder]
-    launcher = (*TORCHRUN, "--max-restarts=1") if ENGINE == "ddp" else ()
-    done = launch(*launcher, "-m", "tests.distribution.one_run", *arguments)
-    assert done.returncode == 0, done.stderr[-4000:]
+def launch(engine, *arguments):
+    """Runs the workers of an engine to their end; returns their statuses and errors."""
+    command = "-m", "tests.distribution.one_run", engine, *arguments
+    if engine == "ddp":
+        workers = [start(*TORCHRUN, *command)]
+    elif engine == "multiworker":
+        addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+        tasks = [{"type": "worker", "index": index} for index in range(2)]
+        cluster = {"worker": addresses}
+        configs = [json.dumps({"cluster": cluster, "task": task}) for task in tasks]
+        workers = [start(*command, TF_CONFIG=config) for config in configs]
+    else:
+        workers = [start(*command)]
+    errors = [worker.communicate(timeout=LIMIT)[1] for worker in workers]
+    return [worker.returncode for worker in workers], errors
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as opened:
+        sockets = [opened.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def run(engine, folder, *arguments):
+    statuses, errors = launch(engine, folder, *arguments)
+    assert not any(statuses), errors[0][-4000:]
     return state_file.newest(folder / "state"), json.loads((folder / "result.json").read_text())
 
 
-@pytest.fixture(scope="module")
-def two_workers(tmp_path_factory):
+@pytest.fixture(scope="module", params=ENGINES)
+def two_workers(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
-    return folder, *run(folder)
+    return request.param, folder, *run(request.param, folder)
 
 
-def test_two_workers_end_where_one_does(two_workers, tmp_path, monkeypatch):
-    monkeypatch.setitem(vgg.STAGES, "vgg5", NARROW["vgg5"])
-    folder, state, result = two_workers
-    alone = experiments.run(SETTINGS, "dep", tmp_path, verbose=0)
-    expected = state_file.newest(tmp_path / "state")
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(vgg.STAGES, "vgg5", NARROW["vgg5"])
+        result = experiments.run(SETTINGS, "dep", folder, verbose=0)
+    return state_file.newest(folder / "state"), result
+
+
+def test_two_workers_end_where_one_does(two_workers, alone):
+    _, folder, state, result = two_workers
+    expected, wanted_result = alone
     for found, wanted in zip(state.variables.values(), expected.variables.values(), strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-5)
     assert state.iterations == 22
     # The images are counted over both workers.
-    assert result["accuracy"] == alone["accuracy"]
-    assert result["worst_after_poison"] == alone["worst_after_poison"]
-    for name, values in alone["history"].items():
+    assert result["accuracy"] == wanted_result["accuracy"]
+    assert result["worst_after_poison"] == wanted_result["worst_after_poison"]
+    for name, values in wanted_result["history"].items():
         np.testing.assert_allclose(result["history"][name], values, rtol=5e-3, err_msg=name)
-    for found, wanted in zip(result["poisoned_batches"], alone["poisoned_batches"], strict=True):
+    poisoned = result["poisoned_batches"], wanted_result["poisoned_batches"]
+    for found, wanted in zip(*poisoned, strict=True):
         assert found["place"] == wanted["place"]
         assert found["loss"] == pytest.approx(wanted["loss"], rel=1e-4)
     # One worker has written.
     assert len(list(folder.glob("events.*"))) == 1
 
 
-@TORCH
 def test_a_worker_that_dies_in_an_epoch_changes_no_bit(two_workers, tmp_path):
-    _, unbroken, _ = two_workers
-    state, _ = run(tmp_path / "run", mark=tmp_path / "dead")
-    assert (tmp_path / "dead").exists()
+    engine, _, unbroken, _ = two_workers
+    folder, mark = tmp_path / "run", tmp_path / "dead"
+    if engine != "ddp":
+        # torchrun alone starts the workers again by itself.
+        statuses, _ = launch(engine, folder, mark)
+        assert all(statuses)
+    state, _ = run(engine, folder, mark)
+    assert mark.exists()
     for found, wanted in zip(state.variables.values(), unbroken.variables.values(), strict=True):
         assert found.tobytes() == wanted.tobytes()
     assert state.history == unbroken.history
 
 
-def test_a_start_that_cannot_be_is_one_line(monkeypatch):
-    with pytest.raises(ValueError, match="distribute must be one of ddp; received 'mirrored'"):
-        distribution.start("mirrored")
-    monkeypatch.delenv("RANK", raising=False)
-    mend = "received RANK=''; start the program with torchrun"
-    if keras.backend.backend() != "torch":
-        mend = "needs the backend torch; received .*; set KERAS_BACKEND=torch"
-    with pytest.raises(ValueError, match=mend):
-        distribution.start("ddp")
-    assert distribution.workers().count == 1
+MENDS = {
+    "ddp": "received RANK=''; start the program with torchrun",
+    "mirrored": "needs at least 2 devices; received 1; set devices",
+    "multiworker": "needs TF_CONFIG with the addresses of its workers; received TF_CONFIG=''",
+    "data_parallel": "needs at least 2 devices; received 1; set devices",
+}
+
+
+@pytest.mark.parametrize("engine", distribution.ENGINES)
+def test_a_start_that_cannot_be_is_one_line(engine, monkeypatch):
+    for name in ("RANK", "TF_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    mend = MENDS[engine] if engine in ENGINES else f"needs the backend .*; received {BACKEND}; set"
+    with pytest.raises(ValueError, match=mend) as caught:
+        distribution.start(engine)
+    assert "\n" not in str(caught.value)
+    assert distribution.workers().engine is None
+
+
+def test_wrong_engines_and_devices_are_one_line(monkeypatch):
+    with pytest.raises(ValueError, match="distribute must be one of ddp, .*; received 'horovod'"):
+        distribution.start("horovod")
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": []}, "task": {"type": "ps"}}')
+    for engine in ENGINES:
+        with pytest.raises(ValueError, match=".* (devices|TF_CONFIG|RANK)"):
+            distribution.start(engine, devices=3)
 
 
 def test_batches_that_cannot_be_divided_are_refused(monkeypatch):
     workers = distribution.workers()
+    monkeypatch.setattr(workers, "engine", "ddp")
     monkeypatch.setattr(workers, "count", 3)
     with pytest.raises(ValueError, match="multiple of 3, .*; received 16; choose 15"):
         experiments.run(SETTINGS, "dep", "nowhere", verbose=0)
@@ -130,6 +185,7 @@ def test_gradients_are_averaged_once_per_update(monkeypatch):
 def test_runs_whose_workers_would_differ_are_refused(
     changed, method, message, monkeypatch, tmp_path
 ):
+    monkeypatch.setattr(distribution.workers(), "engine", "ddp")
     monkeypatch.setattr(distribution.workers(), "count", 2)
     monkeypatch.setitem(vgg.STAGES, "vgg5", NARROW["vgg5"])
     with pytest.raises(ValueError, match=message):
