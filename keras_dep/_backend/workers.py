@@ -54,7 +54,7 @@ class Workers:
         return gradients
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """A context in which a model is made and compiled."""
+        """A context in which the variables of a model and its optimizer are made."""
         return contextlib.nullcontext()
 
     def leave(self) -> None:

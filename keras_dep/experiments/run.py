@@ -128,6 +128,10 @@ class _Run:
             self.parts = build.assemble(
                 self.settings, self.method, self.data, self.batches, os.path.dirname(self.folder)
             )
+            if self.workers.devices > 1:
+                # A state is restored outside the scope, where none can be added.
+                model = self.parts.model
+                model.optimizer.build(model.trainable_variables)
         distributed.check_draws(self.parts.model)
         self._make_callbacks()
         first_epoch = self.state.restore(self.parts.model)

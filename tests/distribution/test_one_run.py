@@ -143,10 +143,14 @@ def test_a_start_that_cannot_be_is_one_line(engine, monkeypatch):
 def test_wrong_engines_and_devices_are_one_line(monkeypatch):
     with pytest.raises(ValueError, match="distribute must be one of ddp, .*; received 'horovod'"):
         distribution.start("horovod")
-    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": []}, "task": {"type": "ps"}}')
     for engine in ENGINES:
-        with pytest.raises(ValueError, match=".* (devices|TF_CONFIG|RANK)"):
+        # Too late, or of an engine of processes.
+        with pytest.raises(ValueError, match="^devices must be .*; received 3"):
             distribution.start(engine, devices=3)
+    if "multiworker" in ENGINES:
+        monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": []}, "task": {"type": "ps"}}')
+        with pytest.raises(ValueError, match="needs TF_CONFIG .*; received .*ps"):
+            distribution.start("multiworker")
 
 
 def test_batches_that_cannot_be_divided_are_refused(monkeypatch):
