@@ -43,11 +43,10 @@ def start(engine: str, statistics: str = "synchronised", devices: int | None = N
 
     Example:
 
-    >>> start("horovod")
+    >>> start("horovod")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: distribute must be one of data_parallel, ddp, mirrored, multiworker; received \
-'horovod'.
+    ValueError: distribute must be one of ddp, mirrored, multiworker, data_parallel; received ...
     """
     validation.one_of("distribute", engine, ENGINES)
     validation.one_of("statistics", statistics, STATISTICS)

@@ -187,6 +187,14 @@ def test_tensorflow():
         assert not keras_internals.tensorflow_replicas_meet()
         with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
             assert keras_internals.tensorflow_replicas_meet() in (True, False)
+    with door("keras.Model._distribute_strategy", "tensorflow"):
+        strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+        with strategy.scope():
+            model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        assert model.distribute_strategy is strategy
+        with keras_internals.without_tensorflow_strategy(model):
+            assert model.distribute_strategy is not strategy
+        assert model.distribute_strategy is strategy
     with door("tensorflow.compiler.tf2xla.python.xla", "tensorflow"):
         xla = keras_internals.tensorflow_xla()
         assert all(
