@@ -89,7 +89,8 @@ class TemporalInputGradient(LossTerm):
         squares = ops.square(slope if slope.dtype == "float64" else ops.cast(slope, "float32"))
         norms = ops.sum(squares, axis=tuple(range(1, len(images.shape))))
         if self.gradient_of == "batch":
-            # The images of all replicas: the mean loss is that of the whole batch.
+            # The images of all replicas and processes: the mean loss is that of the whole batch.
             share = _backend.share_of_replica(ops.ones((), norms.dtype))
+            share = share / _backend.workers().count
             norms = norms / (ops.cast(ops.shape(images)[0], norms.dtype) / share) ** 2
         return self.strength * ops.mean(norms)

@@ -10,6 +10,7 @@ from keras_dep import LIF
 from keras_dep import DirectEncoding
 from keras_dep import MeanLogitCrossentropy
 from keras_dep import UnfoldTime
+from keras_dep import distribution
 from keras_dep.attacks import FGSM
 from keras_dep.layers import MergedBatchNormalization
 from keras_dep.models.per_step_inputs import with_frames
@@ -110,6 +111,15 @@ def test_through_spikes_it_is_the_gradient_that_attacks_on_frames_follow(gradien
     plain.train_on_batch(x, y)
     one, other = (ops.convert_to_numpy(v.trainable_variables[0]) for v in (plain, spiking))
     assert np.abs(one - other).max() > 1e-4
+
+
+def test_several_processes_divide_by_the_images_of_the_whole_batch(monkeypatch):
+    x, y = (ops.convert_to_tensor(each) for each in data())
+    term, spiking = TemporalInputGradient(STRENGTH), network(LIF(STEPS))
+    alone = ops.convert_to_numpy(term(spiking, x, y, None, None))
+    monkeypatch.setattr(distribution.workers(), "count", 2)
+    part = ops.convert_to_numpy(term(spiking, x, y, None, None))
+    assert part == pytest.approx(alone / 4, rel=1e-4) and alone > 1e-4
 
 
 def test_it_needs_images_that_are_repeated():
