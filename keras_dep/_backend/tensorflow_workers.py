@@ -79,7 +79,9 @@ class Processes(Workers):
         return [None if g is None else next(means) for g in gradients]
 
     def leave(self) -> None:
-        self.gathered(None)
+        # A process that has got here may end, and close its sockets, before this one hears of it.
+        with contextlib.suppress(tf.errors.UnavailableError):
+            self._all([self.rank])
 
     def _means(self, gradients: list[Tensor]) -> list[Tensor]:
         """One collective for all gradients of a type: each costs a round over the network."""
