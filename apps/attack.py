@@ -58,8 +58,9 @@ _define(
     "enum",
     "distribute",
     None,
-    "Share the images over processes: ddp: on torch, under torchrun.",
-    enum_values=("ddp",),
+    "Share the images: ddp: over the processes of torchrun, on torch; multiworker: over those of "
+    "TF_CONFIG, on TensorFlow.",
+    enum_values=("ddp", "multiworker"),
 )
 _define(
     "enum",

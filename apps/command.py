@@ -182,24 +182,29 @@ def until_stopped(name: str, stopped: Callable[[], str]) -> Generator[None, None
             os.close(errors)
 
 
-def distribute(engine: str | None, statistics: str = "synchronised") -> None:
+def distribute(
+    engine: str | None, statistics: str = "synchronised", devices: int | None = None
+) -> None:
     """Joins the workers of `--distribute`; nothing happens without it.
 
     Args:
         engine: an engine of `keras_dep.distribution.start`, or `None`.
         statistics: the statistics of normalisation there.
+        devices: the devices of one process there.
 
     Raises:
-        ValueError: see `keras_dep.distribution.start`.
+        ValueError: see `keras_dep.distribution.start`; or devices without an engine.
     """
     from keras_dep import distribution
 
     if engine is not None:
-        distribution.start(engine, statistics)
+        distribution.start(engine, statistics, devices)
     elif statistics != "synchronised":
         raise ValueError(
             f"statistics={statistics} needs an engine; received none; set --distribute."
         )
+    elif devices is not None:
+        raise ValueError(f"devices={devices} needs an engine; received none; set --distribute.")
 
 
 def speaks() -> bool:

@@ -10,6 +10,7 @@ same batches; + combines methods, and options are given by keyword.
   python apps/hetero_train.py --dataset=cifar10 --data_dir=~/tensorflow_datasets --model=vgg11
   python apps/hetero_train.py --preset=paper_cifar10 --out_dir=runs/paper --resume
   torchrun --standalone --nproc-per-node=2 apps/hetero_train.py --distribute=ddp
+  python apps/hetero_train.py --backend=tensorflow --distribute=mirrored --devices=2
 """
 
 import dataclasses
@@ -51,8 +52,18 @@ flags.DEFINE_string(
 flags.DEFINE_enum(
     "distribute",
     None,
-    ("ddp",),
-    "Share the run over processes: ddp: on torch, under torchrun.",
+    ("ddp", "mirrored", "multiworker", "data_parallel"),
+    "Share the run: ddp: over the processes of torchrun, on torch; multiworker: over the processes "
+    "of TF_CONFIG, on TensorFlow; mirrored: over the devices of one process, on TensorFlow; "
+    "data_parallel: the same, on JAX.",
+    module_name=RUN,
+)
+flags.DEFINE_integer(
+    "devices",
+    None,
+    "Devices of one process, under mirrored and data_parallel, which divide a processor into as "
+    "many; default: all GPUs.",
+    lower_bound=2,
     module_name=RUN,
 )
 flags.DEFINE_enum(
@@ -107,7 +118,7 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     results = {}
     try:
-        command.distribute(FLAGS.distribute, FLAGS.statistics)
+        command.distribute(FLAGS.distribute, FLAGS.statistics, FLAGS.devices)
         out_dir = command.folder("out_dir", FLAGS.out_dir)
         settings, methods = _settings(), _methods()
         # Checks each method against the settings before hours of training.

@@ -79,6 +79,11 @@ def define_once(define=hetero_train._define_settings):
         (["--attack=none"], "attack='none' leaves nothing to perturb"),
         (["--preset=paper"], "preset must be one of paper_cifar10"),
         (["--backend=mxnet"], "flag --backend=mxnet: value should be one of"),
+        (
+            ["--distribute=horovod"],
+            "value should be one of <ddp|mirrored|multiworker|data_parallel>",
+        ),
+        (["--devices=2"], "devices=2 needs an engine; received none; set --distribute"),
         (["--no_such_flag"], "Unknown command line flag 'no_such_flag'"),
         (["digits"], "no positional arguments are taken; received 'digits'"),
         (["--train_examples=2000"], "train_examples must be a whole number from 1 to 1500"),
