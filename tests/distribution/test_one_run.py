@@ -24,7 +24,6 @@ from tests.distribution.one_run import SETTINGS
 ROOT = pathlib.Path(__file__).parents[2]
 BACKEND = keras.backend.backend()
 ENGINES = [name for name, backend in distribution.ENGINES.items() if backend == BACKEND]
-TORCH = pytest.mark.skipif(BACKEND != "torch", reason="the engine is torch's")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1")
 LIMIT = 400
 
@@ -161,7 +160,7 @@ def test_batches_that_cannot_be_divided_are_refused(monkeypatch):
         experiments.run(SETTINGS, "dep", "nowhere", verbose=0)
 
 
-@TORCH
+@pytest.mark.skipif(BACKEND == "jax", reason="JAX has no engine of processes")
 def test_gradients_are_averaged_once_per_update(monkeypatch):
     sgd = keras_dep.CoupledWeightDecay(keras.optimizers.SGD(0.1), 0.0)
     optimizer = keras_dep.DEP(sgd, gradient_accumulation_steps=2)
