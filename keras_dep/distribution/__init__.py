@@ -1,4 +1,4 @@
-"""One run over several devices or processes, on the engine of the framework."""
+"""One run over several processes or devices, on the engine of the framework."""
 
 from keras_dep.distribution.engines import ENGINES
 from keras_dep.distribution.engines import check_batch
