@@ -99,6 +99,14 @@ def check(settings: Settings, method: Defence, data: Dataset) -> None:
             f"precision must not be mixed_float16 with distribute={workers.engine}, whose workers "
             "would scale their losses apart; received mixed_float16; choose mixed_bfloat16."
         )
+    changes = method.neuron, method.after_spikes, method.encoder, *method.loss_terms
+    if workers.engine == "mirrored" and any(each is not None for each in changes):
+        # Tried with synchronised statistics: terms of the loss fail, dlif and hosnn differ.
+        raise ValueError(
+            "methods must leave the network and its loss as they are with distribute=mirrored, "
+            f"whose replicas would train otherwise than one device; received {method.name}; choose "
+            "distribute=multiworker."
+        )
     if method.replay is not None:
         raise ValueError(
             f"methods must update the weights once per batch with distribute={workers.engine}; "

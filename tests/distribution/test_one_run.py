@@ -177,6 +177,13 @@ def test_gradients_are_averaged_once_per_update(monkeypatch):
     assert len(calls) == 2
 
 
+@pytest.mark.parametrize("method", ["dlif", "sr"])
+def test_mirrored_takes_no_method_whose_replicas_differ(method, monkeypatch, tmp_path):
+    monkeypatch.setattr(distribution.workers(), "engine", "mirrored")
+    with pytest.raises(ValueError, match=f"^methods must .*; received {method}; choose dist"):
+        experiments.run(SETTINGS, method, tmp_path, verbose=0)
+
+
 @pytest.mark.parametrize(
     "changed, method, message",
     [
