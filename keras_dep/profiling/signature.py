@@ -60,12 +60,15 @@ def membrane_signature(model: keras.Model, images: Any, batch_size: int = 128) -
     outputs = {layer.name: _Potentials(layer)(layer.input) for layer in neurons}
     potentials = keras.Model(inputs, outputs)
     sums: dict[str, Array] = {}
+    count = 0
     for start in range(0, len(images), batch_size):
         found = inference.predict(potentials, images[start : start + batch_size])
+        # Within the scope of a strategy each replica answers for the whole batch.
+        count += len(found[neurons[0].name])
         for name, each in found.items():
             total = each.sum(axis=0, dtype="float64")
             sums[name] = sums[name] + total if start else total
-    return {name: (total / len(images)).astype("float32") for name, total in sums.items()}
+    return {name: (total / count).astype("float32") for name, total in sums.items()}
 
 
 class _Potentials(keras.layers.Layer):
