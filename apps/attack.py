@@ -59,9 +59,10 @@ _define(
     "distribute",
     None,
     "Share the images: ddp: over the processes of torchrun, on torch; multiworker: over those of "
-    "TF_CONFIG, on TensorFlow.",
-    enum_values=("ddp", "multiworker"),
+    "TF_CONFIG, on TensorFlow; data_parallel: over the devices of a process, on JAX.",
+    enum_values=("ddp", "multiworker", "data_parallel"),
 )
+_define("integer", "devices", None, "Devices of --distribute in one process; default: all.")
 _define(
     "enum",
     "suite",
@@ -185,7 +186,7 @@ def main() -> None:
     from apps import model_files
 
     lists = attack_checks.check(FLAGS)
-    command.distribute(FLAGS.distribute)
+    command.distribute(FLAGS.distribute, devices=FLAGS.devices)
     if FLAGS.torch:
         path, facts = FLAGS.torch, {}
         data, images, labels = _data(facts, None)

@@ -55,7 +55,7 @@ flags.DEFINE_enum(
     ("ddp", "mirrored", "multiworker", "data_parallel"),
     "Share the run: ddp: over the processes of torchrun, on torch; multiworker: over the processes "
     "of TF_CONFIG, on TensorFlow; mirrored: over the devices of one process, on TensorFlow; "
-    "data_parallel: the same, on JAX.",
+    "data_parallel: the same, or processes too, on JAX.",
     module_name=RUN,
 )
 flags.DEFINE_integer(

@@ -79,8 +79,7 @@ derivatives and layers.
 - `ENGINES`: functions that join the workers, by the name of the engine;
 - `reduced_already()`: a context within which `on_reduced` passes gradients on as they are;
 - `whole_batches(model)`: a context within which `predict_on_batch` answers once for all its images;
-  else each replica of a strategy of TensorFlow answers for all, and JAX refuses a batch that its
-  devices cannot share equally;
+  else each replica of a strategy of TensorFlow answers for all;
 - `outermost_call()`: the layer or model whose call encloses this one, or `None`;
 - `TrainingPass`: the loss of a pass in training mode, its gradients in the weights, the outputs,
   and new values of other variables by their place in `updated(model)`;

@@ -25,6 +25,7 @@ from keras_dep._backend.generic import outermost_call as outermost_call
 from keras_dep._backend.generic import share_of_replica as share_of_replica
 from keras_dep._backend.generic import stateless_outputs as stateless_outputs
 from keras_dep._backend.generic import subtract_rank_one as subtract_rank_one
+from keras_dep._backend.generic import whole_batches as whole_batches
 from keras_dep._backend.generic import with_derivative as with_derivative
 from keras_dep._backend.jax_curvature import differentiable_gradient as differentiable_gradient
 from keras_dep._backend.jax_curvature import gauss_newton_product as gauss_newton_product
@@ -32,7 +33,6 @@ from keras_dep._backend.jax_curvature import hessian_product as hessian_product
 from keras_dep._backend.jax_curvature import loss_gradient as loss_gradient
 from keras_dep._backend.jax_maps import convolve as convolve
 from keras_dep._backend.jax_workers import ENGINES as ENGINES
-from keras_dep._backend.jax_workers import whole_batches as whole_batches
 from keras_dep._internal.types import Tensor
 
 

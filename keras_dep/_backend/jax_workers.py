@@ -1,43 +1,116 @@
-"""Data parallelism of JAX: Keras' `DataParallel` over the devices of one process."""
+"""Data parallelism of JAX: Keras' `DataParallel` over the devices of one process or of several."""
 
-import contextlib
-from collections.abc import Generator
+import os
+import pickle
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import keras
+import numpy as np
+from jax.experimental import multihost_utils
 
 from keras_dep._backend.workers import Workers
 from keras_dep._backend.workers import enough
+from keras_dep._internal.types import ArrayLike
+
+# The address of the first process, which JAX and Keras read; either makes a run one of several.
+ADDRESSES = ("KERAS_DISTRIBUTION_JOB_ADDRESSES", "JAX_COORDINATOR_ADDRESS")
 
 
-@contextlib.contextmanager
-def whole_batches(model: keras.Model) -> Generator[None, None, None]:
-    before = keras.distribution.distribution()
-    if before is None:
-        yield
-        return
-    # The weights stay on all devices, each of which then computes the whole batch.
-    keras.distribution.set_distribution(None)
-    try:
-        yield
-    finally:
-        keras.distribution.set_distribution(before)
+class Parallel(keras.distribution.DataParallel):
+    """Divides batches among devices; each device computes the whole of an uneven one.
+
+    Keras refuses a batch without an equal part for each device.
+    """
+
+    def get_data_layout(self, data_shape: Sequence[int]) -> keras.distribution.TensorLayout:
+        # The shape is that of the part of this process.
+        divides = data_shape[0] % (self.num_model_replicas // self.num_processes) == 0
+        name = self.batch_dim_name if divides else None
+        axes = [name] + [None] * (len(data_shape) - 1)
+        return keras.distribution.TensorLayout(axes, self.device_mesh)
+
+
+class Devices(Workers):
+    """The devices of all processes.
+
+    A program sees whole batches, so its gradients and statistics are those of all devices. The
+    processes run the same programs in the same order.
+    """
+
+    def __init__(self, distribution: Parallel) -> None:
+        count = jax.process_count()
+        super().__init__(
+            engine="data_parallel",
+            rank=jax.process_index(),
+            count=count,
+            devices=distribution.num_model_replicas // count,
+            whole=True,
+        )
+        self.distribution = distribution
+
+    def gathered(self, value: Any) -> list[Any]:
+        if self.count == 1:
+            return [value]
+        packed = np.frombuffer(pickle.dumps(value), "uint8")
+        sizes = multihost_utils.process_allgather(np.int32(len(packed)))
+        padded = np.zeros(sizes.max(), "uint8")
+        padded[: len(packed)] = packed
+        found = np.asarray(multihost_utils.process_allgather(padded))
+        return [pickle.loads(part[:size].tobytes()) for part, size in zip(found, sizes)]
+
+    def divided(self, array: Any) -> ArrayLike:
+        # A process could not read the parts of the others.
+        if self.count > 1:
+            return array
+        layout = self.distribution.get_data_layout(array.shape)
+        return jax.device_put(array, layout.backend_layout)
+
+    def leave(self) -> None:
+        self.gathered(None)
 
 
 def start_data_parallel(devices: int | None) -> Workers:
+    if any(os.environ.get(name) for name in ADDRESSES):
+        _join(devices)
+        chosen = keras.distribution.list_devices()
+    else:
+        if devices is not None:
+            _divide_processor(devices)
+        chosen = enough("data_parallel", keras.distribution.list_devices(), devices)
+    # Each process gives its own part of a batch.
+    distribution = Parallel(devices=chosen, auto_shard_dataset=False)
+    keras.distribution.set_distribution(distribution)
+    return Devices(distribution)
+
+
+def _join(devices: int | None) -> None:
     if devices is not None:
-        try:
-            # Divides the processor; the number of GPUs is given.
-            jax.config.update("jax_num_cpu_devices", devices)
-        except RuntimeError as error:
-            raise ValueError(
-                f"devices must be set before JAX computes; received {devices} after that; start "
-                "the engine first."
-            ) from error
-    chosen = enough("data_parallel", keras.distribution.list_devices(), devices)
-    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=chosen))
-    # A program sees whole batches, so its gradients and statistics are those of all devices.
-    return Workers(engine="data_parallel", devices=len(chosen))
+        raise ValueError(
+            "devices must be None for distribute=data_parallel with several processes, which use "
+            f"all of their devices; received {devices}; set JAX_NUM_CPU_DEVICES."
+        )
+    # Of processors; GPUs have their own.
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        keras.distribution.initialize()
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            "distribute=data_parallel must join the processes of KERAS_DISTRIBUTION_JOB_ADDRESSES, "
+            "KERAS_DISTRIBUTION_NUM_PROCESSES and KERAS_DISTRIBUTION_PROCESS_ID; received "
+            f"{str(error).splitlines()[0]!r}; set all three, and start the engine first."
+        ) from error
+
+
+def _divide_processor(devices: int) -> None:
+    try:
+        jax.config.update("jax_num_cpu_devices", devices)
+    except RuntimeError as error:
+        raise ValueError(
+            f"devices must be set before JAX computes; received {devices} after that; start the "
+            "engine first."
+        ) from error
 
 
 ENGINES = {"data_parallel": start_data_parallel}

@@ -7,6 +7,9 @@ from collections.abc import Generator
 from collections.abc import Sequence
 from typing import Any
 
+import keras
+
+from keras_dep._internal.types import ArrayLike
 from keras_dep._internal.types import Tensor
 
 
@@ -21,6 +24,8 @@ class Workers:
         devices: number of devices of a process, which divide its batches among themselves.
         compiles: whether XLA may compile a train step.
         synchronised: whether batch normalisation takes its statistics over all parts.
+        whole: whether a program computes on whole batches, and the framework divides its work. All
+            processes then run the same programs; layers draw, and methods act, as on one device.
     """
 
     engine: str | None = None
@@ -29,6 +34,7 @@ class Workers:
     devices: int = 1
     compiles: bool = True
     synchronised: bool = True
+    whole: bool = False
     reducing: bool = dataclasses.field(default=True, init=False, repr=False)
 
     @property
@@ -52,6 +58,10 @@ class Workers:
     def reduced(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
         """The mean of gradients over the processes."""
         return gradients
+
+    def divided(self, array: ArrayLike) -> ArrayLike:
+        """An array with its samples on the devices, where the framework leaves them on one."""
+        return array
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """A context in which the variables of a model and its optimizer are made."""
@@ -77,13 +87,15 @@ def use_workers(joined: Workers) -> None:
 
 @contextlib.contextmanager
 def alone() -> Generator[None, None, None]:
-    """A block in which this process works by itself."""
-    before = _current
+    """A block in which this process works by itself, and makes variables of its own."""
+    before, distribution = _current, keras.distribution.distribution()
     use_workers(Workers(rank=before.rank))
+    keras.distribution.set_distribution(None)
     try:
         yield
     finally:
         use_workers(before)
+        keras.distribution.set_distribution(distribution)
 
 
 @contextlib.contextmanager

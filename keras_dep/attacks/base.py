@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_dep import distribution
 from keras_dep._internal import compilation
 from keras_dep._internal import validation
 from keras_dep._internal.types import ArrayLike
@@ -143,7 +144,8 @@ class Attack:
         with random_states_kept(model):
             classes = inference.class_count(model, images)
         labels = validation.class_labels(y, classes)
-        return ops.convert_to_tensor(images), ops.convert_to_tensor(labels)
+        divided = distribution.workers().divided
+        return divided(ops.convert_to_tensor(images)), divided(ops.convert_to_tensor(labels))
 
     def _closest(self, model: keras.Model, candidates: Iterable[Tensor], labels: Tensor) -> Tensor:
         """Per image, the first candidate that succeeds, else the one closest to success."""

@@ -5,6 +5,7 @@ import re
 
 import keras
 
+from keras_dep import _backend
 from keras_dep._internal import model_files
 from keras_dep._internal.types import Record
 from keras_dep.optimizers.iterations import iterations
@@ -51,7 +52,9 @@ class EpochWeights(keras.callbacks.Callback):
         # During a JAX epoch, reading `self.model` brings the weights up to date.
         model = self.model
         path = os.path.join(self.folder, f"{epochs_completed}.weights.h5")
-        model_files.save_weights(self.network or model, path)
+        # The chief saves while the other workers go on.
+        with _backend.alone():
+            model_files.save_weights(self.network or model, path)
 
 
 def kept(folder: str | os.PathLike[str]) -> dict[int, str]:

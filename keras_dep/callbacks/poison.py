@@ -147,10 +147,15 @@ class PoisonInjection(keras.callbacks.Callback):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(source(self._epoch, number))
         weighted = sample_weight is not None or self.class_weight is not None
         self._compare(weighted, "an extra batch")
-        # Every worker draws the same batch, and attacks and trains on its own part.
-        x, y, sample_weight = distribution.own_share((x, y, sample_weight))
+        # Every worker draws the same batch, and attacks and trains on its own part. Those of one
+        # program attack the whole batch.
+        whole, share = distribution.workers().whole, distribution.own_share
+        if not whole:
+            x, y, sample_weight = share((x, y, sample_weight))
         if self.attack is not None:
             x = self.attack(model, x, y, seed=[self.schedule.seed, self._epoch, number])
+        if whole:
+            x, y, sample_weight = share((x, y, sample_weight))
         # `train_on_batch` resets the metrics; those of the epoch are kept.
         variables = list(model.metrics_variables)
         if self.freeze_statistics:

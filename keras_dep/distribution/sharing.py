@@ -48,7 +48,7 @@ def spread(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     """Calls a function on each item, on the workers in turn; each worker gets all results.
 
     Every worker must call it with the same items. The function works by itself: what it calls is
-    not spread again.
+    not spread again. On JAX, whose processes run the same programs, each calls it on all items.
 
     Args:
         function: of an item; its result must be possible to pickle.
@@ -63,7 +63,8 @@ def spread(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     [1, 2]
     """
     joined = workers()
-    if joined.count == 1:
+    # Programs of several processes are run by all of them.
+    if joined.count == 1 or joined.whole:
         return [function(item) for item in items]
     with _backend.alone():
         own = [function(item) for item in items[joined.rank :: joined.count]]
@@ -124,7 +125,7 @@ class WholeLogs(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Record | None = None) -> None:
         joined = workers()
-        if logs is None or joined.count == 1:
+        if logs is None or joined.count == 1 or joined.whole:
             return
         found = joined.gathered((self.validation_images, dict(logs)))
         for name in logs:

@@ -8,7 +8,6 @@ import keras
 from keras_dep import distribution
 from keras_dep._internal.types import Record
 from keras_dep.attacks.randomness import random_variables
-from keras_dep.data.sources import Dataset
 from keras_dep.defences import Defence
 from keras_dep.experiments.settings import Settings
 
@@ -28,15 +27,30 @@ class Share:
     callbacks: list[keras.callbacks.Callback]
 
 
-def share(training_data: keras.utils.PyDataset, validation_data: Any) -> Share:
+def share(
+    training_data: keras.utils.PyDataset, validation_data: Any, batch_size: int = 32
+) -> Share:
     """What this worker trains and validates on.
 
     Args:
         training_data: the whole batches.
         validation_data: all validation images and labels, or a data set, which every worker then
             reads as a whole.
+        batch_size: of validation images and labels.
     """
     workers = distribution.workers()
+    if workers.whole:
+        # Each process validates on all images, which leaves the means as they are.
+        if isinstance(validation_data, tuple):
+            validation_data = [
+                tuple(each[start : start + batch_size] for each in validation_data)
+                for start in range(0, len(validation_data[0]), batch_size)
+            ]
+        return Share(
+            training_data=distribution.OwnShares(training_data),
+            validation_data=_LastFirst(validation_data),
+            callbacks=[],
+        )
     if workers.count == 1:
         return Share(training_data=training_data, validation_data=validation_data, callbacks=[])
     count = 1
@@ -51,6 +65,20 @@ def share(training_data: keras.utils.PyDataset, validation_data: Any) -> Share:
     )
 
 
+class _LastFirst(keras.utils.PyDataset):
+    """Batches, the last of them first: Keras lays out all as the first, also a smaller one."""
+
+    def __init__(self, batches: Any) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.batches[(index - 1) % len(self)]
+
+
 def metadata() -> Record:
     """What results and states record of the workers: nothing where there is one.
 
@@ -63,13 +91,12 @@ def metadata() -> Record:
     return {"distribution": {"statistics": "local", "workers": workers.parts}}
 
 
-def check(settings: Settings, method: Defence, data: Dataset) -> None:
+def check(settings: Settings, method: Defence) -> None:
     """Refuses a run whose workers would not keep the same weights.
 
     Args:
         settings: those of the run.
         method: its method.
-        data: its images.
 
     Raises:
         ValueError: such settings, or a batch that the workers cannot share equally.
@@ -83,18 +110,12 @@ def check(settings: Settings, method: Defence, data: Dataset) -> None:
             f"test_examples must be at least {workers.count}, one for each worker; received "
             f"{settings.test_examples}."
         )
-    if workers.engine == "data_parallel" and len(data.x_test) % workers.devices:
-        least = len(data.x_test) // workers.devices * workers.devices
-        raise ValueError(
-            f"test_examples must be a multiple of {workers.devices}, the devices that share them "
-            f"in validation on JAX; received {len(data.x_test)}; choose {least}."
-        )
     if settings.jit == "on" and not workers.compiles:
         raise ValueError(
             f"jit must not be on with distribute={workers.engine}, as XLA compiles no exchange "
             "between its workers; received on; choose auto."
         )
-    if settings.precision == "mixed_float16":
+    if settings.precision == "mixed_float16" and not workers.whole:
         raise ValueError(
             f"precision must not be mixed_float16 with distribute={workers.engine}, whose workers "
             "would scale their losses apart; received mixed_float16; choose mixed_bfloat16."
@@ -107,7 +128,7 @@ def check(settings: Settings, method: Defence, data: Dataset) -> None:
             f"whose replicas would train otherwise than one device; received {method.name}; choose "
             "distribute=multiworker."
         )
-    if method.replay is not None:
+    if method.replay is not None and not workers.whole:
         raise ValueError(
             f"methods must update the weights once per batch with distribute={workers.engine}; "
             f"received {method.name}; choose another."
@@ -124,7 +145,8 @@ def check_draws(model: keras.Model) -> None:
         ValueError: dropout, a random encoder, or another layer that draws.
     """
     found = random_variables(model)
-    if distribution.workers().parts > 1 and found:
+    workers = distribution.workers()
+    if workers.parts > 1 and not workers.whole and found:
         raise ValueError(
             "layers must not draw at random with --distribute, as all workers would draw the same; "
             f"received {len(found)} generators in {model.name!r}; leave out dropout, the random "

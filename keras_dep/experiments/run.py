@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_dep import _backend
 from keras_dep import attacks
 from keras_dep import callbacks
 from keras_dep import distribution
@@ -105,7 +106,7 @@ class _Run:
 
     def execute(self, resume: bool, verbose: str | int, patience: float) -> Record:
         workers, found = self.workers, None
-        distributed.check(self.settings, self.method, self.data)
+        distributed.check(self.settings, self.method)
         with contextlib.ExitStack() as claim:
             if workers.chief:
                 _make(self.folder)
@@ -146,7 +147,8 @@ class _Run:
             result = self._measure(writer)
         if not self.workers.chief:
             return result
-        return results.save(self.folder, self.parts.network, result)
+        with _backend.alone():
+            return results.save(self.folder, self.parts.network, result)
 
     def _writer(self, redone: int) -> contextlib.AbstractContextManager[EventWriter | None]:
         if self.workers.chief:
@@ -221,7 +223,7 @@ class _Run:
         test_data: Any = build.evaluation_batches(settings, self.data)
         if self.data.in_memory:
             test_data = pixels.scaled(self.data.x_test), self.data.y_test
-        shared = distributed.share(parts.training_data, test_data)
+        shared = distributed.share(parts.training_data, test_data, settings.batch_size)
         parts.model.fit(
             shared.training_data,
             validation_data=shared.validation_data,

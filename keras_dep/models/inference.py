@@ -54,11 +54,13 @@ def logits(model: keras.Model, images: ArrayLike, batch_size: int = 128) -> Arra
 
 
 def predict(model: keras.Model, images: ArrayLike) -> Any:
-    """The answers of a model to one batch, computed whole on every device.
+    """The answers of a model to one batch.
+
+    On TensorFlow each device computes the whole batch. On JAX the devices of `distribution.start`
+    divide it, if they can equally.
 
     Args:
-        model: a `keras.Model`, perhaps made under a strategy of TensorFlow, or compiled where
-            `keras.distribution` is set.
+        model: a `keras.Model`, perhaps made under a strategy of TensorFlow.
         images: array or tensor `(n, ...)`, of any `n`.
 
     Returns:
@@ -71,7 +73,7 @@ def predict(model: keras.Model, images: ArrayLike) -> Any:
     (5, 2)
     """
     with _backend.whole_batches(model):
-        return model.predict_on_batch(images)
+        return model.predict_on_batch(distribution.workers().divided(images))
 
 
 def class_count(model: keras.Model, images: Tensor) -> int:

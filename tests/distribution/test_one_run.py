@@ -24,6 +24,8 @@ from tests.distribution.one_run import SETTINGS
 ROOT = pathlib.Path(__file__).parents[2]
 BACKEND = keras.backend.backend()
 ENGINES = [name for name, backend in distribution.ENGINES.items() if backend == BACKEND]
+# The engine of JAX over processes in place of the devices of one.
+PROCESSES = "data_parallel over processes"
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1")
 LIMIT = 400
 
@@ -52,6 +54,15 @@ def launch(engine, *arguments):
         cluster = {"worker": addresses}
         configs = [json.dumps({"cluster": cluster, "task": task}) for task in tasks]
         workers = [start(*command, TF_CONFIG=config) for config in configs]
+    elif engine == PROCESSES:
+        (port,) = free_ports(1)
+        names = ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
+        given = [(f"127.0.0.1:{port}", "2", str(index)) for index in range(2)]
+        command = "-m", "tests.distribution.one_run", "data_parallel", *arguments
+        workers = [
+            start(*command, **{f"KERAS_DISTRIBUTION_{n}": v for n, v in zip(names, values)})
+            for values in given
+        ]
     else:
         workers = [start(*command)]
     errors = [worker.communicate(timeout=LIMIT)[1] for worker in workers]
@@ -72,7 +83,7 @@ def run(engine, folder, *arguments):
     return state_file.newest(folder / "state"), json.loads((folder / "result.json").read_text())
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=[*ENGINES, PROCESSES] if BACKEND == "jax" else ENGINES)
 def two_workers(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     return request.param, folder, *run(request.param, folder)
@@ -108,6 +119,8 @@ def test_two_workers_end_where_one_does(two_workers, alone):
 
 def test_a_worker_that_dies_in_an_epoch_changes_no_bit(two_workers, tmp_path):
     engine, _, unbroken, _ = two_workers
+    if engine == PROCESSES:
+        pytest.skip("JAX notices a lost process only after a minute")
     folder, mark = tmp_path / "run", tmp_path / "dead"
     if engine != "ddp":
         # torchrun alone starts the workers again by itself.
@@ -150,6 +163,12 @@ def test_wrong_engines_and_devices_are_one_line(monkeypatch):
         monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": []}, "task": {"type": "ps"}}')
         with pytest.raises(ValueError, match="needs TF_CONFIG .*; received .*ps"):
             distribution.start("multiworker")
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="the other engines take local statistics")
+def test_local_statistics_are_refused_where_a_program_sees_whole_batches():
+    with pytest.raises(ValueError, match="statistics must be synchronised .*; received local; "):
+        distribution.start("data_parallel", "local")
 
 
 def test_batches_that_cannot_be_divided_are_refused(monkeypatch):
