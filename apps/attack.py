@@ -58,8 +58,7 @@ _define(
     "enum",
     "distribute",
     None,
-    "Share the images: ddp: over the processes of torchrun, on torch; multiworker: over those of "
-    "TF_CONFIG, on TensorFlow; data_parallel: over the devices of a process, on JAX.",
+    "Share the images: ddp: on torch; multiworker: on TensorFlow; data_parallel: on JAX.",
     enum_values=("ddp", "multiworker", "data_parallel"),
 )
 _define("integer", "devices", None, "Devices of --distribute in one process; default: all.")
