@@ -69,6 +69,7 @@ derivatives and layers.
   replicas cannot;
 - `module_role(module, variable)`: the role that a variable of a `keras.layers.TorchModuleWrapper`
   has in its torch module: `(what, outputs, layout)`, as in `keras_dep.optimizers.roles.Role`;
+- `buffers(model)`: arrays that a model saves beside Keras' variables, those of torch modules in it;
 - `on_reduced(transform, gradients)`: `transform` of the gradients reduced over all replicas, in the
   share per replica that a Keras optimizer reduces by itself;
 - `share_of_replica(loss)`: turns the mean over a replica's part of the batch into its share of the
@@ -140,6 +141,7 @@ branches_freely = _framework.branches_freely
 readable = _framework.readable
 conditional_assign = _framework.conditional_assign
 module_role = _framework.module_role
+buffers = _framework.buffers
 on_reduced = _framework.on_reduced
 share_of_replica = _framework.share_of_replica
 reduced_already = _workers.reduced_already

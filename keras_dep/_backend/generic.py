@@ -282,3 +282,7 @@ def _assign(pairs: Iterable[tuple[keras.Variable, Tensor]]) -> None:
 
 def whole_batches(model: keras.Model) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()
+
+
+def buffers(model: keras.Model) -> list[Any]:
+    return []

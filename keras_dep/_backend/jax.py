@@ -15,6 +15,7 @@ from keras_dep._backend import generic
 from keras_dep._backend.generic import average_pool as average_pool
 from keras_dep._backend.generic import batch_normalizer as batch_normalizer
 from keras_dep._backend.generic import branches_freely as branches_freely
+from keras_dep._backend.generic import buffers as buffers
 from keras_dep._backend.generic import combination as combination
 from keras_dep._backend.generic import fires as fires
 from keras_dep._backend.generic import leading_eigenvectors as leading_eigenvectors

@@ -14,6 +14,7 @@ from keras_dep._backend import workers
 from keras_dep._backend.generic import average_pool as average_pool
 from keras_dep._backend.generic import batch_normalizer as batch_normalizer
 from keras_dep._backend.generic import branches_freely as branches_freely
+from keras_dep._backend.generic import buffers as buffers
 from keras_dep._backend.generic import combination as combination
 from keras_dep._backend.generic import double_precision as double_precision
 from keras_dep._backend.generic import fires as fires

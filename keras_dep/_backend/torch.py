@@ -171,6 +171,17 @@ def conditional_assign(
     keras.ops.cond(condition, first, second)
 
 
+def buffers(model: keras.Model) -> list[Any]:
+    # Memories of neurons are buffers too, of the kind that no state holds.
+    saved = {
+        id(tensor): tensor
+        for layer in keras_internals.all_layers(model)
+        for tensor in layer.state_dict(keep_vars=True).values()
+        if not isinstance(tensor, torch.nn.Parameter)
+    }
+    return [keras.ops.convert_to_numpy(tensor) for tensor in saved.values()]
+
+
 def on_reduced(
     transform: Callable[[list[Tensor | None]], Sequence[Tensor | None]],
     gradients: list[Tensor | None],

@@ -92,7 +92,7 @@ def evaluate_corruptions(
             "severities": [int(each) for each in severities],
             "images": len(images),
             "data": metadata.fingerprint(images, labels),
-            "weights": metadata.fingerprint(*model.get_weights()),
+            "weights": metadata.of_weights(model),
         },
         "finished": False,
         "clean": _counted(right, finite),

@@ -6,6 +6,7 @@ import platform
 import keras
 import numpy as np
 
+from keras_dep import _backend
 from keras_dep._internal import keras_internals
 from keras_dep._internal.types import Array
 from keras_dep._internal.types import Record
@@ -95,6 +96,15 @@ def with_facts(protocol: Record, facts: Record | None) -> Record:
             "other names."
         )
     return {**protocol, **(facts or {})}
+
+
+def of_weights(model: keras.Model) -> str:
+    """The fingerprint of all that a network has learned, buffers of torch modules included.
+
+    Args:
+        model: a built `keras.Model`.
+    """
+    return fingerprint(*model.get_weights(), *_backend.buffers(model))
 
 
 def fingerprint(*arrays: Array) -> str:

@@ -14,6 +14,7 @@ from keras_dep import attacks
 from keras_dep import evaluation
 from keras_dep.curvature import alignment
 from keras_dep.evaluation import coverage
+from keras_dep.evaluation import metadata
 from keras_dep.evaluation import suites
 from keras_dep.interop import from_torch
 from keras_dep.models import inference
@@ -119,6 +120,18 @@ def test_both_step_modes_and_layouts_agree():
     crafted = attack(whole, np.moveaxis(x, 1, -1), np.arange(6) % 5)
     expected = attack(stepwise, x, np.arange(6) % 5)
     np.testing.assert_allclose(np.moveaxis(crafted, -1, 1), expected, atol=1e-6)
+
+
+def test_buffers_are_part_of_the_fingerprint():
+    module = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2)).eval()
+    model = keras.Sequential([keras.Input((1, 8, 8)), keras.layers.TorchModuleWrapper(module)])
+    before = metadata.of_weights(model)
+    assert metadata.of_weights(model) == before
+    # Keras' weights leave the running statistics out.
+    weights = model.get_weights()
+    module[1].running_mean += 1
+    assert all(map(np.array_equal, weights, model.get_weights()))
+    assert metadata.of_weights(model) != before
 
 
 def test_substitutes_and_alignment_agree():

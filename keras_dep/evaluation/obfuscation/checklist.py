@@ -173,8 +173,8 @@ def _protocol(context):
         **effort,
         "images": len(context.images),
         "data": metadata.fingerprint(context.images, context.labels),
-        "weights": metadata.fingerprint(*context.model.get_weights()),
-        "substitutes": [metadata.fingerprint(*each.get_weights()) for each in context.substitutes],
+        "weights": metadata.of_weights(context.model),
+        "substitutes": [metadata.of_weights(each) for each in context.substitutes],
     }
 
 
