@@ -39,6 +39,7 @@ PAGES = {
     "attacks": ("Attacks", ("attacks_cpu", "reliable_suite_cpu")),
     "curvature": ("Curvature", ("curvature_cpu",)),
     "input": ("Input", ("input_cpu",)),
+    "scale": ("One run on several workers", ("scale_cpu",)),
 }
 FIELDS = ("question", "command", "machine", "versions", "commit", "notes", "rows")
 
