@@ -11,6 +11,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from keras_dep._backend.workers import Workers
+from keras_dep._backend.workers import dividing_processor
 from keras_dep._backend.workers import enough
 from keras_dep._internal.types import ArrayLike
 
@@ -77,7 +78,8 @@ def start_data_parallel(devices: int | None) -> Workers:
         chosen = keras.distribution.list_devices()
     else:
         if devices is not None:
-            _divide_processor(devices)
+            with dividing_processor(devices, "JAX"):
+                jax.config.update("jax_num_cpu_devices", devices)
         chosen = enough("data_parallel", keras.distribution.list_devices(), devices)
     # Each process gives its own part of a batch.
     distribution = Parallel(devices=chosen, auto_shard_dataset=False)
@@ -100,16 +102,6 @@ def _join(devices: int | None) -> None:
             "distribute=data_parallel must join the processes of KERAS_DISTRIBUTION_JOB_ADDRESSES, "
             "KERAS_DISTRIBUTION_NUM_PROCESSES and KERAS_DISTRIBUTION_PROCESS_ID; received "
             f"{str(error).splitlines()[0]!r}; set all three, and start the engine first."
-        ) from error
-
-
-def _divide_processor(devices: int) -> None:
-    try:
-        jax.config.update("jax_num_cpu_devices", devices)
-    except RuntimeError as error:
-        raise ValueError(
-            f"devices must be set before JAX computes; received {devices} after that; start the "
-            "engine first."
         ) from error
 
 

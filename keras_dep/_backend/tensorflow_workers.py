@@ -10,7 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_dep._backend.workers import Processes
 from keras_dep._backend.workers import Workers
+from keras_dep._backend.workers import dividing_processor
 from keras_dep._backend.workers import enough
 from keras_dep._internal import keras_internals
 from keras_dep._internal.types import Tensor
@@ -41,12 +43,12 @@ class Mirrored(Workers):
         return self.strategy.scope()
 
 
-class Processes(Workers):
-    """The processes of `TF_CONFIG`, which keep the same weights.
+class Listed(Processes):
+    """The processes of `TF_CONFIG`.
 
     Keras 3.15 has no `fit` under `MultiWorkerMirroredStrategy`. So each process runs a `fit` of its
-    own, and the gradients are averaged here, by TensorFlow's collectives, before a gradient
-    transform sees them. The strategy only connects the processes.
+    own, and TensorFlow's collectives average the gradients. The strategy only connects the
+    processes.
     """
 
     def __init__(self, rank: int, count: int) -> None:
@@ -67,34 +69,16 @@ class Processes(Workers):
     def mean(self, tensor: Tensor) -> Tensor:
         @tf.custom_gradient
         def mean(tensor: Tensor) -> tuple[Tensor, Any]:
-            return self._sum(tensor) / tf.cast(self.count, tensor.dtype), self.mean
+            return self.total(tensor) / tf.cast(self.count, tensor.dtype), self.mean
 
         return mean(tensor)
-
-    def reduced(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
-        if not self.reducing:
-            return gradients
-        present = [tf.convert_to_tensor(g) for g in gradients if g is not None]
-        means = iter(self._means(present))
-        return [None if g is None else next(means) for g in gradients]
 
     def leave(self) -> None:
         # A process that has got here may end, and close its sockets, before this one hears of it.
         with contextlib.suppress(tf.errors.UnavailableError):
             self._all([self.rank])
 
-    def _means(self, gradients: list[Tensor]) -> list[Tensor]:
-        """One collective for all gradients of a type: each costs a round over the network."""
-        found: dict[int, Tensor] = {}
-        for dtype in {g.dtype: None for g in gradients}:
-            alike = [(i, g) for i, g in enumerate(gradients) if g.dtype == dtype]
-            flat = self._sum(tf.concat([tf.reshape(g, [-1]) for _, g in alike], 0))
-            sizes = [g.shape.num_elements() for _, g in alike]
-            parts = tf.split(flat / tf.cast(self.count, dtype), sizes)
-            found.update((i, tf.reshape(part, g.shape)) for (i, g), part in zip(alike, parts))
-        return [found[i] for i in range(len(gradients))]
-
-    def _sum(self, tensor: Tensor) -> Tensor:
+    def total(self, tensor: Tensor) -> Tensor:
         return tf.raw_ops.CollectiveReduceV2(
             input=tensor, merge_op="Add", final_op="Id", ordering_token=[], **self._place()
         )
@@ -148,7 +132,7 @@ def start_multiworker(devices: int | None) -> Workers:
             '"index": 0}}.'
         )
     try:
-        return Processes(rank, count)
+        return Listed(rank, count)
     except RuntimeError as error:
         raise ValueError(
             "distribute=multiworker must start before TensorFlow computes; received "
@@ -159,13 +143,8 @@ def start_multiworker(devices: int | None) -> Workers:
 def _divide_processor(devices: int) -> None:
     processor = tf.config.list_physical_devices("CPU")[0]
     parts = [tf.config.LogicalDeviceConfiguration()] * devices
-    try:
+    with dividing_processor(devices, "TensorFlow"):
         tf.config.set_logical_device_configuration(processor, parts)
-    except RuntimeError as error:
-        raise ValueError(
-            f"devices must be set before TensorFlow computes; received {devices} after that; start "
-            "the engine first."
-        ) from error
 
 
 ENGINES = {"mirrored": start_mirrored, "multiworker": start_multiworker}

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import distributed
 
+from keras_dep._backend.workers import Processes
 from keras_dep._backend.workers import Workers
 from keras_dep._backend.workers import environment_number
 from keras_dep._internal.types import Tensor
@@ -16,12 +17,11 @@ LAUNCH = "torchrun --standalone --nproc-per-node=2"
 PATIENCE = datetime.timedelta(minutes=30)
 
 
-class Processes(Workers):
-    """The processes of `torch.distributed`, which keep the same weights.
+class Launched(Processes):
+    """The processes of torchrun.
 
     Keras 3.15 has no data parallelism on torch, and its train step calls the model itself, not a
-    `DistributedDataParallel` around it. So the gradients are averaged here, by the same
-    collective, before a gradient transform sees them.
+    `DistributedDataParallel` around it. So the gradients are averaged by the same collective.
     """
 
     def gathered(self, value: Any) -> list[Any]:
@@ -30,26 +30,12 @@ class Processes(Workers):
         return found
 
     def mean(self, tensor: Tensor) -> Tensor:
-        return _Mean.apply(tensor, self.count)
+        return _Mean.apply(tensor, self)
 
-    def reduced(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
-        if not self.reducing:
-            return gradients
-        present = [g for g in gradients if g is not None]
-        means = iter(self._means(present))
-        return [None if g is None else next(means) for g in gradients]
-
-    def _means(self, gradients: list[Tensor]) -> list[Tensor]:
-        """One collective for all gradients of a type: each costs a round over the network."""
-        found: dict[int, Tensor] = {}
-        for dtype in {g.dtype: None for g in gradients}:
-            alike = [(i, g) for i, g in enumerate(gradients) if g.dtype == dtype]
-            flat = torch.cat([g.detach().reshape(-1) for _, g in alike])
-            distributed.all_reduce(flat)
-            flat /= self.count
-            parts = flat.split([g.numel() for _, g in alike])
-            found.update((i, part.reshape(g.shape)) for (i, g), part in zip(alike, parts))
-        return [found[i] for i in range(len(gradients))]
+    def total(self, tensor: Tensor) -> Tensor:
+        found = tensor.detach().clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(found)
+        return found
 
     def leave(self) -> None:
         distributed.barrier()
@@ -59,15 +45,13 @@ class _Mean(torch.autograd.Function):
     """The mean over all processes, and of its derivative over all processes."""
 
     @staticmethod
-    def forward(ctx: Any, tensor: Tensor, count: int) -> Tensor:
-        ctx.count = count
-        found = tensor.detach().clone(memory_format=torch.contiguous_format)
-        distributed.all_reduce(found)
-        return found / count
+    def forward(ctx: Any, tensor: Tensor, processes: Processes) -> Tensor:
+        ctx.processes = processes
+        return processes.total(tensor) / processes.count
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _Mean.apply(gradient, ctx.count), None
+        return _Mean.apply(gradient, ctx.processes), None
 
 
 def start_ddp(devices: int | None) -> Workers:
@@ -92,7 +76,7 @@ def start_ddp(devices: int | None) -> Workers:
         distributed.init_process_group(
             kind, store=store, rank=rank, world_size=count, timeout=PATIENCE
         )
-    return Processes(engine="ddp", rank=rank, count=count)
+    return Launched(engine="ddp", rank=rank, count=count)
 
 
 ENGINES = {"ddp": start_ddp}

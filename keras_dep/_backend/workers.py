@@ -2,12 +2,15 @@
 
 import contextlib
 import dataclasses
+import itertools
+import math
 import os
 from collections.abc import Generator
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_dep._internal.types import ArrayLike
 from keras_dep._internal.types import Tensor
@@ -43,6 +46,11 @@ class Workers:
         return self.count * self.devices
 
     @property
+    def programs(self) -> int:
+        """Number of processes whose programs each see their own part of a batch."""
+        return 1 if self.whole else self.count
+
+    @property
     def chief(self) -> bool:
         """Whether this process writes the files of the run."""
         return self.rank == 0
@@ -69,6 +77,35 @@ class Workers:
 
     def leave(self) -> None:
         """Waits for the others at the end of the program."""
+
+
+class Processes(Workers):
+    """Processes that each run a program of their own, on a part of the batch.
+
+    The gradients are averaged before a gradient transform sees them. An engine implements `total`.
+    """
+
+    def total(self, tensor: Tensor) -> Tensor:
+        """The sum of a tensor over the processes, without derivative."""
+        raise NotImplementedError
+
+    def reduced(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
+        if not self.reducing:
+            return gradients
+        present = [ops.convert_to_tensor(g) for g in gradients if g is not None]
+        means = iter(self._means(present))
+        return [None if g is None else next(means) for g in gradients]
+
+    def _means(self, gradients: list[Tensor]) -> list[Tensor]:
+        """One collective for all gradients of a type: each costs a round over the network."""
+        found: dict[int, Tensor] = {}
+        for dtype in {g.dtype: None for g in gradients}:
+            alike = [(i, g) for i, g in enumerate(gradients) if g.dtype == dtype]
+            flat = self.total(ops.concatenate([ops.reshape(g, (-1,)) for _, g in alike]))
+            ends = itertools.accumulate(math.prod(g.shape) for _, g in alike)
+            parts = ops.split(flat / self.count, list(ends)[:-1])
+            found.update((i, ops.reshape(part, g.shape)) for (i, g), part in zip(alike, parts))
+        return [found[i] for i in range(len(gradients))]
 
 
 _current = Workers()
@@ -125,6 +162,22 @@ def enough(engine: str, found: Sequence[Any], wanted: int | None) -> list[Any]:
             "divide a processor, or train without it."
         )
     return list(found[:wanted])
+
+
+@contextlib.contextmanager
+def dividing_processor(devices: int, framework: str) -> Generator[None, None, None]:
+    """A block that divides the processor into devices.
+
+    Raises:
+        ValueError: the framework has computed already.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        raise ValueError(
+            f"devices must be set before {framework} computes; received {devices} after that; "
+            "start the engine first."
+        ) from error
 
 
 def environment_number(name: str, engine: str, launch: str) -> int:
