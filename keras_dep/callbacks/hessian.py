@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from keras_dep import distribution
 from keras_dep._internal.types import ArrayLike
 from keras_dep._internal.types import Record
 from keras_dep._internal.types import Tensor
@@ -209,7 +210,9 @@ class HessianSpectrum(keras.callbacks.Callback):
 
     def _measure_if_affordable(self) -> None:
         training = time.perf_counter() - self._began - self._paused
-        if self.max_share is None or self._spent + self._cost <= self.max_share * training:
+        affordable = self.max_share is None or self._spent + self._cost <= self.max_share * training
+        # Clocks differ, and workers of one program must all measure, or none.
+        if distribution.workers().gathered(affordable)[0]:
             self.measure()
             return
         if not self.left_out:

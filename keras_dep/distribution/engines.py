@@ -26,7 +26,8 @@ def start(engine: str, statistics: str = "synchronised", devices: int | None = N
         engine: `"ddp"`: processes on torch, started by torchrun; `"mirrored"`: the devices of one
             process on TensorFlow, under `MirroredStrategy`; `"multiworker"`: processes on
             TensorFlow, each started with the environment variable `TF_CONFIG`; `"data_parallel"`:
-            the devices of one process on JAX, under `keras.distribution.DataParallel`.
+            the devices of one process on JAX, or of those that Keras' environment variables join,
+            under `keras.distribution.DataParallel`.
         statistics: batch statistics of the normalisation layers of this package: `"synchronised"`,
             those of the whole batch, as one process takes; `"local"`, each part by its own, as
             torch's and Keras' layers do by default. The running statistics are the same on all

@@ -63,8 +63,7 @@ def spread(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     [1, 2]
     """
     joined = workers()
-    # Programs of several processes are run by all of them.
-    if joined.count == 1 or joined.whole:
+    if joined.programs == 1:
         return [function(item) for item in items]
     with _backend.alone():
         own = [function(item) for item in items[joined.rank :: joined.count]]
@@ -125,7 +124,7 @@ class WholeLogs(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Record | None = None) -> None:
         joined = workers()
-        if logs is None or joined.count == 1 or joined.whole:
+        if logs is None or joined.programs == 1:
             return
         found = joined.gathered((self.validation_images, dict(logs)))
         for name in logs:

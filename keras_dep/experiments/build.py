@@ -197,7 +197,7 @@ def build_optimizer(
     optimizer = keras.optimizers.SGD(settings.learning_rate, momentum=settings.momentum)
     if settings.weight_decay:
         optimizer = CoupledWeightDecay(optimizer, settings.weight_decay)
-    elif distribution.workers().count > 1:
+    elif distribution.workers().programs > 1:
         # A wrapper averages the gradients of the workers; without decay it does nothing else.
         optimizer = CoupledWeightDecay(optimizer, 0.0)
     return method.wrapped(optimizer, plan)

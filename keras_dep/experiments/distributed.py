@@ -27,9 +27,7 @@ class Share:
     callbacks: list[keras.callbacks.Callback]
 
 
-def share(
-    training_data: keras.utils.PyDataset, validation_data: Any, batch_size: int = 32
-) -> Share:
+def share(training_data: keras.utils.PyDataset, validation_data: Any, batch_size: int) -> Share:
     """What this worker trains and validates on.
 
     Args:

@@ -147,6 +147,7 @@ class _Run:
             result = self._measure(writer)
         if not self.workers.chief:
             return result
+        # The other workers do not call it.
         with _backend.alone():
             return results.save(self.folder, self.parts.network, result)
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+import warnings
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from keras import layers
 from keras import ops
 
 from keras_dep import Hessian
+from keras_dep import distribution
 from keras_dep.attacks import FGSM
 from keras_dep.callbacks import HessianSpectrum
 from keras_dep.curvature import alignment
@@ -284,6 +286,27 @@ def test_what_would_cost_too_much_is_left_out_but_for_the_last(monkeypatch):
     resumed = Slow(x, y, count=1, max_share=0.5)
     resumed.set_state(json.loads(json.dumps(spectrum.get_state())))
     assert resumed.left_out == spectrum.left_out and resumed._cost == 10
+
+
+@pytest.mark.parametrize("chief_measures", [True, False])
+def test_all_workers_measure_where_the_chief_does(chief_measures, monkeypatch):
+    asked = []
+
+    def gathered(value):
+        asked.append(value)
+        return [chief_measures, value]
+
+    monkeypatch.setattr(distribution.workers(), "gathered", gathered)
+    x, y, _ = linear_problem()
+    model = linear(keras.losses.MeanSquaredError())
+    # By its own clock this worker would not measure.
+    spectrum = HessianSpectrum(x, y, count=1, every=3, max_share=0.5)
+    spectrum._cost = np.inf
+    with warnings.catch_warnings(action="ignore"):
+        model.fit(x, y, batch_size=2, epochs=1, verbose=0, callbacks=[spectrum])
+    assert asked == [False] and spectrum.left_out == ([] if chief_measures else [3])
+    # What was left out is made up for after the last step.
+    assert [r["iteration"] for r in spectrum.history] == ([3] if chief_measures else [5])
 
 
 @pytest.mark.parametrize("every", ["step", 0, -1, 2.0, None, True], ids=repr)

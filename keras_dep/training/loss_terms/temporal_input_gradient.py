@@ -91,6 +91,6 @@ class TemporalInputGradient(LossTerm):
         if self.gradient_of == "batch":
             # The images of all replicas and processes: the mean loss is that of the whole batch.
             share = _backend.share_of_replica(ops.ones((), norms.dtype))
-            share = share / _backend.workers().count
+            share = share / _backend.workers().programs
             norms = norms / (ops.cast(ops.shape(images)[0], norms.dtype) / share) ** 2
         return self.strength * ops.mean(norms)

@@ -120,6 +120,10 @@ def test_several_processes_divide_by_the_images_of_the_whole_batch(monkeypatch):
     monkeypatch.setattr(distribution.workers(), "count", 2)
     part = ops.convert_to_numpy(term(spiking, x, y, None, None))
     assert part == pytest.approx(alone / 4, rel=1e-4) and alone > 1e-4
+    # Processes of JAX run one program on the whole batch.
+    monkeypatch.setattr(distribution.workers(), "whole", True)
+    whole = ops.convert_to_numpy(term(spiking, x, y, None, None))
+    assert whole == pytest.approx(alone, rel=1e-4)
 
 
 def test_it_needs_images_that_are_repeated():
