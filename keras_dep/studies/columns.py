@@ -66,7 +66,7 @@ def worst_case() -> Column:
         quantity="worst-case accuracy (%)",
         protocol=lambda run: (
             f"worst case per image of suite {run.measured['worst_case']['effort']['suite']}, "
-            f"8/255 on pixels, first "
+            f"{run.measured['worst_case']['effort']['radius']}/255 on pixels, first "
             f"{run.measured['worst_case']['found']['clean']['images']} test images, float32"
         ),
         value=lambda run: 100 * run.measured["worst_case"]["found"]["worst_case"]["accuracy"],

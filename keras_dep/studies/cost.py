@@ -4,6 +4,7 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 import keras
@@ -11,6 +12,7 @@ import numpy as np
 
 from keras_dep import defences
 from keras_dep._internal import environment
+from keras_dep._internal.types import Record
 from keras_dep.data import sources
 from keras_dep.experiments import build
 from keras_dep.experiments import grid
@@ -80,7 +82,9 @@ def estimate(
         out_dir: folder of all runs.
         thorough: try a few steps of each method, instead of inferring their time from another.
     """
-    times = _Times(outcomes, thorough)
+    requests = list(requests)
+    done = {request: measurements.finished(request, effort, out_dir) for request in requests}
+    times = _Times(outcomes, thorough, _seconds_per_pass(done, effort))
     groups: dict[tuple[str, str], tuple[list[str], int, int, float]] = {}
     seconds: dict[Key, float] = {}
     for outcome in outcomes:
@@ -94,11 +98,8 @@ def estimate(
         methods = methods if label in methods else [*methods, label]
         groups[key] = methods, runs + 1, finished + is_done, before + left
     training = sum(seconds.values())
-    measured = 0
-    for request in requests:
-        if measurements.is_measured(request, effort, out_dir):
-            measured += 1
-        else:
+    for request, record in done.items():
+        if record is None:
             seconds[measurements.key_of(request)] = times.of_measurement(request, effort)
     return Estimate(
         groups=groups,
@@ -106,7 +107,7 @@ def estimate(
         training=training,
         measuring=sum(seconds.values()) - training,
         finished=sum(outcome.result is not None for outcome in outcomes),
-        measured=measured,
+        measured=sum(record is not None for record in done.values()),
         memory=times.memory(outcomes),
         basis=times.basis(),
     )
@@ -122,6 +123,27 @@ def spent(outcomes: Iterable[grid.Outcome]) -> float:
     return total
 
 
+def _seconds_per_pass(
+    done: Mapping[Request, Record | None], effort: Effort
+) -> dict[tuple[str, ...], float]:
+    """The median of finished measurements, for each of their `_kinds`."""
+    found: dict[tuple[str, ...], list[float]] = {}
+    for request, record in done.items():
+        if record is not None:
+            rate = record["seconds"] / measurements.passes(request, effort)
+            for kind in _kinds(request):
+                found.setdefault(kind, []).append(rate)
+    return {kind: statistics.median(rates) for kind, rates in found.items()}
+
+
+def _kinds(request: Request) -> list[tuple[str, ...]]:
+    """The measurements that tell what this one costs, the nearest first."""
+    s = request.cell.settings
+    network = s.dataset, s.model, str(s.spiking), s.precision
+    kind = (request.name, *network, s.base)
+    return [(*kind, request.cell.method), kind, (request.name, *network)]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Trial:
     """The seconds of a step, and those before the first one is done: building and compiling."""
@@ -133,8 +155,14 @@ class _Trial:
 class _Times:
     """Seconds of runs and measurements, from finished runs, else from trials."""
 
-    def __init__(self, outcomes: Sequence[grid.Outcome], thorough: bool) -> None:
+    def __init__(
+        self,
+        outcomes: Sequence[grid.Outcome],
+        thorough: bool,
+        measured: dict[tuple[str, ...], float],
+    ) -> None:
         self.known = grid.seconds_per_step(outcomes)
+        self.measured = measured
         self.thorough = thorough
         self.tried: dict[tuple, _Trial] = {}
         # Of plain training, per time step.
@@ -154,6 +182,9 @@ class _Times:
         return trial.start + trial.step * (steps * (1 + hessians) + seen / s.batch_size)
 
     def of_measurement(self, request: Request, effort: Effort) -> float:
+        for kind in _kinds(request):
+            if kind in self.measured:
+                return self.measured[kind] * measurements.passes(request, effort)
         s = request.cell.settings
         step = self._of_step(request.cell.varied(base="clean", poison_count=0)).step
         # Measurements compute in single precision.
@@ -168,9 +199,10 @@ class _Times:
 
     def basis(self) -> str:
         """Where the seconds come from, in words."""
-        parts = ["seconds per step of finished runs"] if self.known else []
+        parts = ["seconds of finished measurements"] if self.measured else []
+        parts += ["seconds per step of finished runs"] if self.known else []
         parts += [f"of {STEPS} steps tried"] if self.tried else []
-        return ", and ".join(parts) or "nothing is left"
+        return ", ".join(parts) or "nothing is left"
 
     def _of_step(self, cell: grid.Cell) -> _Trial:
         """A training step of a cell, measured or inferred from a similar one."""

@@ -28,7 +28,7 @@ def requests(scale: Scale) -> list[Request]:
         for cell in _of(load, load.measured):
             if cell.settings.spiking:
                 found.append(Request(name="released", cell=cell))
-            found.append(Request(name="worst_case", cell=cell))
+            found.append(Request(name="worst_case", cell=cell, radius=load.radius))
     return found
 
 

@@ -42,12 +42,14 @@ class Request:
         cell: the run.
         substitutes: finished runs whose networks images are transferred from.
         timesteps: numbers of steps that the network is seen at, for `"growth"`.
+        radius: radius of the attacks in grey levels of 255, for `"worst_case"`.
     """
 
     name: str
     cell: grid.Cell
     substitutes: tuple[grid.Cell, ...] = ()
     timesteps: tuple[int, ...] = ()
+    radius: int = 8
 
     def path(self, out_dir: str) -> str:
         """The file of the measurement, in the folder of the run."""
@@ -58,7 +60,11 @@ def effort_of(request: Request, effort: Effort) -> Record:
     """What decides a measurement, beside the network: plain values."""
     about: dict[str, dict[str, Any]] = {
         "released": {"examples": effort.released_examples},
-        "worst_case": {"suite": effort.suite, "examples": effort.suite_examples},
+        "worst_case": {
+            "suite": effort.suite,
+            "examples": effort.suite_examples,
+            "radius": request.radius,
+        },
         "curvature": dataclasses.asdict(effort.curvature),
         "checklist": {**effort.checklist, "examples": effort.checklist_examples},
         "epsilon_sweep": {"epsilons": effort.epsilons, "examples": effort.sweep_examples},
@@ -152,7 +158,7 @@ def tasks(
             after=[(cell.fingerprint,) for cell in (request.cell, *request.substitutes)],
         )
         for request in requests
-        if not is_measured(request, effort, out_dir)
+        if finished(request, effort, out_dir) is None
     ]
 
 
@@ -161,12 +167,12 @@ def key_of(request: Request) -> tuple[str, str]:
     return request.cell.fingerprint, request.name
 
 
-def is_measured(request: Request, effort: Effort, out_dir: str) -> bool:
-    """Whether there is a measurement of this effort, undamaged."""
+def finished(request: Request, effort: Effort, out_dir: str) -> Record | None:
+    """As `read`, and `None` for a damaged file."""
     try:
-        return read(request, effort, out_dir) is not None
+        return read(request, effort, out_dir)
     except ValueError:
-        return False
+        return None
 
 
 def _reason(
@@ -252,7 +258,13 @@ def _released(run, images: Array, labels: Array, effort: Effort, request, others
 def _worst_case(run, images: Array, labels: Array, effort: Effort, request, others) -> Record:
     chosen = slice(0, effort.suite_examples)
     record = evaluation.evaluate(
-        run.model, images[chosen], labels[chosen], effort.suite, early_exit=True, verbose=0
+        run.model,
+        images[chosen],
+        labels[chosen],
+        effort.suite,
+        epsilon=request.radius / 255,
+        early_exit=True,
+        verbose=0,
     )
     return {name: record[name] for name in ("clean", "worst_case", "reliable", "left_out")}
 

@@ -32,6 +32,7 @@ class Workload:
         fixed_images: also train on the same poison images in every epoch.
         growth: numbers of time steps of the study of growth, the usual one among them.
         measured: seeds, from the first on, whose networks are measured at length.
+        radius: radius of the worst case, in grey levels of 255.
     """
 
     base: Mapping[str, Any]
@@ -50,6 +51,7 @@ class Workload:
     fixed_images: bool = False
     growth: Sequence[int] = ()
     measured: int = 3
+    radius: int = 8
 
     @property
     def adversarial(self) -> Sequence[str]:
@@ -234,7 +236,8 @@ CPU = Scale(
                 "attack_examples": None,
                 "hessian_examples": 16,
             },
-            seeds=(0, 1, 2, 3, 4),
+            # The fewest that a verdict takes.
+            seeds=(0, 1, 2),
             rivals=RIVALS,
             adversarial_rivals=PAPER_RIVALS,
             control_counts={"pixel": (5,), "released": (5,)},
@@ -242,12 +245,14 @@ CPU = Scale(
             controls=("recalibrate", "frozen"),
             fixed_images=True,
             growth=GROWTH,
+            # At 8/255, half a level of these images, all methods keep more than nine in ten.
+            radius=16,
         ),
         Workload(
             base={
                 **_CIFAR,
                 "model": "vgg5",
-                "train_examples": 4000,
+                "train_examples": 2000,
                 "test_examples": 500,
                 "epochs": 10,
                 "attack_examples": 256,
@@ -257,7 +262,7 @@ CPU = Scale(
             seeds=(0, 1, 2),
             adversarial_core=("sgd", "dep"),
             rivals=PAPER_RIVALS,
-            counts={"pixel": (1, 5), "released": (1, 5), "clamp_only": (5,)},
+            counts={"pixel": (1, 5), "released": (1, 5)},
             control_counts={"released": ()},
             reverse_counts=(1,),
         ),

@@ -176,5 +176,42 @@ def test_the_plan_counts_what_is_left(tmp_path):
     steps = 1.2 * grid.training_steps(settings, 192) + (2 * 48 / 3 + 16 * 8) / 16
     assert found.training == pytest.approx(2 * 0.1 * steps)
     assert found.measuring > 0 and "finished runs" in found.basis
+    assert "measurements" not in found.basis
     assert sum(int(row[3]) for row in found.rows()) == len(outcomes)
     assert cost.spent(outcomes) == pytest.approx(len(outcomes))
+
+
+def test_finished_measurements_tell_what_others_of_their_kind_cost(tmp_path):
+    study, out_dir = catalogue.STUDIES["1"], str(tmp_path)
+    outcomes = [synthetic(cell) for cell in study.cells(SMOKE)]
+    requests = [
+        request
+        for request in study.requests(SMOKE)
+        if request.name == "worst_case" and request.cell.settings.spiking
+    ]
+
+    def keep(request, seconds):
+        record = measured("worst_case", measurements.effort_of(request, SMOKE.effort))
+        (tmp_path / grid.RUNS / request.cell.fingerprint).mkdir(parents=True, exist_ok=True)
+        measurements.records.write(request.path(out_dir), {**record, "seconds": seconds})
+
+    sgd, *others = [each for each in requests if each.cell.settings.base == "clean"]
+    keep(sgd, 7.0)
+    found = cost.estimate(outcomes, [sgd, *others], SMOKE.effort, out_dir)
+    assert found.measured == 1 and "finished measurements" in found.basis
+    assert found.measuring == pytest.approx(7.0 * len(others))
+    # Those of the same method come first.
+    dep, *same = [each for each in others if each.cell.method == "dep"]
+    keep(dep, 100.0)
+    found = cost.estimate(outcomes, [sgd, dep, *same], SMOKE.effort, out_dir)
+    assert found.measured == 2 and found.measuring == pytest.approx(100.0 * len(same))
+
+
+def test_the_radius_of_the_worst_case_is_that_of_the_data(tmp_path):
+    small, *_ = scales.find("cpu").workloads
+    radii = {
+        request.cell.settings.dataset: measurements.effort_of(request, SMOKE.effort)["radius"]
+        for request in catalogue.STUDIES["1"].requests(scales.find("cpu"))
+        if request.name == "worst_case"
+    }
+    assert radii == {"digits": small.radius, "cifar10": 8} and small.radius != 8
