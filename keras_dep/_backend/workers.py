@@ -59,8 +59,19 @@ class Workers:
         """The values of all processes, in their order; each process must call it."""
         return [value]
 
+    def of_chief(self, value: Any) -> Any:
+        """The chief's value; each process must call it.
+
+        Where all must go the same way, rounding and clocks of each must not decide.
+        """
+        return self.gathered(value)[0]
+
     def mean(self, tensor: Tensor) -> Tensor:
         """The mean of a tensor over the parts of a batch, with its derivative."""
+        return tensor
+
+    def total(self, tensor: Tensor) -> Tensor:
+        """The sum of a tensor over the processes whose programs differ, without derivative."""
         return tensor
 
     def reduced(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
@@ -84,10 +95,6 @@ class Processes(Workers):
 
     The gradients are averaged before a gradient transform sees them. An engine implements `total`.
     """
-
-    def total(self, tensor: Tensor) -> Tensor:
-        """The sum of a tensor over the processes, without derivative."""
-        raise NotImplementedError
 
     def reduced(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
         if not self.reducing:

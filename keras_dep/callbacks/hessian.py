@@ -212,7 +212,7 @@ class HessianSpectrum(keras.callbacks.Callback):
         training = time.perf_counter() - self._began - self._paused
         affordable = self.max_share is None or self._spent + self._cost <= self.max_share * training
         # Clocks differ, and workers of one program must all measure, or none.
-        if distribution.workers().gathered(affordable)[0]:
+        if distribution.workers().of_chief(affordable):
             self.measure()
             return
         if not self.left_out:

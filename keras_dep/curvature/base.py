@@ -122,6 +122,9 @@ class CurvatureOperator:
                 step. Processing all at once is faster on torch and JAX, which then reuse what
                 products have in common. The result is always that of all examples.
 
+        The processes of `keras_dep.distribution` divide the examples, and each must take the same
+        products in the same order; so must those that call the methods below.
+
         Returns:
             A function from a vector `(dimension,)` to the operator's product with it, a tensor
             `(dimension,)` of the operator's dtype.
@@ -130,18 +133,19 @@ class CurvatureOperator:
             ValueError: no examples, or a `batch_size` below 1.
         """
         weights, constants = self._values()
-        parts = self._parts(x, y, batch_size)
-        whole = self._bind(weights, constants, *parts[0][1:]) if len(parts) == 1 else None
+        parts, joined = self._parts(x, y, batch_size), _backend.workers()
+        single = self._bind(weights, constants, *parts[0][1:]) if len(parts) == 1 else None
 
         @precision.kept(self.dtype)
         def product(vector: Tensor) -> Tensor:
             vector = ops.convert_to_tensor(vector, self.dtype)
-            if whole:
-                return whole(vector)
+            if single:
+                return joined.total(parts[0][0] * single(vector))
             # Bound for each vector again, to hold one part in memory at a time.
-            return sum(
+            products = (
                 share * self._bind(weights, constants, *data)(vector) for share, *data in parts
             )
+            return joined.total(sum(products, _zeros(self.dimension, vector)))
 
         return product
 
@@ -162,7 +166,8 @@ class CurvatureOperator:
         """
         values = self._values()
         parts = self._parts(x, y, batch_size)
-        return sum(share * self._gradient(*values, *data) for share, *data in parts)
+        gradients = (share * self._gradient(*values, *data) for share, *data in parts)
+        return _backend.workers().total(sum(gradients, ops.zeros((self.dimension,), self.dtype)))
 
     @_in_its_dtype
     def spectrum(
@@ -255,18 +260,20 @@ class CurvatureOperator:
     def _parts(
         self, x: ArrayLike, y: ArrayLike, batch_size: int | None
     ) -> list[tuple[float, Tensor, Tensor, Tensor]]:
-        """`(share of the whole, x, y, share of the penalties in its loss)` of each part."""
+        """`(share of the whole, x, y, share of the penalties in its loss)` of each own part."""
+        joined = _backend.workers()
         total = len(keras.tree.flatten(x)[0])
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, or None; received {batch_size}.")
         if total == 0:
             raise ValueError("x must hold at least one example; received none.")
-        batch_size = batch_size or _even_size(total)
+        batch_size = min(batch_size or _even_size(total), math.ceil(total / joined.programs))
+        starts = range(0, total, batch_size)
         parts = []
-        for start in range(0, total, batch_size):
+        for start in starts if joined.programs == 1 else starts[joined.rank :: joined.programs]:
             part = slice(start, min(start + batch_size, total))
             tensors = keras.tree.map_structure(
-                lambda array: self._tensor(array[part]),  # noqa: B023
+                lambda array: joined.divided(self._tensor(array[part])),  # noqa: B023
                 (x, y),
             )
             share = (part.stop - part.start) / total

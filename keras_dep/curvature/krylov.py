@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from keras_dep import _backend
 from keras_dep._internal.types import Array
 from keras_dep._internal.types import Tensor
 from keras_dep.curvature import flat_vectors
@@ -58,7 +59,7 @@ class Krylov:
         image = self.product(direction)
         self._diagonal.append(flat_vectors.inner(image, direction))
         rest = flat_vectors.orthogonalize(image, self.basis)
-        length = flat_vectors.norm(rest)
+        length = _backend.workers().of_chief(flat_vectors.norm(rest))
         scale = max(np.abs(self._diagonal + self._off_diagonal))
         if length > EXHAUSTED[self.dtype] * scale:
             self._next = rest / length

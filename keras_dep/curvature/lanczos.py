@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from keras_dep import _backend
 from keras_dep._internal import validation
 from keras_dep._internal.types import Tensor
 from keras_dep.curvature import flat_vectors as flat
@@ -114,7 +115,8 @@ def lanczos(
         chosen = WHICH[which](values)[:count]
         settled = residuals[chosen] <= tolerance * np.max(np.abs(values))
         enough = len(chosen) == min(count, dimension)
-        if len(krylov.basis) == limit or (enough and np.all(settled)):
+        done = len(krylov.basis) == limit or (enough and bool(np.all(settled)))
+        if _backend.workers().of_chief(done):
             break
     return Spectrum(
         values[chosen],

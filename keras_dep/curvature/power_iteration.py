@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
+from keras_dep import _backend
 from keras_dep._internal.types import Tensor
 from keras_dep.curvature import flat_vectors as flat
 from keras_dep.curvature.lanczos import Spectrum
@@ -103,7 +104,9 @@ def _settle(
         image = product(vector)
         quotient = flat.inner(image, vector)
         # False in the first step, where the value is NaN.
-        settled = abs(value - quotient) / (abs(value) + TINY) < tolerance
+        settled = _backend.workers().of_chief(
+            abs(value - quotient) / (abs(value) + TINY) < tolerance
+        )
         # PyHessian keeps the quotient before the last.
         value = value if settled else quotient
         residual = flat.norm(image - value * vector)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from keras_dep import _backend
 from keras_dep._internal.types import Tensor
 from keras_dep.curvature import flat_vectors
 from keras_dep.curvature.lanczos import check_size
@@ -70,7 +71,7 @@ def hutch_plus_plus(
     for _ in range(sketched):
         image = product(flat_vectors.direction(generator, dimension, dtype))
         rest = flat_vectors.orthogonalize(image, basis)
-        length = flat_vectors.norm(rest)
+        length = _backend.workers().of_chief(flat_vectors.norm(rest))
         # A short rest is rounding error of a direction in the basis.
         if length > 1e-5 * flat_vectors.norm(image):
             basis.append(rest / length)

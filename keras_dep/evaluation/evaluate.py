@@ -164,7 +164,7 @@ def evaluate(
     record["protocol"] = metadata.with_facts(record["protocol"], facts)
     kept = saved.evaluation(file)
     # The chief reads the file, for all workers.
-    record = distribution.workers().gathered(kept.read(record["protocol"]))[0] or record
+    record = distribution.workers().of_chief(kept.read(record["protocol"])) or record
     if verbose:
         for each in left_out:
             names = ", ".join(each["attacks"])

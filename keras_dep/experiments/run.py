@@ -114,12 +114,12 @@ class _Run:
                 if not resume:
                     _refuse_held(self.folder)
                 found = _finished_result(self.folder, self.description)
-            found = workers.gathered(found)[0]
+            found = workers.of_chief(found)
             if found is not None:
                 return found
             result = self._train_and_save(verbose if workers.chief else 0)
             # No worker leaves while the chief writes.
-            return workers.gathered(result)[0]
+            return workers.of_chief(result)
 
     def _train_and_save(self, verbose: str | int) -> Record:
         keras.mixed_precision.set_dtype_policy(self.settings.precision)

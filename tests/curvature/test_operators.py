@@ -10,6 +10,9 @@ from keras_dep import LIF
 from keras_dep import GaussNewton
 from keras_dep import Hessian
 from keras_dep import MeanLogitCrossentropy
+from keras_dep import _backend
+from keras_dep._backend.workers import Processes
+from keras_dep._backend.workers import Workers
 from keras_dep.layers import Folded
 
 FEATURES, HIDDEN, CLASSES, EXAMPLES = 3, 4, 3, 10
@@ -330,6 +333,38 @@ def test_penalties_are_counted_on_request(reduction):
             weights = model.get_weights()[0]
             right = wanted @ weights - 2 * x.T @ y / (EXAMPLES if reduction != "sum" else 1)
             np.testing.assert_allclose(slope, right[:, 0], rtol=1e-4, atol=1e-4)
+
+
+class Third(Processes):
+    """One of three processes, whose sum over them is its own term."""
+
+    def total(self, tensor):
+        return tensor
+
+
+@pytest.mark.parametrize("kind", [Hessian, GaussNewton])
+@pytest.mark.parametrize("examples, batch_size", [(EXAMPLES, None), (EXAMPLES, 2), (2, None)])
+def test_the_terms_of_processes_add_up_to_the_whole(kind, examples, batch_size, smooth):
+    """Also where there are fewer examples than processes."""
+    model, _, _ = smooth
+    x, y = (each[:examples] for each in data())
+    operator = kind(model, MeanLogitCrossentropy())
+    vector = np.linspace(-1, 1, operator.dimension).astype("float32")
+
+    def found():
+        product = operator.at(x, y, batch_size)(vector)
+        gradient = operator.gradient(x, y, batch_size)
+        return np.stack([ops.convert_to_numpy(each) for each in (product, gradient)])
+
+    whole, terms = found(), []
+    for rank in range(3):
+        _backend.use_workers(Third(engine="ddp", rank=rank, count=3))
+        try:
+            terms.append(found())
+        finally:
+            _backend.use_workers(Workers())
+    np.testing.assert_allclose(sum(terms), whole, rtol=1e-4, atol=1e-6)
+    assert [bool(each.any()) for each in terms] == [True, True, examples > 2]
 
 
 def test_a_changed_setting_and_a_frozen_layer():

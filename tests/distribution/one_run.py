@@ -1,5 +1,6 @@
 """One run on an engine, from its settings to its result; a worker may die on the way."""
 
+import json
 import os
 import pathlib
 import signal
@@ -7,9 +8,13 @@ import sys
 
 import keras
 
+import keras_dep
+from keras_dep import curvature
 from keras_dep import distribution
 from keras_dep import experiments
+from keras_dep.data import pixels
 from keras_dep.experiments import build
+from keras_dep.experiments import results
 from keras_dep.models import vgg
 
 # A narrow network in place of the one of this name.
@@ -30,8 +35,23 @@ SETTINGS = experiments.Settings(
     watch_examples=15,
     hessian_examples=0,
 )
+CURVATURE = "curvature.json"
 # Of several processes on JAX.
 ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
+
+
+def curvature_of(folder, result):
+    """Eigenvalues of the trained network, by seven images, and the norm of its gradient there."""
+    network = results.trained_network(str(folder), result)
+    data = build.load_data(SETTINGS)
+    images, labels = pixels.scaled(data.x_test[:7]), data.y_test[:7]
+    hessian = keras_dep.Hessian(network, keras_dep.losses.MeanLogitCrossentropy())
+    gradient = hessian.gradient(images, labels)
+    found = [
+        spectrum(hessian.at(images, labels), hessian.dimension, max_steps=12).eigenvalues.tolist()
+        for spectrum in (curvature.lanczos, curvature.power_iteration)
+    ]
+    return [*found, float(keras.ops.norm(gradient))]
 
 
 class Death(keras.callbacks.Callback):
@@ -67,7 +87,11 @@ def main(engine, folder, mark=None):
             return parts
 
         build.assemble = with_death
-    experiments.run(SETTINGS, "dep", folder, resume=True, verbose=0)
+    result = experiments.run(SETTINGS, "dep", folder, resume=True, verbose=0)
+    if not mark:
+        found = curvature_of(folder, result)
+        if workers.chief:
+            pathlib.Path(folder, CURVATURE).write_text(json.dumps(found))
     workers.leave()
     # No teardown: gloo's has been seen to wait for ever for a process that had left.
     os._exit(0)

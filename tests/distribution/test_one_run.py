@@ -18,8 +18,10 @@ from keras_dep import distribution
 from keras_dep import experiments
 from keras_dep.models import vgg
 from keras_dep.training import state_file
+from tests.distribution.one_run import CURVATURE
 from tests.distribution.one_run import NARROW
 from tests.distribution.one_run import SETTINGS
+from tests.distribution.one_run import curvature_of
 
 ROOT = pathlib.Path(__file__).parents[2]
 BACKEND = keras.backend.backend()
@@ -95,12 +97,12 @@ def alone(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(vgg.STAGES, "vgg5", NARROW["vgg5"])
         result = experiments.run(SETTINGS, "dep", folder, verbose=0)
-    return state_file.newest(folder / "state"), result
+    return folder, state_file.newest(folder / "state"), result
 
 
 def test_two_workers_end_where_one_does(two_workers, alone):
     _, folder, state, result = two_workers
-    expected, wanted_result = alone
+    _, expected, wanted_result = alone
     for found, wanted in zip(state.variables.values(), expected.variables.values(), strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-5)
     assert state.iterations == 22
@@ -115,6 +117,14 @@ def test_two_workers_end_where_one_does(two_workers, alone):
         assert found["loss"] == pytest.approx(wanted["loss"], rel=1e-4)
     # One worker has written.
     assert len(list(folder.glob("events.*"))) == 1
+
+
+def test_two_workers_measure_the_curvature_that_one_does(two_workers, alone):
+    _, folder, _, _ = two_workers
+    alone_folder, _, result = alone
+    found = json.loads((folder / CURVATURE).read_text())
+    for values, wanted in zip(found, curvature_of(alone_folder, result), strict=True):
+        np.testing.assert_allclose(values, wanted, rtol=1e-3)
 
 
 def test_a_worker_that_dies_in_an_epoch_changes_no_bit(two_workers, tmp_path):
