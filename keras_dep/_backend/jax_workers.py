@@ -1,11 +1,15 @@
 """Data parallelism of JAX: Keras' `DataParallel` over the devices of one process or of several."""
 
+import contextlib
 import os
 import pickle
+import weakref
+from collections.abc import Generator
 from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import keras
 import numpy as np
 from jax.experimental import multihost_utils
@@ -13,7 +17,9 @@ from jax.experimental import multihost_utils
 from keras_dep._backend.workers import Workers
 from keras_dep._backend.workers import dividing_processor
 from keras_dep._backend.workers import enough
+from keras_dep._internal import keras_internals
 from keras_dep._internal.types import ArrayLike
+from keras_dep._internal.types import Tensor
 
 # The address of the first process, which JAX and Keras read; either makes a run one of several.
 ADDRESSES = ("KERAS_DISTRIBUTION_JOB_ADDRESSES", "JAX_COORDINATOR_ADDRESS")
@@ -50,6 +56,9 @@ class Devices(Workers):
             whole=True,
         )
         self.distribution = distribution
+        # Functions that predict on any devices.
+        self._predicting: weakref.WeakKeyDictionary[keras.Model, Any]
+        self._predicting = weakref.WeakKeyDictionary()
 
     def gathered(self, value: Any) -> list[Any]:
         if self.count == 1:
@@ -61,12 +70,33 @@ class Devices(Workers):
         found = np.asarray(multihost_utils.process_allgather(padded))
         return [pickle.loads(part[:size].tobytes()) for part, size in zip(found, sizes)]
 
+    def total(self, tensor: Tensor) -> Tensor:
+        if self.count == 1:
+            return tensor
+        return jnp.asarray(multihost_utils.process_allgather(np.asarray(tensor)).sum(axis=0))
+
     def divided(self, array: Any) -> ArrayLike:
         # A process could not read the parts of the others.
         if self.count > 1:
             return array
         layout = self.distribution.get_data_layout(array.shape)
         return jax.device_put(array, layout.backend_layout)
+
+    @contextlib.contextmanager
+    def local(self, models: Sequence[keras.Model]) -> Generator[None, None, None]:
+        if self.count == 1:
+            yield
+            return
+        variables = {id(each): each for model in models for each in model.variables}.values()
+        # Every device has the whole of each variable. Keras gives away what it predicts with.
+        values = [(each, jnp.copy(each.value.addressable_data(0))) for each in variables]
+        for model in models:
+            # Keras fixes the devices of one that it makes under a distribution.
+            if model.predict_function is not self._predicting.get(model):
+                model.predict_function = None
+        with keras_internals.jax_values(values):
+            yield
+        self._predicting.update((model, model.predict_function) for model in models)
 
     def leave(self) -> None:
         self.gathered(None)

@@ -71,7 +71,7 @@ class Workers:
         return tensor
 
     def total(self, tensor: Tensor) -> Tensor:
-        """The sum of a tensor over the processes whose programs differ, without derivative."""
+        """The sum of a tensor that each process computed by itself, without derivative."""
         return tensor
 
     def reduced(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
@@ -84,6 +84,10 @@ class Workers:
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """A context in which the variables of a model and its optimizer are made."""
+        return contextlib.nullcontext()
+
+    def local(self, models: Sequence[keras.Model]) -> contextlib.AbstractContextManager[None]:
+        """A block in which this process can compute with models without the others."""
         return contextlib.nullcontext()
 
     def leave(self) -> None:
@@ -130,16 +134,21 @@ def use_workers(joined: Workers) -> None:
 
 
 @contextlib.contextmanager
-def alone() -> Generator[None, None, None]:
-    """A block in which this process works by itself, and makes variables of its own."""
+def alone(models: Sequence[keras.Model] = ()) -> Generator[None, None, None]:
+    """A block in which this process works by itself, and makes variables of its own.
+
+    Args:
+        models: models made before, which it computes with.
+    """
     before, distribution = _current, keras.distribution.distribution()
-    use_workers(Workers(rank=before.rank))
-    keras.distribution.set_distribution(None)
-    try:
-        yield
-    finally:
-        use_workers(before)
-        keras.distribution.set_distribution(distribution)
+    with before.local(models):
+        use_workers(Workers(rank=before.rank))
+        keras.distribution.set_distribution(None)
+        try:
+            yield
+        finally:
+            use_workers(before)
+            keras.distribution.set_distribution(distribution)
 
 
 @contextlib.contextmanager

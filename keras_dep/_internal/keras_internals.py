@@ -192,6 +192,19 @@ def tensorflow_replicas_meet() -> bool:
 
 
 @contextlib.contextmanager
+def jax_values(values: Sequence[tuple[keras.Variable, Tensor]]) -> Generator[None, None, None]:
+    """A block in which variables of JAX hold other values, where those lie."""
+    before = [(variable, variable._value, variable._layout) for variable, _ in values]
+    try:
+        for variable, value in values:
+            variable._value, variable._layout = value, None
+        yield
+    finally:
+        for variable, value, layout in before:
+            variable._value, variable._layout = value, layout
+
+
+@contextlib.contextmanager
 def without_tensorflow_strategy(model: keras.Model) -> Generator[None, None, None]:
     """A block in which a model made under a strategy runs as one made without."""
     before = model._distribute_strategy

@@ -73,7 +73,7 @@ class CurvatureOperator:
         self._stateless = stateless.Stateless(self._model, self.weights, self._dtype)
         self.dtype = self._stateless.dtype
         self._bind = self._operator()
-        self._gradient = _backend.loss_gradient(self._value)
+        self._gradient = _backend.loss_gradient(self._objective)
 
     def _values(self) -> tuple[list[Tensor], list[Tensor]]:
         """Current values of weights and other variables; a changed model is compiled again."""
@@ -98,7 +98,7 @@ class CurvatureOperator:
         self._compiled_with = compilation.constants(self._model)
         return outputs
 
-    def _value(
+    def _objective(
         self,
         weights: list[Tensor],
         constants: list[Tensor],
@@ -132,8 +132,9 @@ class CurvatureOperator:
         Raises:
             ValueError: no examples, or a `batch_size` below 1.
         """
-        weights, constants = self._values()
         parts, joined = self._parts(x, y, batch_size), _backend.workers()
+        with joined.local([self._model]):
+            weights, constants = self._values()
         single = self._bind(weights, constants, *parts[0][1:]) if len(parts) == 1 else None
 
         @precision.kept(self.dtype)
@@ -164,10 +165,11 @@ class CurvatureOperator:
         Raises:
             ValueError: see `at`.
         """
-        values = self._values()
-        parts = self._parts(x, y, batch_size)
+        parts, joined = self._parts(x, y, batch_size), _backend.workers()
+        with joined.local([self._model]):
+            values = self._values()
         gradients = (share * self._gradient(*values, *data) for share, *data in parts)
-        return _backend.workers().total(sum(gradients, ops.zeros((self.dimension,), self.dtype)))
+        return joined.total(sum(gradients, ops.zeros((self.dimension,), self.dtype)))
 
     @_in_its_dtype
     def spectrum(
@@ -267,10 +269,9 @@ class CurvatureOperator:
             raise ValueError(f"batch_size must be at least 1, or None; received {batch_size}.")
         if total == 0:
             raise ValueError("x must hold at least one example; received none.")
-        batch_size = min(batch_size or _even_size(total), math.ceil(total / joined.programs))
-        starts = range(0, total, batch_size)
+        batch_size = min(batch_size or _even_size(total), math.ceil(total / joined.count))
         parts = []
-        for start in starts if joined.programs == 1 else starts[joined.rank :: joined.programs]:
+        for start in range(0, total, batch_size)[joined.rank :: joined.count]:
             part = slice(start, min(start + batch_size, total))
             tensors = keras.tree.map_structure(
                 lambda array: joined.divided(self._tensor(array[part])),  # noqa: B023

@@ -64,9 +64,9 @@ class Hessian(CurvatureOperator):
         super().__init__(model, loss, dtype)
 
     def _operator(self) -> Callable[..., Product]:
-        return _backend.hessian_product(self._value)
+        return _backend.hessian_product(self._objective)
 
-    def _value(
+    def _objective(
         self,
         weights: list[Tensor],
         constants: list[Tensor],
@@ -74,7 +74,7 @@ class Hessian(CurvatureOperator):
         y: Tensor,
         share: Tensor,
     ) -> Tensor:
-        value = super()._value(weights, constants, x, y, share)
+        value = super()._objective(weights, constants, x, y, share)
         if not self._regularizers:
             return value
         penalties = [*self._added, *self._stateless.penalties(weights)]

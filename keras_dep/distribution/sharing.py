@@ -44,15 +44,18 @@ def own_share(batch: Any) -> Any:
     return keras.tree.map_structure(part, batch)
 
 
-def spread(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+def spread(
+    function: Callable[[Any], Any], items: Sequence[Any], models: Sequence[keras.Model] = ()
+) -> list[Any]:
     """Calls a function on each item, on the workers in turn; each worker gets all results.
 
     Every worker must call it with the same items. The function works by itself: what it calls is
-    not spread again. On JAX, whose processes run the same programs, each calls it on all items.
+    not spread again.
 
     Args:
         function: of an item; its result must be possible to pickle.
         items: the items.
+        models: the models that it computes with.
 
     Returns:
         The results, in the order of the items.
@@ -63,9 +66,9 @@ def spread(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     [1, 2]
     """
     joined = workers()
-    if joined.programs == 1:
+    if joined.count == 1:
         return [function(item) for item in items]
-    with _backend.alone():
+    with _backend.alone(models):
         own = [function(item) for item in items[joined.rank :: joined.count]]
     parts = joined.gathered(own)
     return [parts[i % joined.count][i // joined.count] for i in range(len(items))]

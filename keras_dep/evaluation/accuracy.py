@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from keras_dep._internal.types import Array
 from keras_dep._internal.types import ArrayLike
 from keras_dep._internal.types import Record
 from keras_dep.attacks.randomness import random_states_kept
+from keras_dep.attacks.transfer import Transfer
 from keras_dep.evaluation.intervals import wilson
 from keras_dep.models import inference
 
@@ -122,7 +124,9 @@ def craft(
     def one(place: tuple[Array, int]) -> Array:
         return _crafted(model, attack, images, labels, place[0])[: place[1]]
 
-    return np.concatenate(distribution.spread(one, _places(len(images), batch_size)))
+    places = _places(len(images), batch_size)
+    models = [model, *substitutes_of(attack)]
+    return np.concatenate(distribution.spread(one, places, models))
 
 
 def under_attack(
@@ -161,9 +165,10 @@ def under_attack(
         change = np.abs(crafted - images[chosen]).reshape(len(chosen), -1).max(axis=1)
         return still[:count], finite[:count], change[:count]
 
+    models = [model, *substitutes_of(attack)]
     places, abreast = _places(len(images), batch_size), distribution.workers().count
     for start in range(0, len(places), abreast):
-        yield from distribution.spread(one, places[start : start + abreast])
+        yield from distribution.spread(one, places[start : start + abreast], models)
 
 
 def robust_accuracy(
@@ -204,6 +209,11 @@ def robust_accuracy(
         correct += int(still.sum())
         non_finite += int((~answered).sum())
     return {**proportion(correct, len(images)), "non_finite_answers": non_finite}
+
+
+def substitutes_of(attack: Callable) -> Sequence[keras.Model]:
+    """The models that an attack transfers images from."""
+    return attack.substitutes if isinstance(attack, Transfer) else ()
 
 
 def proportion(correct: int, images: int) -> Record:

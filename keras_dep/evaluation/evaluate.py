@@ -16,7 +16,6 @@ from keras_dep._internal.types import Record
 from keras_dep.attacks.base import Attack
 from keras_dep.attacks.gradient_estimators import Estimator
 from keras_dep.attacks.randomness import is_random
-from keras_dep.attacks.transfer import Transfer
 from keras_dep.evaluation import accuracy
 from keras_dep.evaluation import coverage
 from keras_dep.evaluation import metadata
@@ -271,12 +270,7 @@ def _perturbation(suite, images):
 
 def _used(attacks):
     """Returns the models that some of the attacks transfer from."""
-    return [
-        model
-        for attack in attacks.values()
-        if isinstance(attack, Transfer)
-        for model in attack.substitutes
-    ]
+    return [model for attack in attacks.values() for model in accuracy.substitutes_of(attack)]
 
 
 def _config(attack):

@@ -49,7 +49,7 @@ def logits(model: keras.Model, images: ArrayLike, batch_size: int = 128) -> Arra
         _check_answer(model, getattr(outputs, "shape", None), outputs)
         return ops.convert_to_numpy(mean_logits(outputs))
 
-    parts = distribution.spread(answer, range(0, len(images), batch_size))
+    parts = distribution.spread(answer, range(0, len(images), batch_size), [model])
     return np.concatenate(parts).astype("float32")
 
 

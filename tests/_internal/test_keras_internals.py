@@ -210,3 +210,17 @@ def test_functions_of_several_models_are_no_retracing(caplog):
             hessian = keras_dep.Hessian(model, keras_dep.MeanLogitCrossentropy())
             hessian.gradient(np.ones((2, 2), "float32"), np.zeros(2, "int32"))
         assert "retracing" not in caplog.text
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="a door of JAX")
+def test_values_of_jax():
+    variable = keras.Variable(np.ones(2, "float32"))
+    before = variable.value
+    with door("keras.Variable._value", "jax"):
+        with keras_internals.jax_values([(variable, keras.ops.zeros(2))]):
+            assert not np.asarray(variable).any()
+            variable.assign(keras.ops.full(2, 3.0))
+        assert variable.value is before
+        with pytest.raises(KeyError), keras_internals.jax_values([(variable, keras.ops.zeros(2))]):
+            raise KeyError
+        assert variable.value is before

@@ -9,8 +9,10 @@ import sys
 import keras
 
 import keras_dep
+from keras_dep import attacks
 from keras_dep import curvature
 from keras_dep import distribution
+from keras_dep import evaluation
 from keras_dep import experiments
 from keras_dep.data import pixels
 from keras_dep.experiments import build
@@ -35,13 +37,26 @@ SETTINGS = experiments.Settings(
     watch_examples=15,
     hessian_examples=0,
 )
-CURVATURE = "curvature.json"
+MEASURED = "measured.json"
 # Of several processes on JAX.
 ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
 
 
-def curvature_of(folder, result):
-    """Eigenvalues of the trained network, by seven images, and the norm of its gradient there."""
+class Counted(attacks.Transfer):
+    """Counts the batches that this process attacks."""
+
+    batches = 0
+
+    def _craft(self, *arguments):
+        self.batches += 1
+        return super()._craft(*arguments)
+
+
+def measurements(folder, result):
+    """Of the trained network: eigenvalues, the norm of a gradient, images that withstand.
+
+    And the number of batches that this process attacked.
+    """
     network = results.trained_network(str(folder), result)
     data = build.load_data(SETTINGS)
     images, labels = pixels.scaled(data.x_test[:7]), data.y_test[:7]
@@ -51,7 +66,11 @@ def curvature_of(folder, result):
         spectrum(hessian.at(images, labels), hessian.dimension, max_steps=12).eigenvalues.tolist()
         for spectrum in (curvature.lanczos, curvature.power_iteration)
     ]
-    return [*found, float(keras.ops.norm(gradient))]
+    attack = Counted(attacks.FGSM(epsilon=0.1), [network])
+    withstood = evaluation.robust_accuracy(
+        network, attack, pixels.scaled(data.x_test), data.y_test, batch_size=4
+    )
+    return [*found, float(keras.ops.norm(gradient)), withstood["correct"]], attack.batches
 
 
 class Death(keras.callbacks.Callback):
@@ -89,9 +108,9 @@ def main(engine, folder, mark=None):
         build.assemble = with_death
     result = experiments.run(SETTINGS, "dep", folder, resume=True, verbose=0)
     if not mark:
-        found = curvature_of(folder, result)
+        found = measurements(folder, result)
         if workers.chief:
-            pathlib.Path(folder, CURVATURE).write_text(json.dumps(found))
+            pathlib.Path(folder, MEASURED).write_text(json.dumps(found))
     workers.leave()
     # No teardown: gloo's has been seen to wait for ever for a process that had left.
     os._exit(0)

@@ -18,10 +18,10 @@ from keras_dep import distribution
 from keras_dep import experiments
 from keras_dep.models import vgg
 from keras_dep.training import state_file
-from tests.distribution.one_run import CURVATURE
+from tests.distribution.one_run import MEASURED
 from tests.distribution.one_run import NARROW
 from tests.distribution.one_run import SETTINGS
-from tests.distribution.one_run import curvature_of
+from tests.distribution.one_run import measurements
 
 ROOT = pathlib.Path(__file__).parents[2]
 BACKEND = keras.backend.backend()
@@ -119,12 +119,16 @@ def test_two_workers_end_where_one_does(two_workers, alone):
     assert len(list(folder.glob("events.*"))) == 1
 
 
-def test_two_workers_measure_the_curvature_that_one_does(two_workers, alone):
-    _, folder, _, _ = two_workers
+def test_two_workers_share_what_one_measures(two_workers, alone):
+    engine, folder, _, _ = two_workers
     alone_folder, _, result = alone
-    found = json.loads((folder / CURVATURE).read_text())
-    for values, wanted in zip(found, curvature_of(alone_folder, result), strict=True):
-        np.testing.assert_allclose(values, wanted, rtol=1e-3)
+    found, batches = json.loads((folder / MEASURED).read_text())
+    wanted, alone_batches = measurements(alone_folder, result)
+    for values, expected in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(values, expected, rtol=1e-3)
+    # Devices of one process share each batch.
+    processes = 1 if engine in ("mirrored", "data_parallel") else 2
+    assert alone_batches > 1 and batches == -(-alone_batches // processes)
 
 
 def test_a_worker_that_dies_in_an_epoch_changes_no_bit(two_workers, tmp_path):
