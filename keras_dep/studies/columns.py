@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from keras_dep._internal.types import Record
 from keras_dep.experiments import grid
 from keras_dep.studies.lines import RELEASED
 from keras_dep.studies.lines import Column
@@ -60,18 +61,50 @@ def released() -> list[Column]:
     ]
 
 
-def worst_case() -> Column:
-    """Accuracy that withstands every attack of the suite, per image."""
-    return Column(
-        quantity="worst-case accuracy (%)",
-        protocol=lambda run: (
-            f"worst case per image of suite {run.measured['worst_case']['effort']['suite']}, "
-            f"{run.measured['worst_case']['effort']['radius']}/255 on pixels, first "
-            f"{run.measured['worst_case']['found']['clean']['images']} test images, float32"
+def worst_case() -> list[Column]:
+    """Accuracy that withstands every attack of the suite, per image, and its interval."""
+
+    def column(words: str, value: Callable[[Record], float]) -> Column:
+        return Column(
+            quantity=f"worst-case accuracy{words} (%)",
+            protocol=lambda run: (
+                f"worst case per image of suite {run.measured['worst_case']['effort']['suite']}, "
+                f"{run.measured['worst_case']['effort']['radius']}/255 on pixels, first "
+                f"{run.measured['worst_case']['found']['clean']['images']} test images, float32; "
+                "Wilson's interval by images"
+            ),
+            value=lambda run: 100 * value(run.measured["worst_case"]["found"]["worst_case"]),
+            needs="worst_case",
+        )
+
+    return [
+        column("", lambda found: found["accuracy"]),
+        column(", lower end of the 95 % interval", lambda found: found["interval"][0]),
+        column(", upper end of the 95 % interval", lambda found: found["interval"][1]),
+    ]
+
+
+def cost() -> list[Column]:
+    """The spectral radius at the end of training, and the seconds of a training step."""
+    return [
+        Column(
+            quantity="spectral radius",
+            protocol=lambda run: (
+                "largest magnitude of an eigenvalue of the loss' Hessian, last epoch, first "
+                f"{run.cell.settings.hessian_examples} test images, through the network's own "
+                "surrogate"
+            ),
+            value=lambda run: ((run.result or {}).get("hessian") or {}).get("spectral_radius"),
         ),
-        value=lambda run: 100 * run.measured["worst_case"]["found"]["worst_case"]["accuracy"],
-        needs="worst_case",
-    )
+        Column(
+            quantity="seconds per step",
+            protocol=lambda run: (
+                f"mean over training, batch {run.cell.settings.batch_size}, without evaluation; "
+                f"{(run.result or {}).get('device')}, other work on it included"
+            ),
+            value=lambda run: (run.result or {}).get("seconds_per_step"),
+        ),
+    ]
 
 
 def grey_levels(epsilon: float) -> str:

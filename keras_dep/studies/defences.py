@@ -33,9 +33,9 @@ def requests(scale: Scale) -> list[Request]:
 
 
 def table(outcomes: Sequence[grid.Outcome]) -> list[Line]:
-    """Clean, FGSM and PGD accuracy beside the paper's, the released protocol, the worst case."""
-    figures = [*columns.accuracies(_paper), columns.worst_case(), *columns.released()]
-    return lines(outcomes, figures)
+    """Accuracies beside the paper's, the worst case, the released protocol, radius and time."""
+    figures = [*columns.accuracies(_paper), *columns.worst_case(), *columns.released()]
+    return lines(outcomes, [*figures, *columns.cost()])
 
 
 def _of(load: scales.Workload, seeds: int | None = None) -> list[grid.Cell]:

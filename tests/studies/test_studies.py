@@ -27,7 +27,7 @@ def synthetic(cell, failed=False):
         "attacked_examples": 16,
         "worst_after_poison": 0.25 if cell.settings.poison_count else None,
         "collapse": [{"collapsed": True}] * bool(cell.settings.poison_count),
-        "hessian": {"alignment": aligned},
+        "hessian": {"alignment": aligned, "spectral_radius": 7.5},
         "history": {"val_accuracy": curve},
         "seconds_per_step": 0.1,
         "steps": 10,
@@ -42,7 +42,10 @@ def measured(name, effort):
     record = {"spectral_radius": 9.0, "printed_ratio": 0.5, "leading_share": 0.4}
     found = {
         "released": [{"protocol": "released", "attack": "fgsm", "accuracy": 0.6}],
-        "worst_case": {"clean": {"images": 8}, "worst_case": {"accuracy": 0.1}},
+        "worst_case": {
+            "clean": {"images": 8},
+            "worst_case": {"accuracy": 0.125, "interval": [0.02, 0.47]},
+        },
         "curvature": {"spectra": {"training": {"clean": [record], "fgsm": [record]}}},
         "checklist": [
             {"number": 1, "name": "one step beats several", "passed": True},
@@ -215,3 +218,19 @@ def test_the_radius_of_the_worst_case_is_that_of_the_data(tmp_path):
         if request.name == "worst_case"
     }
     assert radii == {"digits": small.radius, "cifar10": 8} and small.radius != 8
+
+
+def test_table_1_has_intervals_radius_and_time():
+    study = catalogue.STUDIES["1"]
+    (cell, *_) = study.cells(SMOKE)
+    effort = {"suite": "quick", "radius": 8}
+    record = {**measured("worst_case", effort), "effort": effort}
+    run = dataclasses.replace(synthetic(cell), measured={"worst_case": record})
+    found = {line.quantity: line.values for line in study.table([run])}
+    assert found["worst-case accuracy (%)"] == (12.5,)
+    assert found["worst-case accuracy, lower end of the 95 % interval (%)"] == (2.0,)
+    assert found["worst-case accuracy, upper end of the 95 % interval (%)"] == (47.0,)
+    assert found["spectral radius"] == (7.5,) and found["seconds per step"] == (0.1,)
+    # Without a Hessian in training there is no line.
+    bare = dataclasses.replace(run, result={**run.result, "hessian": None})
+    assert "spectral radius" not in {line.quantity for line in study.table([bare])}
