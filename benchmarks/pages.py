@@ -36,6 +36,7 @@ PAGES = {
         ("training_gpu_float32", "training_gpu_bfloat16", "memory_gpu"),
     ),
     "dep": ("DEP", ("dep_cpu",)),
+    "defences": ("Methods of training", ("defences_cpu",)),
     "attacks": ("Attacks", ("attacks_cpu", "reliable_suite_cpu")),
     "curvature": ("Curvature", ("curvature_cpu",)),
     "input": ("Input", ("input_cpu",)),

@@ -133,3 +133,18 @@ def test_a_lost_node_leaves_no_trace_in_the_results(nodes, tmp_path):
     found = engines.Ray(retries=0).carry_out(tasks, lines.append)
     assert list(found) == [("1",), ("2",)] and list(found.values()) == reasons
     assert all("\n" not in reason and "WorkerCrashedError" in reason for reason in reasons)
+
+
+def test_a_cluster_out_of_reach_is_one_line(monkeypatch):
+    ray = pytest.importorskip("ray", reason="ray is missing; it comes with the extra cluster")
+
+    def refused(**options):
+        raise ConnectionError("Failed to connect\nto Ray")
+
+    monkeypatch.setattr(ray, "init", refused)
+    task = engines.Task(key=("a",), title="a", call=lambda: None)
+    with pytest.raises(
+        ValueError, match="received 'Failed to connect'; check RAY_ADDRESS"
+    ) as found:
+        engines.Ray().carry_out([task], print)
+    assert "\n" not in str(found.value)

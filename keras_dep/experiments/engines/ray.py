@@ -127,7 +127,13 @@ def _connected() -> Generator[Any, None, None]:
 
     ours = not ray.is_initialized()
     if ours:
-        ray.init(log_to_driver=False, logging_level=logging.WARNING)
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.WARNING)
+        except ConnectionError as error:
+            raise ValueError(
+                f"engine ray must reach its cluster; received {str(error).splitlines()[0]!r}; "
+                "check RAY_ADDRESS, and set RAY_AUTH_MODE=token if the cluster asks for a token."
+            ) from error
     try:
         yield ray
     finally:
