@@ -122,6 +122,9 @@ def _kept(lines: Lines, how: str) -> BY_SEED:
             poison = condition.partition(" batch")[2].removeprefix("es")
             if poison == how:
                 margins.append(_half_lost(lines, "dep", base, [condition]))
+    # Fewer batches do not stand for all of them.
+    if not _half_lost(lines, "dep", "c", [f"c/+p_0, 5 batches{how}"]):
+        return {}
     margins = [each for each in margins if each]
     return combine(lambda *lost: -max(lost), *margins)
 

@@ -236,8 +236,7 @@ CPU = Scale(
                 "attack_examples": None,
                 "hessian_examples": 16,
             },
-            # The fewest that a verdict takes.
-            seeds=(0, 1, 2),
+            seeds=(0, 1, 2, 3, 4),
             rivals=RIVALS,
             adversarial_rivals=PAPER_RIVALS,
             control_counts={"pixel": (5,), "released": (5,)},

@@ -53,9 +53,10 @@ def verdict(correct: Difference | None, released: Difference | None = None) -> s
 
     Returns:
         `"stands"` where the interval under correct semantics, of three seeds or more, lies on the
-        claimed side; `"stands under the released protocol only"` where it does so there alone;
-        `"reversed"` where the interval under correct semantics lies on the other side; `"open"`
-        where it holds zero or there are fewer seeds; `"not tested at this scale"` without any.
+        claimed side; `"stands under the released protocol only"` where it does so there, and three
+        seeds or more under correct semantics do not; `"reversed"` where the interval under correct
+        semantics lies on the other side; `"open"` where it holds zero or there are fewer seeds;
+        `"not tested at this scale"` without any.
 
     Example:
 
@@ -66,7 +67,9 @@ def verdict(correct: Difference | None, released: Difference | None = None) -> s
         return NOT_TESTED
     if _side(correct) > 0:
         return STANDS
-    if _side(released) > 0:
+    # Without the seeds that a verdict takes, nothing is known about correct semantics.
+    known = correct is not None and len(correct.values) >= FEWEST_SEEDS
+    if known and _side(released) > 0:
         return RELEASED_ONLY
     return REVERSED if _side(correct) < 0 else OPEN
 

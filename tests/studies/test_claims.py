@@ -72,10 +72,12 @@ def test_every_first_epoch_must_collapse_it():
 def test_dep_keeps_half_in_the_worst_condition():
     plain = line("dep", "c", CLEAN, 90.0, 90.0, 90.1)
     one = line("dep", "c/+p_0, 1 batch", CLEAN, 80.0, 80.0, 80.1)
+    kept = line("dep", "c/+p_0, 5 batches", CLEAN, 70.0, 70.0, 70.1)
     five = line("dep", "c/+p_0, 5 batches", CLEAN, 30.0, 30.0, 30.1)
     frozen = line("dep", "c/+p_0, 5 batches, statistics frozen", CLEAN, 10.0, 10.0, 10.1)
-    assert judged(7, plain, one)["verdict"] == verdict.STANDS
-    assert judged(7, plain, one, frozen)["verdict"] == verdict.STANDS
+    assert judged(7, plain, one)["verdict"] == verdict.NOT_TESTED
+    assert judged(7, plain, one, kept)["verdict"] == verdict.STANDS
+    assert judged(7, plain, one, kept, frozen)["verdict"] == verdict.STANDS
     assert judged(7, plain, one, five)["verdict"] == verdict.REVERSED
 
 
