@@ -76,7 +76,7 @@ derivatives and layers.
   mean over the whole batch, scaled as Keras' losses are;
 - `workers()`: the `Workers` of this run;
 - `use_workers(joined)`: sets them;
-- `alone()`: a context in which this process works by itself;
+- `alone(models=())`: a context in which this process works by itself, with models made before;
 - `ENGINES`: functions that join the workers, by the name of the engine;
 - `reduced_already()`: a context within which `on_reduced` passes gradients on as they are;
 - `whole_batches(model)`: a context within which `predict_on_batch` answers once for all its images;
