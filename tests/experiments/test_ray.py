@@ -139,7 +139,7 @@ def test_a_cluster_out_of_reach_is_one_line(monkeypatch):
     ray = pytest.importorskip("ray", reason="ray is missing; it comes with the extra cluster")
 
     def refused(**options):
-        raise ConnectionError("Failed to connect\nto Ray")
+        raise ConnectionError("\nFailed to connect\nto Ray")
 
     monkeypatch.setattr(ray, "init", refused)
     task = engines.Task(key=("a",), title="a", call=lambda: None)

@@ -107,9 +107,12 @@ def _ended(ray: Any, reference: Any) -> tuple[str | None, str]:
     try:
         return ray.get(reference)
     except ray.exceptions.RayError as error:
-        # Ray adds paragraphs of advice to the first line.
-        first = next(filter(None, map(str.strip, str(error).splitlines())), "")
-        return f"{type(error).__name__}: {first}", "ended by Ray"
+        return f"{type(error).__name__}: {_first_line(error)}", "ended by Ray"
+
+
+def _first_line(error: Exception) -> str:
+    """The first line of a message that is not empty: Ray adds paragraphs of advice."""
+    return next(filter(None, map(str.strip, str(error).splitlines())), "")
 
 
 @contextlib.contextmanager
@@ -131,7 +134,7 @@ def _connected() -> Generator[Any, None, None]:
             ray.init(log_to_driver=False, logging_level=logging.WARNING)
         except ConnectionError as error:
             raise ValueError(
-                f"engine ray must reach its cluster; received {str(error).splitlines()[0]!r}; "
+                f"engine ray must reach its cluster; received {_first_line(error)!r}; "
                 "check RAY_ADDRESS, and set RAY_AUTH_MODE=token if the cluster asks for a token."
             ) from error
     try:
