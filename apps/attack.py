@@ -58,8 +58,8 @@ _define(
     "enum",
     "distribute",
     None,
-    "Share the images: ddp: on torch; multiworker: on TensorFlow; data_parallel: on JAX.",
-    enum_values=("ddp", "multiworker", "data_parallel"),
+    "Share the images: ddp: on torch; mirrored, multiworker: on TensorFlow; data_parallel: on JAX.",
+    enum_values=("ddp", "mirrored", "multiworker", "data_parallel"),
 )
 _define("integer", "devices", None, "Devices of --distribute in one process; default: all.")
 _define(

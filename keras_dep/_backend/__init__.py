@@ -5,10 +5,10 @@ them with `keras.ops`. Functions on curvature and maps have files of their own, 
 derivatives and layers.
 
 - `gradient_and_outputs(model, objective, ask)`: a function `(x, y, *extra) -> (gradient, outputs,
-  beside)` of `ask(x, *extra) -> (outputs, beside)`, which calls the model in inference mode; the
-  gradient is that of the summed `objective(y, outputs)` in the input. Weights do not change.
-  Numbers and lists of tensors in `extra` are arguments of the compiled function: new values do not
-  recompile it;
+  memory)` of `ask(x, *extra) -> (answers, outputs, memory)`, which calls the model in inference
+  mode; the gradient is that of the summed `objective(y, answers)` in the input. Weights do not
+  change. `extra` is empty, or numbers and the memory: nested lists of tensors `(T, batch, ...)`.
+  They are arguments of the compiled function: new values do not recompile it;
 - `stateless_outputs(model, values, x)`: the model's outputs in inference mode, and the list of
   losses that its layers add, with the variables' values replaced by the given ones; `values` holds
   pairs of a Keras variable and a tensor;
@@ -79,8 +79,8 @@ derivatives and layers.
 - `alone(models=())`: a context in which this process works by itself, with models made before;
 - `ENGINES`: functions that join the workers, by the name of the engine;
 - `reduced_already()`: a context within which `on_reduced` passes gradients on as they are;
-- `whole_batches(model)`: a context within which `predict_on_batch` answers once for all its images;
-  else each replica of a strategy of TensorFlow answers for all;
+- `predict_on_batch(model, images)`: that method, with one answer for each image; by itself each
+  replica of a strategy of TensorFlow answers for all. Devices of one process divide the images;
 - `outermost_call()`: the layer or model whose call encloses this one, or `None`;
 - `TrainingPass`: the loss of a pass in training mode, its gradients in the weights, the outputs,
   and new values of other variables by their place in `updated(model)`;
@@ -140,12 +140,12 @@ normalize = _framework.normalize
 branches_freely = _framework.branches_freely
 readable = _framework.readable
 conditional_assign = _framework.conditional_assign
+predict_on_batch = _framework.predict_on_batch
 module_role = _framework.module_role
 buffers = _framework.buffers
 on_reduced = _framework.on_reduced
 share_of_replica = _framework.share_of_replica
 reduced_already = _workers.reduced_already
-whole_batches = _framework.whole_batches
 ENGINES = _framework.ENGINES
 alone = _workers.alone
 use_workers = _workers.use_workers

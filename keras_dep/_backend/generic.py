@@ -12,7 +12,9 @@ from typing import Any
 import keras
 
 from keras_dep._backend import calls
+from keras_dep._backend import workers
 from keras_dep._internal import keras_internals
+from keras_dep._internal.types import ArrayLike
 from keras_dep._internal.types import Tensor
 
 # Its name, the axes of its outputs, and the shape in which to view it.
@@ -280,8 +282,8 @@ def _assign(pairs: Iterable[tuple[keras.Variable, Tensor]]) -> None:
         variable.assign(value)
 
 
-def whole_batches(model: keras.Model) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext()
+def predict_on_batch(model: keras.Model, images: ArrayLike) -> Any:
+    return model.predict_on_batch(workers.workers().divided(images))
 
 
 def buffers(model: keras.Model) -> list[Any]:

@@ -23,10 +23,10 @@ from keras_dep._backend.generic import marked as marked
 from keras_dep._backend.generic import module_role as module_role
 from keras_dep._backend.generic import normalize as normalize
 from keras_dep._backend.generic import outermost_call as outermost_call
+from keras_dep._backend.generic import predict_on_batch as predict_on_batch
 from keras_dep._backend.generic import share_of_replica as share_of_replica
 from keras_dep._backend.generic import stateless_outputs as stateless_outputs
 from keras_dep._backend.generic import subtract_rank_one as subtract_rank_one
-from keras_dep._backend.generic import whole_batches as whole_batches
 from keras_dep._backend.generic import with_derivative as with_derivative
 from keras_dep._backend.jax_curvature import differentiable_gradient as differentiable_gradient
 from keras_dep._backend.jax_curvature import gauss_newton_product as gauss_newton_product
@@ -40,8 +40,8 @@ from keras_dep._internal.types import Tensor
 def gradient_and_outputs(
     model: keras.Model,
     objective: Callable[[Tensor, Any], Tensor],
-    ask: Callable[..., tuple[Any, Any]],
-) -> Callable[..., tuple[Tensor, Any, Any]]:
+    ask: Callable[..., tuple[Tensor, Tensor, Any]],
+) -> Callable[..., tuple[Tensor, Tensor, Any]]:
     return _GradientAndOutputs(model, objective, ask)
 
 
@@ -50,22 +50,22 @@ class _GradientAndOutputs:
         self,
         model: keras.Model,
         objective: Callable[[Tensor, Any], Tensor],
-        ask: Callable[..., tuple[Any, Any]],
+        ask: Callable[..., tuple[Tensor, Tensor, Any]],
     ) -> None:
         self.model = model
 
         @jax.jit
-        def both(state: Any, x: Tensor, y: Tensor, extra: Any) -> tuple[Tensor, Any, Any]:
+        def both(state: Any, x: Tensor, y: Tensor, extra: Any) -> tuple[Tensor, Tensor, Any]:
             return _gradient_and_outputs(model, objective, ask, state, x, y, extra)
 
         self.both = both
 
-    def __call__(self, x: Tensor, y: Tensor, *extra: Any) -> tuple[Tensor, Any, Any]:
+    def __call__(self, x: Tensor, y: Tensor, *extra: Any) -> tuple[Tensor, Tensor, Any]:
         return self.both(_state(self.model), x, y, extra)
 
     def of_values(
         self, read: Callable[[keras.Variable], Tensor], x: Tensor, y: Tensor, extra: Any
-    ) -> tuple[Tensor, Any, Any]:
+    ) -> tuple[Tensor, Tensor, Any]:
         """Calls the function with the value `read(variable)` of each variable."""
         trainable, others = self.model.trainable_variables, self.model.non_trainable_variables
         return self.both(([*map(read, trainable)], [*map(read, others)]), x, y, extra)
@@ -224,22 +224,22 @@ class TransformedStep(keras.Model):
 def _gradient_and_outputs(
     model: keras.Model,
     objective: Callable[[Tensor, Any], Tensor],
-    ask: Callable[..., tuple[Any, Any]],
+    ask: Callable[..., tuple[Tensor, Tensor, Any]],
     state: tuple[list[Tensor], list[Tensor]],
     x: Tensor,
     y: Tensor,
     extra: Sequence[Any],
-) -> tuple[Tensor, Any, Any]:
+) -> tuple[Tensor, Tensor, Any]:
     variables = [*model.trainable_variables, *model.non_trainable_variables]
     mapping = list(zip(variables, [*state[0], *state[1]]))
 
-    def total(x: Tensor) -> tuple[Tensor, tuple[Any, Any]]:
+    def total(x: Tensor) -> tuple[Tensor, tuple[Tensor, Any]]:
         with keras.StatelessScope(state_mapping=mapping):
-            outputs, beside = ask(x, *extra)
-        return keras.ops.sum(objective(y, outputs)), (outputs, beside)
+            answers, outputs, memory = ask(x, *extra)
+        return keras.ops.sum(objective(y, answers)), (outputs, memory)
 
-    gradient, both = jax.grad(total, has_aux=True)(x)
-    return gradient, *both
+    gradient, found = jax.grad(total, has_aux=True)(x)
+    return gradient, *found
 
 
 def _state(model: keras.Model) -> tuple[list[Tensor], list[Tensor]]:

@@ -29,12 +29,13 @@ from keras_dep._backend.generic import with_derivative as with_derivative
 from keras_dep._backend.tensorflow_curvature import (
     differentiable_gradient as differentiable_gradient,
 )
-from keras_dep._backend.tensorflow_curvature import function_of_one_model
 from keras_dep._backend.tensorflow_curvature import gauss_newton_product as gauss_newton_product
 from keras_dep._backend.tensorflow_curvature import hessian_product as hessian_product
 from keras_dep._backend.tensorflow_curvature import loss_gradient as loss_gradient
 from keras_dep._backend.tensorflow_workers import ENGINES as ENGINES
-from keras_dep._backend.tensorflow_workers import whole_batches as whole_batches
+from keras_dep._backend.tensorflow_workers import function_of_one_model
+from keras_dep._backend.tensorflow_workers import over_devices
+from keras_dep._backend.tensorflow_workers import predict_on_batch as predict_on_batch
 from keras_dep._internal import keras_internals
 from keras_dep._internal.types import Tensor
 
@@ -46,15 +47,15 @@ HAS_XLA = not (platform.system() == "Darwin" and tf.config.list_physical_devices
 def gradient_and_outputs(
     model: keras.Model,
     objective: Callable[[Tensor, Any], Tensor],
-    ask: Callable[..., tuple[Any, Any]],
-) -> Callable[..., tuple[Tensor, Any, Any]]:
+    ask: Callable[..., tuple[Tensor, Tensor, Any]],
+) -> Callable[..., tuple[Tensor, Tensor, Any]]:
     @function_of_one_model
-    def both(x: Tensor, y: Tensor, extra: list[Any]) -> tuple[Tensor, Any, Any]:
+    def both(x: Tensor, y: Tensor, extra: list[Any]) -> tuple[Tensor, Tensor, Any]:
         return _gradient_and_outputs(objective, ask, x, y, extra)
 
-    def call(*arguments: Any) -> tuple[Tensor, Any, Any]:
+    def call(*arguments: Any) -> tuple[Tensor, Tensor, Any]:
         x, y, *extra = tf.nest.map_structure(_as_tensor, arguments)
-        return both(x, y, extra)
+        return over_devices(both, model, x, y, extra)
 
     return call
 
@@ -202,14 +203,14 @@ def _as_tensor(value: Any) -> Tensor:
 
 def _gradient_and_outputs(
     objective: Callable[[Tensor, Any], Tensor],
-    ask: Callable[..., tuple[Any, Any]],
+    ask: Callable[..., tuple[Tensor, Tensor, Any]],
     x: Tensor,
     y: Tensor,
     extra: Sequence[Any],
-) -> tuple[Tensor, Any, Any]:
+) -> tuple[Tensor, Tensor, Any]:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
-        outputs, beside = ask(x, *extra)
-        total = tf.reduce_sum(objective(y, outputs))
+        answers, outputs, memory = ask(x, *extra)
+        total = tf.reduce_sum(objective(y, answers))
     # The gradient of a model that rounds its input away is zero.
-    return tape.gradient(total, x, unconnected_gradients="zero"), outputs, beside
+    return tape.gradient(total, x, unconnected_gradients="zero"), outputs, memory

@@ -11,12 +11,12 @@ import keras
 import tensorflow as tf
 
 from keras_dep._backend import generic
-from keras_dep._internal import keras_internals
+from keras_dep._backend.tensorflow_workers import averaged
 from keras_dep._internal.types import Tensor
 
 
 def loss_gradient(value: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    @function_of_one_model
+    @averaged
     def gradient(weights: Sequence[Tensor], data: Sequence[Any]) -> Tensor:
         with _differentiable(), tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
@@ -38,7 +38,7 @@ def differentiable_gradient(
 
 
 def hessian_product(value: Callable[..., Tensor]) -> Callable[..., Callable[[Tensor], Tensor]]:
-    @function_of_one_model
+    @averaged
     def product(weights: Sequence[Tensor], data: Sequence[Any], vector: Tensor) -> Tensor:
         with _differentiable(), tf.GradientTape(watch_accessed_variables=False) as outer:
             outer.watch(weights)
@@ -55,7 +55,7 @@ def hessian_product(value: Callable[..., Tensor]) -> Callable[..., Callable[[Ten
 def gauss_newton_product(
     answer: Callable[..., Tensor], value: Callable[..., Tensor]
 ) -> Callable[..., Callable[[Tensor], Tensor]]:
-    @function_of_one_model
+    @averaged
     def product(weights: Sequence[Tensor], data: Sequence[Any], vector: Tensor) -> Tensor:
         with _differentiable():
             return _gauss_newton_product(answer, value, weights, data, vector)
@@ -149,13 +149,6 @@ def _refuse_constant_gradients() -> None:
     for operation in tf.compat.v1.get_default_graph().get_operations():
         if _CONSTANT.fullmatch(operation.type) and _SCOPE not in operation.name:
             raise LookupError(f"no entry for: {operation.name}")
-
-
-def function_of_one_model(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wraps in `tf.function`, without the retracing warning, which counts other models' traces."""
-    compiled = tf.function(function, reduce_retracing=True)
-    keras_internals.omit_retracing_warning(compiled)
-    return compiled
 
 
 def _bound(product: Callable[..., Tensor]) -> Callable[..., Callable[[Tensor], Tensor]]:

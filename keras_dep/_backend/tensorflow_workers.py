@@ -4,7 +4,10 @@ import contextlib
 import json
 import os
 import pickle
+from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
+from typing import cast
 
 import keras
 import numpy as np
@@ -14,12 +17,16 @@ from keras_dep._backend.workers import Processes
 from keras_dep._backend.workers import Workers
 from keras_dep._backend.workers import dividing_processor
 from keras_dep._backend.workers import enough
+from keras_dep._backend.workers import workers
 from keras_dep._internal import keras_internals
+from keras_dep._internal.types import ArrayLike
 from keras_dep._internal.types import Tensor
 
 # All processes are one group of TensorFlow's collectives. The number lies beyond those of its
 # strategies, which count from 1.
 GROUP = 1_000_000
+# An array of which each device has a part.
+Parts = tf.distribute.DistributedValues
 
 
 class Mirrored(Workers):
@@ -31,6 +38,7 @@ class Mirrored(Workers):
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
         super().__init__(engine="mirrored", devices=strategy.num_replicas_in_sync, compiles=False)
         self.strategy = strategy
+        self.names = strategy.extended.worker_devices
 
     def mean(self, tensor: Tensor) -> Tensor:
         context = tf.distribute.get_replica_context()
@@ -41,6 +49,40 @@ class Mirrored(Workers):
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         return self.strategy.scope()
+
+    def in_parts(self, array: Any, model: keras.Model) -> Any:
+        return self.split(array) if self._suits(model, array) else array
+
+    def split(self, values: Any, axis: int = 0) -> Any:
+        """Nested arrays in equal parts, one for each device."""
+
+        def one(array: Any) -> Any:
+            parts = tf.split(array, self.devices, axis)
+            return self.strategy.experimental_distribute_values_from_function(
+                lambda context: parts[context.replica_id_in_sync_group]
+            )
+
+        return tf.nest.map_structure(one, values)
+
+    def joined(self, values: Any, axis: int = 0) -> Any:
+        """The nested results of the devices, each in one tensor."""
+        local = self.strategy.experimental_local_results
+        return tf.nest.map_structure(lambda value: tf.concat(local(value), axis), values)
+
+    def part(self, values: Any, index: int) -> Any:
+        """Nested values with the part of one device in place of each divided one."""
+        local = self.strategy.experimental_local_results
+        return tf.nest.map_structure(
+            lambda value: local(value)[index] if isinstance(value, Parts) else value, values
+        )
+
+    def _suits(self, model: keras.Model, array: Any) -> bool:
+        # The program of a replica sees its part alone.
+        is_whole = not tf.distribute.has_strategy() or tf.distribute.in_cross_replica_context()
+        # All devices would draw the same numbers.
+        draws = any(v.path.endswith("seed_generator_state") for v in model.non_trainable_variables)
+        made_here = keras_internals.tensorflow_strategy(model) is self.strategy
+        return is_whole and made_here and not draws and len(array) % self.devices == 0
 
 
 class Listed(Processes):
@@ -99,8 +141,74 @@ class Listed(Processes):
         }
 
 
-def whole_batches(model: keras.Model) -> contextlib.AbstractContextManager[None]:
-    return keras_internals.without_tensorflow_strategy(model)
+def predict_on_batch(model: keras.Model, images: ArrayLike) -> Any:
+    parts = workers().in_parts(images, model)
+    if isinstance(parts, Parts):
+        return model.predict_on_batch(parts)
+    # Else each replica answers for all images.
+    with keras_internals.without_tensorflow_strategy(model):
+        return model.predict_on_batch(images)
+
+
+def over_devices(
+    both: Callable[..., Any], model: keras.Model, x: Tensor, y: Any, extra: Sequence[Any]
+) -> tuple[Tensor, Tensor, Any]:
+    """The gradient, outputs and memory of a function `(x, y, extra)`, as of one device.
+
+    Args:
+        both: a `tf.function`; see `gradient_and_outputs` of `keras_dep._backend`.
+        model: the model that it asks.
+        x: inputs.
+        y: targets, or `None`.
+        extra: nothing, or numbers and memory.
+    """
+    joined = workers()
+    parts = joined.in_parts(x, model)
+    if not isinstance(joined, Mirrored) or parts is x:
+        return both(x, y, extra)
+    if extra:
+        numbers, memory = extra
+        extra = [numbers, None if memory is None else joined.split(memory, axis=1)]
+    y = None if y is None else joined.split(y)
+    gradient, outputs, memory = joined.strategy.run(both, (parts, y, extra))
+    return joined.joined(gradient), joined.joined(outputs), joined.joined(memory, axis=1)
+
+
+def averaged(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function that takes divided arguments too, and then gives the mean over the devices.
+
+    It runs outside of strategies, under which a loss of Keras divides by the number of replicas.
+
+    Args:
+        function: a function of nested tensors to one tensor. It must read no variable, which it
+            would find on the first device.
+    """
+    alone = function_of_one_model(function)
+
+    @function_of_one_model
+    def together(parts: Sequence[Any]) -> Tensor:
+        found = []
+        for device, arguments in zip(cast(Mirrored, workers()).names, parts):
+            with tf.device(device):
+                found.append(function(*arguments))
+        return tf.add_n(found) / len(found)
+
+    def call(*arguments: Any) -> Tensor:
+        joined = workers()
+        is_divided = any(isinstance(each, Parts) for each in tf.nest.flatten(arguments))
+        with keras_internals.outside_tensorflow_strategies():
+            if not isinstance(joined, Mirrored) or not is_divided:
+                return alone(*arguments)
+            return together([joined.part(arguments, index) for index in range(joined.devices)])
+
+    return call
+
+
+def function_of_one_model(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps in `tf.function`, without the retracing warning, which counts other models' traces."""
+    compiled = tf.function(function, reduce_retracing=True)
+    keras_internals.omit_retracing_warning(compiled)
+    return compiled
 
 
 def start_mirrored(devices: int | None) -> Workers:

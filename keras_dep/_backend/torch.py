@@ -14,8 +14,8 @@ from keras_dep._backend import generic
 from keras_dep._backend import workers
 from keras_dep._backend.generic import double_precision as double_precision
 from keras_dep._backend.generic import over_steps as over_steps
+from keras_dep._backend.generic import predict_on_batch as predict_on_batch
 from keras_dep._backend.generic import share_of_replica as share_of_replica
-from keras_dep._backend.generic import whole_batches as whole_batches
 from keras_dep._backend.torch_curvature import differentiable_gradient as differentiable_gradient
 from keras_dep._backend.torch_curvature import gauss_newton_product as gauss_newton_product
 from keras_dep._backend.torch_curvature import hessian_product as hessian_product
@@ -34,16 +34,16 @@ from keras_dep._internal.types import Tensor
 def gradient_and_outputs(
     model: keras.Model,
     objective: Callable[[Tensor, Any], Tensor],
-    ask: Callable[..., tuple[Any, Any]],
-) -> Callable[..., tuple[Tensor, Any, Any]]:
-    def both(x: Tensor, y: Tensor, *extra: Any) -> tuple[Tensor, Any, Any]:
+    ask: Callable[..., tuple[Tensor, Tensor, Any]],
+) -> Callable[..., tuple[Tensor, Tensor, Any]]:
+    def both(x: Tensor, y: Tensor, *extra: Any) -> tuple[Tensor, Tensor, Any]:
         x = keras.ops.convert_to_tensor(x).detach().requires_grad_(True)
         with torch.enable_grad():
-            outputs, beside = ask(x, *extra)
-            total = torch.sum(objective(y, outputs))
+            answers, *beside = ask(x, *extra)
+            total = torch.sum(objective(y, answers))
             # The gradient of a model that rounds its input away is zero.
             gradient = torch.autograd.grad(total, x, materialize_grads=True)[0]
-        return gradient, *keras.tree.map_structure(torch.detach, (outputs, beside))
+        return gradient, *keras.tree.map_structure(torch.detach, beside)
 
     return both
 

@@ -79,8 +79,12 @@ class Workers:
         return gradients
 
     def divided(self, array: ArrayLike) -> ArrayLike:
-        """An array with its samples on the devices, where the framework leaves them on one."""
+        """An array with its samples on the devices, where programs can compute with such ones."""
         return array
+
+    def in_parts(self, array: ArrayLike, model: keras.Model) -> ArrayLike:
+        """An array divided for one call of a model, or of a function of this room that asks it."""
+        return self.divided(array)
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """A context in which the variables of a model and its optimizer are made."""

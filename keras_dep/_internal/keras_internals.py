@@ -204,15 +204,33 @@ def jax_values(values: Sequence[tuple[keras.Variable, Tensor]]) -> Generator[Non
             variable._value, variable._layout = value, layout
 
 
+def tensorflow_strategy(model: keras.Model) -> Any:
+    """Returns the strategy that a model was made under, or `None`."""
+    return model._distribute_strategy
+
+
 @contextlib.contextmanager
 def without_tensorflow_strategy(model: keras.Model) -> Generator[None, None, None]:
     """A block in which a model made under a strategy runs as one made without."""
     before = model._distribute_strategy
     model._distribute_strategy = None
     try:
-        yield
+        with outside_tensorflow_strategies():
+            yield
     finally:
         model._distribute_strategy = before
+
+
+@contextlib.contextmanager
+def outside_tensorflow_strategies() -> Generator[None, None, None]:
+    """A block that runs as outside of the scope of a strategy, which may be open."""
+    from tensorflow.python.distribute import distribute_lib
+
+    distribute_lib._push_per_thread_mode(distribute_lib._get_default_replica_mode())
+    try:
+        yield
+    finally:
+        distribute_lib._pop_per_thread_mode()
 
 
 def tensorflow_xla() -> Any:

@@ -53,8 +53,7 @@ def looking(attack: GradientAttack, model: keras.Model) -> Look:
         for variable, (seed, count) in zip(variables, states):
             variable.assign(np.array([seed, int(count) + shift], variable.dtype))
         memory = rule.start(model, x) if memory is None else memory
-        slope, _, (memory, outputs) = both(x, y, numbers, memory)
-        return slope, outputs, memory
+        return both(x, y, numbers, memory)
 
     return _averaged(attack, once)
 
@@ -79,8 +78,7 @@ def looking_in_step(attack: GradientAttack, model: keras.Model, gradient: Callab
             states = [(variable, read(variable)) for variable in variables]
             return [(v, state + ops.convert_to_tensor([0, shift], v.dtype)) for v, state in states]
 
-        slope, _, (memory, outputs) = gradient(both, x, y, (numbers, memory), moved)
-        return slope, outputs, memory
+        return gradient(both, x, y, (numbers, memory), moved)
 
     return _averaged(attack, once)
 
@@ -121,11 +119,13 @@ def _compiled(attack: GradientAttack, model: keras.Model) -> Callable:
         rule, objective = attack._rule, copy.copy(attack).objective
         proxy = weakref.proxy(model)
 
-        def ask(x: Tensor, numbers: Numbers, memory: Memory | None) -> Tensor:
+        def ask(
+            x: Tensor, numbers: Numbers, memory: Memory | None
+        ) -> tuple[Tensor, Tensor, Memory]:
             memory = rule.start(proxy, x) if memory is None else memory
-            found = rule.ask(proxy, x, numbers, memory)
+            answers, (memory, outputs) = rule.ask(proxy, x, numbers, memory)
             traced()
-            return found
+            return answers, outputs, memory
 
         return _backend.gradient_and_outputs(proxy, objective, ask)
 

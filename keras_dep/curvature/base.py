@@ -274,13 +274,18 @@ class CurvatureOperator:
         for start in range(0, total, batch_size)[joined.rank :: joined.count]:
             part = slice(start, min(start + batch_size, total))
             tensors = keras.tree.map_structure(
-                lambda array: joined.divided(self._tensor(array[part])),  # noqa: B023
+                lambda array: self._in_parts(array[part]),  # noqa: B023
                 (x, y),
             )
             share = (part.stop - part.start) / total
             shares = (1.0, share) if self._is_sum else (share, 1.0)
             parts.append((shares[0], *tensors, ops.convert_to_tensor(shares[1], self.dtype)))
         return parts
+
+    def _in_parts(self, array: Tensor) -> Tensor:
+        tensor = self._tensor(array)
+        # The devices' results are averaged.
+        return tensor if self._is_sum else _backend.workers().in_parts(tensor, self._model)
 
     def _tensor(self, array: Tensor) -> Tensor:
         # By default Keras converts NumPy's float64 to float32.

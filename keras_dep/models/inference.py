@@ -56,8 +56,8 @@ def logits(model: keras.Model, images: ArrayLike, batch_size: int = 128) -> Arra
 def predict(model: keras.Model, images: ArrayLike) -> Any:
     """The answers of a model to one batch.
 
-    On TensorFlow each device computes the whole batch. On JAX the devices of `distribution.start`
-    divide it, if they can equally.
+    The devices of `distribution.start` divide it, if they can equally. On TensorFlow the model must
+    be made in the scope of its workers, and draw no random numbers.
 
     Args:
         model: a `keras.Model`, perhaps made under a strategy of TensorFlow.
@@ -72,8 +72,7 @@ def predict(model: keras.Model, images: ArrayLike) -> Any:
     >>> predict(model, np.zeros((5, 3), "float32")).shape
     (5, 2)
     """
-    with _backend.whole_batches(model):
-        return model.predict_on_batch(distribution.workers().divided(images))
+    return _backend.predict_on_batch(model, images)
 
 
 def class_count(model: keras.Model, images: Tensor) -> int:

@@ -85,7 +85,7 @@ def input_gradient(
         def ask(x):
             outputs = proxy(x, training=True)
             traced()
-            return outputs, ()
+            return outputs, outputs, ()
 
         return _backend.gradient_and_outputs(proxy, objective, ask)
 

@@ -191,10 +191,15 @@ def test_tensorflow():
         strategy = tf.distribute.MirroredStrategy(["CPU:0"])
         with strategy.scope():
             model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
-        assert model.distribute_strategy is strategy
+        assert keras_internals.tensorflow_strategy(model) is strategy
         with keras_internals.without_tensorflow_strategy(model):
             assert model.distribute_strategy is not strategy
         assert model.distribute_strategy is strategy
+    with door("tensorflow.python.distribute.distribute_lib._push_per_thread_mode", "tensorflow"):
+        with strategy.scope():
+            with keras_internals.outside_tensorflow_strategies():
+                assert not tf.distribute.has_strategy()
+            assert tf.distribute.get_strategy() is strategy
     with door("tensorflow.compiler.tf2xla.python.xla", "tensorflow"):
         xla = keras_internals.tensorflow_xla()
         assert all(

@@ -13,6 +13,7 @@ from keras_dep import PLIF
 from keras_dep import Integrator
 from keras_dep import _backend
 from keras_dep.layers import Folded
+from tests.support import native
 
 T, BATCH, UNITS = 6, 3, 4
 POLICIES = {"mixed_float16": 2.0**-11, "mixed_bfloat16": 2.0**-8}
@@ -41,7 +42,7 @@ def outputs_and_gradient(name, policy):
     def objective(_, outputs):
         return ops.cast(outputs, "float32") * scale
 
-    both = _backend.gradient_and_outputs(model, objective, lambda x: (model(x, training=False), ()))
+    both = _backend.gradient_and_outputs(model, objective, native.asked(model))
     gradient, outputs, _ = both(ops.convert_to_tensor(x), ops.zeros(1))
     kind = keras.backend.standardize_dtype(outputs.dtype)
     found = [ops.convert_to_numpy(ops.cast(each, "float32")) for each in (outputs, gradient)]

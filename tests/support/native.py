@@ -70,7 +70,17 @@ def _precisions_on_torch(module, function, tensor):
     return found
 
 
+def asked(model):
+    """A function `ask` for `_backend.gradient_and_outputs`."""
+
+    def ask(x):
+        outputs = model(x, training=False)
+        return outputs, outputs, ()
+
+    return ask
+
+
 def input_gradient(model, objective):
     """A function `(x, y)`: the gradient in `x` of the summed `objective(y, outputs)`."""
-    both = _backend.gradient_and_outputs(model, objective, lambda x: (model(x, training=False), ()))
+    both = _backend.gradient_and_outputs(model, objective, asked(model))
     return lambda x, y: both(x, y)[0]

@@ -20,7 +20,7 @@ from keras_dep.layers.overrides import estimator_in_place
 from keras_dep.layers.overrides import layers_with_estimator
 from keras_dep.layers.overrides import surrogate_in_place
 
-# Per layer, tensors that a rule carries from one gradient to the next.
+# Per layer, tensors `(T, batch, ...)` that a rule carries from one gradient to the next.
 Memory: TypeAlias = list[Any]
 
 
@@ -58,7 +58,7 @@ class Estimator:
         return ()
 
     def start(self, model: keras.Model, images: Tensor) -> Memory:
-        """The memory before the first gradient of an attack: a list of tensors per layer."""
+        """The memory before the first gradient of an attack: `(T, batch, ...)`, lists per layer."""
         return []
 
     def again(self) -> tuple[float, ...]:
