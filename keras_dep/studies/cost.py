@@ -129,7 +129,7 @@ def _seconds_per_pass(
     """The median of finished measurements, for each of their `_kinds`."""
     found: dict[tuple[str, ...], list[float]] = {}
     for request, record in done.items():
-        if record is not None:
+        if record is not None and "reason" not in record:
             rate = record["seconds"] / measurements.passes(request, effort)
             for kind in _kinds(request):
                 found.setdefault(kind, []).append(rate)

@@ -30,6 +30,7 @@ from keras_dep.studies import curvature
 from keras_dep.studies.scale import Effort
 
 _MEND = "remove the file to measure again"
+_STEPS = "the released attack needs weights that all steps share"
 _KEPT = {"effort": {}, "seconds": float, "found": object}
 
 
@@ -84,7 +85,8 @@ def read(request: Request, effort: Effort, out_dir: str) -> Record | None:
     """A finished measurement, or `None` where there is none of this effort.
 
     Returns:
-        Dictionary of `effort`, `seconds` and `found`.
+        Dictionary of `effort`, `seconds` and `found`, and of a `reason` where the network has no
+        such figures.
 
     Raises:
         ValueError: the file is damaged; one line with the file and the mend.
@@ -208,6 +210,8 @@ def _measure(request: Request, effort: Effort, out_dir: str, data_dir: str | Non
         "found": found,
         **environment.environment(),
     }
+    if isinstance(found, dict) and "reason" in found:
+        record["reason"] = found["reason"]
     records.write(request.path(out_dir), record)
     return records.plain(record)
 
@@ -247,8 +251,12 @@ def _network(cell: grid.Cell, out_dir: str) -> keras.Model:
     return model if cell.settings.precision == "float32" else with_dtype(model, "float32")
 
 
-def _released(run, images: Array, labels: Array, effort: Effort, request, others) -> list[Record]:
+def _released(
+    run, images: Array, labels: Array, effort: Effort, request, others
+) -> list[Record] | Record:
     chosen = slice(0, effort.released_examples)
+    if any(getattr(layer, "weights_per_step", False) for layer in run.model.layers):
+        return {"reason": _STEPS}
     with warnings.catch_warnings():
         # Its caution stands in the protocol of the figures.
         warnings.simplefilter("ignore")

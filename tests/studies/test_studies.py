@@ -1,10 +1,13 @@
 """Studies: which runs they share, and tables and figures from synthetic results."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
 
+from keras_dep import layers
+from keras_dep import models
 from keras_dep.experiments import grid
 from keras_dep.studies import catalogue
 from keras_dep.studies import cost
@@ -163,6 +166,29 @@ def test_measurements_of_another_effort_are_made_again(tmp_path):
     other = dataclasses.replace(SMOKE.effort, curvature=scales.find("cpu").effort.curvature)
     (attached,) = studies.attach([run], [request], other, out_dir, reasons)
     assert attached.measured["curvature"] == {"reason": "no memory"}
+
+
+def test_a_figure_that_a_network_cannot_have_is_measured_once(tmp_path, monkeypatch):
+    out_dir = str(tmp_path)
+    (request, *_) = catalogue.STUDIES["1"].requests(SMOKE)
+    assert request.name == "released"
+    run = types.SimpleNamespace(
+        settings=request.cell.settings,
+        model=models.build("vgg5", (8, 8, 1), 10, timesteps=2, neuron=layers.DLIF),
+    )
+    monkeypatch.setattr(measurements.curvature, "Run", lambda folder: run)
+    monkeypatch.setattr(measurements.results, "finished", lambda folder: None)
+    found = measurements.measure(request, SMOKE.effort, out_dir)
+    assert found["reason"] == "the released attack needs weights that all steps share"
+    assert measurements.finished(request, SMOKE.effort, out_dir)["reason"] == found["reason"]
+    study = catalogue.STUDIES["1"]
+    outcomes = studies.attach([synthetic(request.cell)], [request], SMOKE.effort, out_dir, {})
+    (line,) = [each for each in study.table(outcomes) if each.quantity.startswith("released")][:1]
+    assert line.values == () and line.holes == (found["reason"],)
+    # It tells nothing of the cost of others.
+    other = dataclasses.replace(request, cell=request.cell.varied(seed=1))
+    known = cost.estimate([*outcomes], [request, other], SMOKE.effort, out_dir)
+    assert known.measured == 1 and "measurements" not in known.basis
 
 
 def test_the_plan_counts_what_is_left(tmp_path):
