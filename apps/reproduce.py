@@ -115,6 +115,7 @@ def launch(argv):
 def main():
     """Plans, trains, measures and renders."""
     from apps import command
+    from keras_dep import _backend
     from keras_dep.studies import catalogue
     from keras_dep.studies import plan as plans
     from keras_dep.studies import scale as scales
@@ -141,7 +142,8 @@ def main():
     engine, reasons = _engine(), {}
     # Shards of one folder run side by side: each run is locked by itself.
     place = out_dir if shard is None else os.path.join(out_dir, "shards", shard.name)
-    with command.claimed(place):
+    # The runs of all seeds compile the same programs.
+    with command.claimed(place), _backend.programs_kept():
         if FLAGS.train and (engine.together or shard is not None):
             reasons = whole.carry_out(engine, _say, FLAGS.verbose)
         if shard is not None:

@@ -26,6 +26,8 @@ derivatives and layers.
   in the answer;
 - `compiled(function)`: the function of tensors, compiled once per shape, even if the caller runs
   eagerly; returned uncompiled where the framework runs eagerly at full speed;
+- `programs_kept()`: a context within which a program that was compiled before, for another model of
+  this process, is not compiled again;
 - `product(one, other, transpose_one=False, transpose_other=False)`: inside such a function, the
   matrix products of two stacks, each transposed first if asked, in the full precision of their
   type even on a GPU; `other` may also be one matrix for the whole stack;
@@ -123,6 +125,7 @@ loss_gradient = _framework.loss_gradient
 hessian_product = _framework.hessian_product
 gauss_newton_product = _framework.gauss_newton_product
 compiled = _framework.compiled
+programs_kept = _framework.programs_kept
 product = _framework.product
 subtract_rank_one = _framework.subtract_rank_one
 leading_eigenvectors = _framework.leading_eigenvectors

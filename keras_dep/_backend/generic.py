@@ -286,5 +286,10 @@ def predict_on_batch(model: keras.Model, images: ArrayLike) -> Any:
     return model.predict_on_batch(workers.workers().divided(images))
 
 
+@contextlib.contextmanager
+def programs_kept() -> Generator[None, None, None]:
+    yield
+
+
 def buffers(model: keras.Model) -> list[Any]:
     return []

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import tempfile
 from collections.abc import Callable
 from collections.abc import Generator
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from typing import Any
 
 import jax
 import keras
+from jax.experimental.compilation_cache import compilation_cache
 
 from keras_dep._backend import generic
 from keras_dep._backend.generic import average_pool as average_pool
@@ -73,6 +75,36 @@ class _GradientAndOutputs:
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return functools.wraps(function)(jax.jit(function))
+
+
+@contextlib.contextmanager
+def programs_kept() -> Generator[None, None, None]:
+    # A user's own folder stays in use.
+    if getattr(jax.config, _CACHE[0]) is not None:
+        yield
+        return
+    # Of this process alone: a program of one machine may not suit another's processor.
+    with tempfile.TemporaryDirectory() as folder:
+        before = [getattr(jax.config, name) for name in _CACHE]
+        _configure_cache([folder, 0, -1])
+        try:
+            yield
+        finally:
+            _configure_cache(before)
+
+
+# Folder, and the least seconds of compilation and bytes of a program that is kept.
+_CACHE = (
+    "jax_compilation_cache_dir",
+    "jax_persistent_cache_min_compile_time_secs",
+    "jax_persistent_cache_min_entry_size_bytes",
+)
+
+
+def _configure_cache(values: Sequence[Any]) -> None:
+    for name, value in zip(_CACHE, values):
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 def product(

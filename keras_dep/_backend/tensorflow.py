@@ -24,6 +24,7 @@ from keras_dep._backend.generic import module_role as module_role
 from keras_dep._backend.generic import normalize as normalize
 from keras_dep._backend.generic import orthogonalize as orthogonalize
 from keras_dep._backend.generic import outermost_call as outermost_call
+from keras_dep._backend.generic import programs_kept as programs_kept
 from keras_dep._backend.generic import subtract_rank_one as subtract_rank_one
 from keras_dep._backend.generic import with_derivative as with_derivative
 from keras_dep._backend.tensorflow_curvature import (

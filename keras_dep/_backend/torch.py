@@ -15,6 +15,7 @@ from keras_dep._backend import workers
 from keras_dep._backend.generic import double_precision as double_precision
 from keras_dep._backend.generic import over_steps as over_steps
 from keras_dep._backend.generic import predict_on_batch as predict_on_batch
+from keras_dep._backend.generic import programs_kept as programs_kept
 from keras_dep._backend.generic import share_of_replica as share_of_replica
 from keras_dep._backend.torch_curvature import differentiable_gradient as differentiable_gradient
 from keras_dep._backend.torch_curvature import gauss_newton_product as gauss_newton_product
