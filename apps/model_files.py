@@ -34,6 +34,7 @@ def load(path: str) -> tuple[keras.Model, Record]:
     """
     # Registers the layers that the file names.
     import keras_dep  # noqa: F401
+    from keras_dep import distribution
     from keras_dep._internal import model_files
     from keras_dep.experiments import results
 
@@ -46,7 +47,8 @@ def load(path: str) -> tuple[keras.Model, Record]:
         )
     result = os.path.join(path, results.RESULT)
     if not os.path.exists(result):
-        return model_files.load_network(network), facts
+        with distribution.workers().scope():
+            return model_files.load_network(network), facts
     run = results.read(result, RUN, "train again with apps/hetero_train.py")
     settings = run["settings"]
     facts |= {

@@ -7,7 +7,6 @@ from typing import TypeAlias
 
 import keras
 
-from keras_dep import _backend
 from keras_dep._internal import atomic_io
 
 Path: TypeAlias = str | os.PathLike[str]
@@ -17,8 +16,6 @@ _CHUNK = 2**20
 
 def load_network(path: Path) -> keras.Model:
     """Verifies the checksums of a `.keras` file and loads its network for inference.
-
-    Its weights lie on the devices of the workers that were started.
 
     Args:
         path: the file.
@@ -43,8 +40,7 @@ def load_network(path: Path) -> keras.Model:
         raise ValueError(f"model {path!r} is not there; name a .keras file that model.save wrote.")
     _check_archive(path)
     try:
-        with _backend.workers().scope():
-            model = keras.saving.load_model(path, compile=False)
+        model = keras.saving.load_model(path, compile=False)
     # Keras raises any error of a layer's constructor and of the readers of JSON and HDF5.
     except Exception as error:
         raise ValueError(

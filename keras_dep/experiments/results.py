@@ -5,6 +5,7 @@ import os
 
 import keras
 
+from keras_dep import distribution
 from keras_dep._internal import model_files
 from keras_dep._internal import records
 from keras_dep._internal.types import Record
@@ -128,13 +129,14 @@ def save(folder: str | os.PathLike, network: keras.Model, result: Record) -> Rec
 
 
 def trained_network(folder: str | os.PathLike, result: Record) -> keras.Model:
-    """Loads the network of a result.
+    """Loads the network of a result, onto all devices of the workers that were started.
 
     Raises:
         ValueError: the file is missing, damaged, or not the one that the result was written with.
     """
     path = os.path.join(folder, NETWORK)
-    network = model_files.load_network(path)
+    with distribution.workers().scope():
+        network = model_files.load_network(path)
     # Earlier revisions recorded no checksum.
     if result.get("model_sha256") not in (None, model_files.sha256(path)):
         raise ValueError(
