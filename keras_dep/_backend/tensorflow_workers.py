@@ -64,7 +64,7 @@ class Mirrored(Workers):
 
         return tf.nest.map_structure(one, values)
 
-    def joined(self, values: Any, axis: int = 0) -> Any:
+    def concatenated(self, values: Any, axis: int = 0) -> Any:
         """The nested results of the devices, each in one tensor."""
         local = self.strategy.experimental_local_results
         return tf.nest.map_structure(lambda value: tf.concat(local(value), axis), values)
@@ -80,7 +80,7 @@ class Mirrored(Workers):
         # The program of a replica sees its part alone.
         is_whole = not tf.distribute.has_strategy() or tf.distribute.in_cross_replica_context()
         # All devices would draw the same numbers.
-        draws = any(v.path.endswith("seed_generator_state") for v in model.non_trainable_variables)
+        draws = bool(keras_internals.random_states(model))
         made_here = keras_internals.tensorflow_strategy(model) is self.strategy
         return is_whole and made_here and not draws and len(array) % self.devices == 0
 
@@ -171,7 +171,8 @@ def over_devices(
         extra = [numbers, None if memory is None else joined.split(memory, axis=1)]
     y = None if y is None else joined.split(y)
     gradient, outputs, memory = joined.strategy.run(both, (parts, y, extra))
-    return joined.joined(gradient), joined.joined(outputs), joined.joined(memory, axis=1)
+    gradient, outputs = joined.concatenated((gradient, outputs))
+    return gradient, outputs, joined.concatenated(memory, axis=1)
 
 
 def averaged(function: Callable[..., Tensor]) -> Callable[..., Tensor]:

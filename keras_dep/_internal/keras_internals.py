@@ -167,6 +167,11 @@ class AveragesOfInner:
             self.inner_optimizer._model_variables_moving_average = averages
 
 
+def random_states(model: keras.Model) -> list[keras.Variable]:
+    """Returns the states `(seed, count)` of a model's random generators, which Keras names so."""
+    return [v for v in model.non_trainable_variables if v.path.endswith("seed_generator_state")]
+
+
 # Frameworks.
 
 

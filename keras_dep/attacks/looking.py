@@ -15,10 +15,10 @@ from keras import ops
 
 from keras_dep import _backend
 from keras_dep._internal import compilation
+from keras_dep._internal import keras_internals
 from keras_dep._internal.types import Tensor
 from keras_dep.attacks import losses
 from keras_dep.attacks.gradient_estimators import Estimator
-from keras_dep.attacks.randomness import random_variables
 
 if TYPE_CHECKING:
     from keras_dep.attacks.gradient_attack import GradientAttack
@@ -44,7 +44,7 @@ def looking(attack: GradientAttack, model: keras.Model) -> Look:
     Returns:
         A function `(x, y) -> (gradient, outputs)`.
     """
-    rule, variables = attack._rule, random_variables(model)
+    rule, variables = attack._rule, keras_internals.random_states(model)
     both, states = _compiled(attack, model), [ops.convert_to_numpy(v) for v in variables]
 
     def once(
@@ -69,7 +69,7 @@ def looking_in_step(attack: GradientAttack, model: keras.Model, gradient: Callab
     Returns:
         A function `(x, y) -> (gradient, outputs)`.
     """
-    both, variables = _compiled(attack, model), random_variables(model)
+    both, variables = _compiled(attack, model), keras_internals.random_states(model)
 
     def once(
         x: Tensor, y: Tensor, numbers: Numbers, memory: Memory | None, shift: int

@@ -60,11 +60,6 @@ def random_offset(threat: Threat, images: ArrayLike, seed: int | Sequence[int]) 
     return np.stack(offsets).astype("float32")
 
 
-def random_variables(model: keras.Model) -> list[keras.Variable]:
-    """The states `(seed, count)` of a model's random generators."""
-    return [v for v in model.non_trainable_variables if v.path.endswith("seed_generator_state")]
-
-
 @contextlib.contextmanager
 def random_states_kept(model: keras.Model) -> Generator[None, None, None]:
     """Restores the states of a model's random generators at the end of the block.
@@ -83,7 +78,7 @@ def random_states_kept(model: keras.Model) -> Generator[None, None, None]:
     >>> bool(ops.all(first == model(ops.ones((1, 4)), training=True)))
     True
     """
-    states = [(v, ops.convert_to_numpy(v)) for v in random_variables(model)]
+    states = [(v, ops.convert_to_numpy(v)) for v in keras_internals.random_states(model)]
     try:
         yield
     finally:

@@ -284,8 +284,9 @@ class CurvatureOperator:
 
     def _in_parts(self, array: Tensor) -> Tensor:
         tensor = self._tensor(array)
-        # The devices' results are averaged.
-        return tensor if self._is_sum else _backend.workers().in_parts(tensor, self._model)
+        joined = _backend.workers()
+        # Results of parts are averaged.
+        return joined.divided(tensor) if self._is_sum else joined.in_parts(tensor, self._model)
 
     def _tensor(self, array: Tensor) -> Tensor:
         # By default Keras converts NumPy's float64 to float32.

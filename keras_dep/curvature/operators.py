@@ -24,8 +24,8 @@ class Hessian(CurvatureOperator):
     Args:
         model: a built `keras.Model` with trainable weights. Weights that are frozen now count as
             constants; those frozen later do not.
-        loss: a `keras.losses.Loss`, its string name, or a function `(y, outputs)` that returns one
-            number, or one per example, whose mean is taken.
+        loss: a `keras.losses.Loss`, its string name, or a function `(y, outputs)` that returns the
+            mean over the examples, or one number per example, whose mean is taken.
         dtype: `"float64"` to compute on a copy of the model in double precision; `"float32"` to
             compute a mixed-precision model in single precision; `None` for the model's own.
         regularizers: whether the loss includes the penalties that training adds: regularizers of

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 
 from keras_dep import distribution
+from keras_dep._internal import keras_internals
 from keras_dep._internal.types import Record
-from keras_dep.attacks.randomness import random_variables
 from keras_dep.defences import Defence
 from keras_dep.experiments.settings import Settings
 
@@ -142,7 +142,7 @@ def check_draws(model: keras.Model) -> None:
     Raises:
         ValueError: dropout, a random encoder, or another layer that draws.
     """
-    found = random_variables(model)
+    found = keras_internals.random_states(model)
     workers = distribution.workers()
     if workers.parts > 1 and not workers.whole and found:
         raise ValueError(

@@ -161,6 +161,14 @@ def test_bookkeeping():
         assert "_compile_config" in keras_internals.BOOKKEEPING & set(vars(model))
 
 
+def test_random_states():
+    model = keras.Sequential([keras.Input((2,)), layers.Dropout(0.5, seed=7), layers.Dense(1)])
+    with door("the path of SeedGenerator.state"):
+        (state,) = keras_internals.random_states(model)
+        assert ops.convert_to_numpy(state).tolist() == [7, 0]
+    assert keras_internals.random_states(keras.Sequential([layers.Dense(1)])) == []
+
+
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="a door of torch")
 def test_torch():
     import torch
