@@ -10,11 +10,12 @@ from keras import ops
 from keras_dep._internal.export import export
 from keras_dep._internal.types import Array
 from keras_dep._internal.types import Tensor
-from keras_dep.layers.stepwise_lif import StepwiseLIF
+from keras_dep.layers import time_axis
+from keras_dep.layers.lif import LIF
 
 
 @export
-class DLIF(StepwiseLIF):
+class DLIF(LIF):
     """`LIF` whose input current is scaled by a learnt number at each step, `p_t x_t`.
 
     The gains, one per step and shared by all neurons of the layer, start at 1. They keep the
@@ -63,29 +64,44 @@ class DLIF(StepwiseLIF):
             shape=(timesteps,), initializer="ones", name="gain", autocast=False
         )
 
-    def decay_and_threshold(self, dtype: str) -> tuple[float, float]:
-        """As in `LIF`."""
-        decay, threshold, *_ = self._constants(())
-        return decay, threshold
-
     def learnt_constants(self) -> dict[str, Array]:
         """The gains."""
         return {"gain": ops.convert_to_numpy(self.gain)}
+
+    def decay_and_threshold(self, dtype: str) -> tuple[float, float]:
+        """As in `LIF`."""
+        decay, threshold = self._constants(())
+        return decay, threshold
+
+    def distances(self, inputs: Tensor) -> Tensor:
+        """As in `LIF`."""
+        return super().distances(time_axis.fold(self._scaled(self._currents(inputs), self.gain)))
 
     def steps(
         self,
         currents: Tensor,
         fire: Callable[[Tensor], Tensor] | None = None,
-        constants: tuple | None = None,
+        constants: tuple[Any, Any] | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """As in `LIF`, with scaled currents; the gains are the third of `constants`."""
-        constants = constants or self._constants(self._learnt(currents.dtype))
-        decay, threshold, gain = constants
-        gain = ops.reshape(gain, (-1,) + (1,) * (len(currents.shape) - 1))
-        return super().steps(currents * gain, fire, (decay, threshold))
+        """As in `LIF`, with scaled currents."""
+        return super().steps(self._scaled(currents, self.gain), fire, constants)
 
     def _learnt(self, dtype: str) -> tuple[Tensor, ...]:
         return (ops.cast(self.gain, dtype),)
 
     def _constants(self, learnt: Sequence[Tensor]) -> tuple:
-        return (1.0 - 1.0 / self.tau, self.threshold, *learnt)
+        # The gains change currents, which come scaled to the steps.
+        return super()._constants(())
+
+    def _program(self) -> Callable[..., Tensor]:
+        spikes = super()._program()
+
+        def program(currents: Tensor, gain: Tensor) -> Tensor:
+            return spikes(self._scaled(currents, gain))
+
+        return program
+
+    def _scaled(self, currents: Tensor, gain: Tensor) -> Tensor:
+        """Currents `(T, batch, ...)` times the gain of their step, in the membrane's dtype."""
+        gain = ops.reshape(gain, (-1,) + (1,) * (len(currents.shape) - 1))
+        return ops.cast(gain, self._membrane_dtype) * ops.cast(currents, self._membrane_dtype)
