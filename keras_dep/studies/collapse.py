@@ -92,16 +92,17 @@ def _of(load: scales.Workload) -> list[grid.Cell]:
     for methods, protocol, count in counts:
         found += load.cells(methods, scales.poisoned(count, poison_protocol=protocol))
     found += load.cells(main, *(scales.rectified(count) for count in load.reverse_counts))
-    for first in load.onsets:
-        found += load.cells(main, scales.poisoned(1, first), scales.rectified(1, first))
+    side = [
+        how
+        for first in load.onsets
+        for how in (scales.poisoned(1, first), scales.rectified(1, first))
+    ]
     worst = max(load.counts.get("released", ()), default=0)
-    for control in load.controls if worst else ():
+    if worst:
         condition = scales.poisoned(worst, poison_protocol="released")
-        found += load.cells(main, {**condition, "normalization_control": control})
-    if load.fixed_images and worst:
-        condition = scales.poisoned(worst, poison_protocol="released")
-        found += load.cells(main, {**condition, "poison_resample": False})
-    return found
+        side += [{**condition, "normalization_control": control} for control in load.controls]
+        side += [{**condition, "poison_resample": False}] * load.fixed_images
+    return found + load.cells(main, *side, seeds=load.side_seeds)
 
 
 def _paper(cell: grid.Cell, attack: str) -> PaperValue | None:

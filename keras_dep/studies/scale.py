@@ -31,6 +31,8 @@ class Workload:
         controls: controls of the running statistics, with the largest count of `"released"`.
         fixed_images: also train on the same poison images in every epoch.
         growth: numbers of time steps of the study of growth, the usual one among them.
+        side_seeds: seeds, from the first on, of rivals, onsets, controls and fixed images; default:
+            all.
         measured: seeds, from the first on, whose networks are measured at length.
         radius: radius of the worst case, in grey levels of 255.
     """
@@ -50,6 +52,7 @@ class Workload:
     controls: Sequence[str] = ()
     fixed_images: bool = False
     growth: Sequence[int] = ()
+    side_seeds: int | None = None
     measured: int = 3
     radius: int = 8
 
@@ -244,6 +247,7 @@ CPU = Scale(
             controls=("recalibrate", "frozen"),
             fixed_images=True,
             growth=GROWTH,
+            side_seeds=3,
             # At 8/255, half a level of these images, all methods keep more than nine in ten.
             radius=16,
         ),

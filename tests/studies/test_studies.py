@@ -260,3 +260,20 @@ def test_table_1_has_intervals_radius_and_time():
     # Without a Hessian in training there is no line.
     bare = dataclasses.replace(run, result={**run.result, "hessian": None})
     assert "spectral radius" not in {line.quantity for line in study.table([bare])}
+
+
+def test_side_conditions_train_on_the_first_seeds_alone():
+    (load,) = SMOKE.workloads
+    load = dataclasses.replace(load, rivals=("feel",), fixed_images=True, side_seeds=1)
+    scale = dataclasses.replace(SMOKE, workloads=(load,))
+    cells = [cell for name in ("1", "3") for cell in catalogue.STUDIES[name].cells(scale)]
+    side = [
+        cell
+        for cell in cells
+        if cell.method == "feel" or cell.settings.poison_epoch or not cell.settings.poison_resample
+    ]
+    assert {cell.method for cell in side} == {"sgd", "dep", "feel"}
+    assert {cell.settings.seed for cell in side} == {0}
+    assert {cell.settings.seed for cell in cells if cell not in side} == {0, 1}
+    asked = [request.cell for request in catalogue.STUDIES["1"].requests(scale)]
+    assert {cell.settings.seed for cell in asked if cell.method == "feel"} == {0}
