@@ -1,5 +1,6 @@
 """Versions and machine, recorded with each result."""
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -72,6 +73,8 @@ def _processor() -> str:
     return f"{name}, {os.cpu_count()} cores"
 
 
+# Read once: what a process writes into the checkout does not change the code that it runs.
+@functools.cache
 def _commit() -> str | None:
     here = os.path.dirname(os.path.abspath(__file__))
     try:

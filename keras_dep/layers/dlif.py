@@ -68,11 +68,6 @@ class DLIF(LIF):
         """The gains."""
         return {"gain": ops.convert_to_numpy(self.gain)}
 
-    def decay_and_threshold(self, dtype: str) -> tuple[float, float]:
-        """As in `LIF`."""
-        decay, threshold = self._constants(())
-        return decay, threshold
-
     def distances(self, inputs: Tensor) -> Tensor:
         """As in `LIF`."""
         return super().distances(time_axis.fold(self._scaled(self._currents(inputs), self.gain)))
@@ -90,7 +85,7 @@ class DLIF(LIF):
         return (ops.cast(self.gain, dtype),)
 
     def _constants(self, learnt: Sequence[Tensor]) -> tuple:
-        # The gains change currents, which come scaled to the steps.
+        # Steps get scaled currents, so that they need no gains.
         return super()._constants(())
 
     def _program(self) -> Callable[..., Tensor]:

@@ -101,8 +101,8 @@ def _of(load: scales.Workload) -> list[grid.Cell]:
     if worst:
         condition = scales.poisoned(worst, poison_protocol="released")
         side += [{**condition, "normalization_control": control} for control in load.controls]
-        side += [{**condition, "poison_resample": False}] * load.fixed_images
-    return found + load.cells(main, *side, seeds=load.side_seeds)
+        side += [{**condition, "poison_resample": False}] if load.fixed_images else []
+    return found + load.cells(main, *side, side=True)
 
 
 def _paper(cell: grid.Cell, attack: str) -> PaperValue | None:

@@ -40,12 +40,11 @@ def table(outcomes: Sequence[grid.Outcome]) -> list[Line]:
 
 def _of(load: scales.Workload, seeds: int | None = None) -> list[grid.Cell]:
     counterpart = {"spiking": False}
-    side = min((n for n in (seeds, load.side_seeds) if n is not None), default=None)
     return [
         *load.cells(load.core, scales.CLEAN, seeds=seeds),
-        *load.cells(load.rivals, scales.CLEAN, seeds=side),
+        *load.cells(load.rivals, scales.CLEAN, seeds=seeds, side=True),
         *load.cells(load.adversarial, scales.ADVERSARIAL, seeds=seeds),
-        *load.cells(load.adversarial_rivals, scales.ADVERSARIAL, seeds=side),
+        *load.cells(load.adversarial_rivals, scales.ADVERSARIAL, seeds=seeds, side=True),
         *load.cells(load.core[:1], {**scales.CLEAN, **counterpart}, seeds=seeds),
         *load.cells(load.core[:1], {**scales.ADVERSARIAL, **counterpart}, seeds=seeds),
     ]

@@ -62,7 +62,11 @@ class Workload:
         return self.core if self.adversarial_core is None else self.adversarial_core
 
     def cells(
-        self, methods: Sequence[str], *conditions: Mapping[str, Any], seeds: int | None = None
+        self,
+        methods: Sequence[str],
+        *conditions: Mapping[str, Any],
+        seeds: int | None = None,
+        side: bool = False,
     ) -> list[grid.Cell]:
         """The runs of some methods under some conditions.
 
@@ -70,8 +74,10 @@ class Workload:
             methods: expressions for `keras_dep.defences.get`.
             *conditions: settings beside the base.
             seeds: number of seeds, from the first on; default: all.
+            side: take no more than `side_seeds`.
         """
-        return grid.product(self.base, methods, self.seeds[:seeds], conditions)
+        chosen = self.seeds[:seeds][: self.side_seeds if side else None]
+        return grid.product(self.base, methods, chosen, conditions)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
