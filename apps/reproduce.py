@@ -10,6 +10,7 @@ run that fails leaves a hole with its reason in the tables.
   python apps/reproduce.py --table=all --figure=all --scale=cpu --results_dir=results
   python apps/reproduce.py --table=all --scale=paper --out_dir=/shared/paper --engine=ray
   python apps/reproduce.py --table=all --scale=paper --out_dir=/shared/paper --shard=2/8
+  python apps/reproduce.py --table=all --scale=cpu --results_dir=results --part=more-seeds
 """
 
 import os
@@ -49,6 +50,13 @@ _define(
     "results_dir",
     None,
     "Folder that gets the JSON of tables too, below the scale's name, for docs/claims.md.",
+)
+_define(
+    "string",
+    "part",
+    None,
+    "Fill the holes of the tables in --results_dir: train and measure what those lack alone, and "
+    "leave it there in a folder of this name, which docs/claims.md joins with them.",
 )
 _define("string", "data_dir", None, "TFDS folder; default: the user's.")
 _define(
@@ -133,7 +141,7 @@ def main():
     data_dir = command.folder("data_dir", FLAGS.data_dir)
     if data_dir is not None:
         scale = scale.with_data(data_dir=data_dir)
-    studies = catalogue.chosen(tables, figures)
+    studies = _completing(catalogue.chosen(tables, figures), scale)
     out_dir = _out_dir()
     whole = plans.plan(studies, scale, out_dir, data_dir, shard)
     print(whole.text(FLAGS.dry_run, machines if FLAGS.dry_run else ()), flush=True)
@@ -160,6 +168,23 @@ def main():
     print(f"\n{command.board(os.path.join(out_dir, 'runs'))}")
 
 
+def _completing(studies, scale):
+    """The studies, or with --part what the tables of --results_dir lack of them."""
+    from keras_dep.studies import result_files
+
+    if FLAGS.part is None:
+        return studies
+    if FLAGS.results_dir is None:
+        raise ValueError("part needs results_dir, the folder of the tables; add --results_dir.")
+    # Refused before anything is trained.
+    result_files.folder_of(FLAGS.results_dir, scale.name, FLAGS.part)
+    known = result_files.of_scale(os.path.expanduser(FLAGS.results_dir), scale.name, FLAGS.part)
+    return [
+        study.completing(known[study.name].lines) if study.name in known else study
+        for study in studies
+    ]
+
+
 def _engine():
     from keras_dep.experiments import engines
 
@@ -182,9 +207,10 @@ def _render(study, scale, out_dir, reasons, tables, figures):
     if study.name in tables:
         found = study.table(outcomes)
         text = lines.markdown(found, f"{study.title}, scale {scale.name}")
+        part = "" if FLAGS.part is None else f" --results_dir=results --part={FLAGS.part}"
         facts = {
             "scale": scale.name,
-            "command": f"python apps/reproduce.py --table={study.name} --scale={scale.name}",
+            "command": f"python apps/reproduce.py --table={study.name} --scale={scale.name}{part}",
             "seconds": cost.spent(outcomes),
             "commits": result_files.commits(outcomes),
             **environment.environment(),
@@ -194,8 +220,10 @@ def _render(study, scale, out_dir, reasons, tables, figures):
             with atomic_io.whole_file(stem + ending) as unfinished, open(unfinished, "w") as file:
                 file.write(content)
         folders = [out_dir]
-        if FLAGS.results_dir is not None:
-            folders.append(os.path.join(os.path.expanduser(FLAGS.results_dir), scale.name))
+        # A table without holes gets no further part.
+        if FLAGS.results_dir is not None and (FLAGS.part is None or outcomes):
+            results_dir = os.path.expanduser(FLAGS.results_dir)
+            folders.append(result_files.folder_of(results_dir, scale.name, FLAGS.part))
         for folder in folders:
             os.makedirs(folder, exist_ok=True)
             path = os.path.join(folder, result_files.name_of(study.name))

@@ -40,6 +40,7 @@ def table(outcomes: Sequence[grid.Outcome]) -> list[Line]:
             protocol=_watched,
             value=lambda run: _percent(run.result["worst_after_poison"]) if run.result else None,
             semantics=_semantics,
+            applies=_is_poisoned,
         ),
         Column(
             quantity="poisoned batches that collapsed it (%)",
@@ -48,6 +49,7 @@ def table(outcomes: Sequence[grid.Outcome]) -> list[Line]:
             ),
             value=_collapsed,
             semantics=_semantics,
+            applies=_is_poisoned,
         ),
     ]
     return lines(outcomes, [*columns.accuracies(_paper, _semantics), *behind])
@@ -116,6 +118,10 @@ def _paper(cell: grid.Cell, attack: str) -> PaperValue | None:
 
 def _semantics(cell: grid.Cell) -> str:
     return CORRECT if cell.settings.poison_protocol == "pixel" else RELEASED
+
+
+def _is_poisoned(cell: grid.Cell) -> bool:
+    return cell.settings.poison_count > 0
 
 
 def _watched(run: grid.Outcome) -> str:

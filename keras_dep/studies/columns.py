@@ -95,6 +95,7 @@ def cost() -> list[Column]:
                 "surrogate"
             ),
             value=lambda run: ((run.result or {}).get("hessian") or {}).get("spectral_radius"),
+            applies=lambda cell: cell.settings.hessian_examples > 0,
         ),
         Column(
             quantity="seconds per step",

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from keras_dep.experiments import grid
+from keras_dep.studies import lines as table_lines
 from keras_dep.studies import scale as scales
 from keras_dep.studies.lines import Column
 from keras_dep.studies.lines import Line
@@ -62,14 +63,20 @@ def requests(scale: Scale) -> list[Request]:
 def table(outcomes: Sequence[grid.Outcome]) -> list[Line]:
     """The radius by number of steps, trained at each and with one set of weights, and exponents."""
     found: list[Line] = []
-    groups: dict[tuple, list[grid.Outcome]] = {}
+    groups: dict[tuple[str, ...], list[grid.Outcome]] = {}
     for outcome in outcomes:
-        s = outcome.cell.settings
-        groups.setdefault((s.dataset, s.model, s.spiking, how(outcome.cell)), []).append(outcome)
-    for (_, _, spiking, condition), members in groups.items():
+        groups.setdefault(key_of(outcome.cell), []).append(outcome)
+    for (*_, condition), members in groups.items():
+        spiking = members[0].cell.settings.spiking
         made = _of_group(members) if spiking else lines(members, [_column(None, "")])
         found += [dataclasses.replace(line, condition=condition) for line in made]
     return found
+
+
+def key_of(cell: grid.Cell) -> tuple[str, str, str, str]:
+    """As `keras_dep.studies.lines.key_of`, with gradient and coding in the condition."""
+    dataset, network, method, _ = table_lines.key_of(cell)
+    return dataset, network, method, how(cell)
 
 
 def figure(outcomes: Sequence[grid.Outcome], name: str) -> Figure:
@@ -212,11 +219,14 @@ def _exponents(kind: str, ordered: Sequence[tuple[int, Line]]) -> Line:
     first = ordered[0][1]
     shared = [seed for seed in first.seeds if all(seed in each for each in by_steps.values())]
     values = [exponent({step: each[seed] for step, each in by_steps.items()}) for seed in shared]
-    missing = dict.fromkeys(hole for _, line in ordered for hole in line.holes)
+    holes = {seed: reason for _, line in ordered for seed, reason in line.holes.items()}
     # As in other columns, what is not finite is a hole with its reason.
     finite = [(seed, value) for seed, value in zip(shared, values) if math.isfinite(value)]
-    if len(finite) < len(values):
-        missing[f"{EXPONENT} is not finite"] = None
+    holes |= {
+        seed: f"{EXPONENT} is not finite"
+        for seed, value in zip(shared, values)
+        if not math.isfinite(value)
+    }
     steps = ", ".join(map(str, by_steps))
     return dataclasses.replace(
         first,
@@ -224,7 +234,7 @@ def _exponents(kind: str, ordered: Sequence[tuple[int, Line]]) -> Line:
         protocol=f"slope of log radius over log T by least squares, T {steps}; 1 is linear growth",
         seeds=tuple(seed for seed, _ in finite),
         values=tuple(value for _, value in finite),
-        holes=tuple(missing),
+        holes=holes,
     )
 
 
@@ -242,6 +252,7 @@ STUDY = Study(
     cells=cells,
     requests=requests,
     table=table,
+    key=key_of,
     figures=("growth",),
     figure=figure,
 )

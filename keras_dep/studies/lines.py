@@ -8,7 +8,9 @@ import math
 import statistics
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
+from collections.abc import Set
 from typing import Any
 
 from keras_dep._internal.types import Record
@@ -17,6 +19,7 @@ from keras_dep.experiments import grid
 from keras_dep.studies.paper_values import PaperValue
 
 CORRECT, RELEASED = "correct", "released"
+OTHERWISE = "measured by another protocol"
 # Classes of the data sets that have another number than 10.
 CLASSES = {"cifar100": 100, "tiny_imagenet": 200, "imagenet": 1000}
 
@@ -39,7 +42,7 @@ class Line:
         chance: accuracy of guessing, in percent.
         paper: the paper's figure, or `None`.
         paper_deviation: the deviation printed beside it, or `None`.
-        holes: reasons of the runs that gave no value, each once.
+        holes: why a seed gave no value, by seed.
 
     Example:
 
@@ -60,7 +63,17 @@ class Line:
     chance: float = 10.0
     paper: float | None = None
     paper_deviation: float | None = None
-    holes: Sequence[str] = ()
+    holes: Mapping[int, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Data set, network, method and condition, as `key_of` gives them for a cell."""
+        return self.dataset, self.network, self.method, self.condition
+
+    @property
+    def reasons(self) -> list[str]:
+        """What `holes` says, each once."""
+        return list(dict.fromkeys(self.holes.values()))
 
     @property
     def mean(self) -> float | None:
@@ -76,7 +89,7 @@ class Line:
     def ours(self) -> str:
         """Mean and deviation as text; the reason where there is no value."""
         if self.mean is None:
-            return "; ".join(self.holes) or "-"
+            return "; ".join(self.reasons) or "-"
         if self.deviation is None:
             return f"{self.mean:.4g}"
         return f"{self.mean:.4g} +- {self.deviation:.3g}"
@@ -84,7 +97,8 @@ class Line:
     def as_record(self) -> Record:
         """The line as JSON can hold it, with mean, deviation and n."""
         about = {"mean": self.mean, "deviation": self.deviation, "n": len(self.values)}
-        return {**dataclasses.asdict(self), **about}
+        holes = {str(seed): reason for seed, reason in self.holes.items()}
+        return {**dataclasses.asdict(self), "holes": holes, **about}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,6 +111,7 @@ class Column:
         value: function of the `Outcome`: the figure, or `None` where the run has none.
         paper: function of the cell: the paper's figure.
         semantics: function of the cell: `"correct"` or `"released"`.
+        applies: function of the cell: whether such a run can have the figure.
         needs: the measurement that it is read from, or `None` for `result.json`.
     """
 
@@ -105,6 +120,7 @@ class Column:
     value: Callable[[grid.Outcome], float | None]
     paper: Callable[[grid.Cell], PaperValue | None] = lambda cell: None
     semantics: Callable[[grid.Cell], str] = lambda cell: CORRECT
+    applies: Callable[[grid.Cell], bool] = lambda cell: True
     needs: str | None = None
 
 
@@ -145,7 +161,7 @@ def markdown(found: Sequence[Line], title: str) -> str:
         rows.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
     legend = ["Ours: mean +- deviation of a sample over n seeds. Protocols:", ""]
     legend += [f"{number}. {note}" for number, note in enumerate(notes, 1)]
-    holes = dict.fromkeys(hole for line in found if line.values for hole in line.holes)
+    holes = dict.fromkeys(reason for line in found if line.values for reason in line.reasons)
     legend += ["", *(f"Fewer seeds than planned: {hole}" for hole in holes)] if holes else []
     table = aligned("\n".join(rows)) if found else "No run belongs to it at this scale."
     return "\n".join([f"# {title}", "", table, "", *legend]) + "\n"
@@ -162,7 +178,7 @@ def to_csv(found: Sequence[Line]) -> str:
         record = line.as_record()
         for name in ("seeds", "values"):
             record[name] = " ".join(map(str, record[name]))
-        record["holes"] = json.dumps(list(line.holes)) if line.holes else ""
+        record["holes"] = json.dumps(record["holes"]) if line.holes else ""
         writer.writerow(record)
     return text.getvalue()
 
@@ -175,21 +191,80 @@ def from_record(record: Record) -> Line:
         for name, value in record.items()
         if name in known
     }
-    return Line(**given)
+    holes = {int(seed): reason for seed, reason in record["holes"].items()}
+    return Line(**{**given, "holes": holes})
+
+
+def joined(parts: Iterable[Iterable[Line]]) -> list[Line]:
+    """The lines of a table that was made in parts: a value for each seed that some part has.
+
+    Values of the same seed come from the later part, and so do the holes of a run that it has. A
+    part that measured by another protocol than those before adds no value to the line, as one mean
+    is over values of one kind; the seeds that it alone has stay holes that say so.
+
+    Args:
+        parts: the lines of each part.
+
+    Returns:
+        List of `Line`, in the order in which the parts have them first.
+
+    Example:
+
+    >>> about = dict(dataset="digits", network="vgg5", method="dep", condition="c", protocol="",
+    ...              quantity="clean (%)")
+    >>> first = Line(**about, seeds=(0,), values=(50.0,), holes={1: "not trained yet"})
+    >>> second = Line(**about, seeds=(1,), values=(60.0,))
+    >>> joined([[first], [second]])[0].values
+    (50.0, 60.0)
+    """
+    found: dict[tuple[str, ...], Line] = {}
+    for part in map(list, parts):
+        runs = {(line.key, seed) for line in part for seed in (*line.seeds, *line.holes)}
+        found = {key: _without_holes(line, runs) for key, line in found.items()}
+        for line in part:
+            key = (*line.key, line.quantity)
+            found[key] = _filled(found[key], line) if key in found else line
+    return [line for line in found.values() if line.values or line.holes]
+
+
+def _without_holes(line: Line, runs: Set[tuple[tuple[str, ...], int]]) -> Line:
+    holes = {seed: why for seed, why in line.holes.items() if (line.key, seed) not in runs}
+    return dataclasses.replace(line, holes=holes)
+
+
+def _filled(line: Line, later: Line) -> Line:
+    values, holes = dict(zip(line.seeds, line.values)), {**line.holes, **later.holes}
+    if line.values and later.values and line.protocol != later.protocol:
+        holes |= dict.fromkeys(later.seeds, OTHERWISE)
+        protocol = line.protocol
+    else:
+        values |= dict(zip(later.seeds, later.values))
+        protocol = later.protocol if later.values else line.protocol
+    return dataclasses.replace(
+        line,
+        protocol=protocol,
+        seeds=tuple(sorted(values)),
+        values=tuple(values[seed] for seed in sorted(values)),
+        holes={seed: holes[seed] for seed in sorted(holes) if seed not in values},
+    )
 
 
 def _line(key: tuple[str, ...], runs: Sequence[grid.Outcome], column: Column) -> Line | None:
-    asked = [run for run in runs if column.needs is None or column.needs in run.measured]
+    asked = [
+        run
+        for run in runs
+        if (column.needs is None or column.needs in run.measured) and column.applies(run.cell)
+    ]
     found: dict[int, tuple[float, str]] = {}
-    reasons: list[str] = []
+    holes: dict[int, str] = {}
     for run in asked:
         value, reason = _value(run, column)
         if value is not None:
             found[run.cell.settings.seed] = value, column.protocol(run)
         elif reason is not None:
-            reasons.append(reason)
+            holes[run.cell.settings.seed] = reason
     # A figure that runs of this kind do not have.
-    if not found and not reasons:
+    if not found and not holes:
         return None
     dataset, network, method, condition = key
     cell = asked[0].cell
@@ -207,7 +282,7 @@ def _line(key: tuple[str, ...], runs: Sequence[grid.Outcome], column: Column) ->
         chance=100 / CLASSES.get(dataset, 10),
         paper=paper.value if paper else None,
         paper_deviation=paper.deviation if paper else None,
-        holes=tuple(dict.fromkeys(reasons)),
+        holes=holes,
     )
 
 

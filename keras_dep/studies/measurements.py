@@ -31,6 +31,8 @@ from keras_dep.studies.scale import Effort
 
 _MEND = "remove the file to measure again"
 _STEPS = "the released attack needs weights that all steps share"
+# Reasons that lie in a network: measuring again gives them again.
+LASTING = frozenset({_STEPS})
 _KEPT = {"effort": {}, "seconds": float, "found": object}
 
 

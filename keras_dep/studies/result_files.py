@@ -1,6 +1,8 @@
-"""Tables as small JSON files, by scale."""
+"""Tables as small JSON files, by scale; a folder below the scale's is a part that fills holes."""
 
+import dataclasses
 import os
+import re
 from collections.abc import Iterable
 
 from keras_dep._internal import records
@@ -10,7 +12,7 @@ from keras_dep.studies import catalogue
 from keras_dep.studies import lines as table_lines
 from keras_dep.studies.study import Study
 
-SCHEMA = 2
+SCHEMA = 3
 _SHAPE = {
     "schema": int,
     "scale": str,
@@ -22,9 +24,34 @@ _SHAPE = {
     "commit": str | None,
     "commits": [str],
     "seconds": float,
-    "lines": [{"dataset": str, "method": str, "condition": str, "quantity": str, "values": list}],
+    "lines": [
+        {
+            "dataset": str,
+            "method": str,
+            "condition": str,
+            "quantity": str,
+            "seeds": [int],
+            "values": list,
+            "holes": {str: str},
+        }
+    ],
 }
 _MEND = "make it again with apps/reproduce.py"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of a scale, from the files of all its parts.
+
+    Args:
+        title: what it shows.
+        lines: its lines, joined by `keras_dep.studies.lines.joined`.
+        files: the record of each file, by its path.
+    """
+
+    title: str
+    lines: list[table_lines.Line]
+    files: dict[str, Record]
 
 
 def name_of(table: str) -> str:
@@ -71,15 +98,51 @@ def read(path: str) -> Record:
     return {**record, "lines": [table_lines.from_record(line) for line in record["lines"]]}
 
 
-def of_scale(folder: str, scale: str) -> dict[str, Record]:
+def of_scale(folder: str, scale: str, without: str | None = None) -> dict[str, Table]:
     """The tables of a scale that are there, by name, in the order of the studies.
 
     Args:
-        folder: holds a folder for each scale, with files `table-<name>.json`.
+        folder: holds a folder for each scale, with files `table-<name>.json`, and in it a folder
+            for each further part.
         scale: name of the scale.
+        without: a part to leave out.
 
     Raises:
         ValueError: a file that is damaged or of another schema.
     """
-    paths = {name: os.path.join(folder, scale, name_of(name)) for name in catalogue.STUDIES}
-    return {name: read(path) for name, path in paths.items() if os.path.exists(path)}
+    first = os.path.join(folder, scale)
+    there = os.listdir(first) if os.path.isdir(first) else []
+    folders = [first, *(os.path.join(first, part) for part in sorted(there) if part != without)]
+    found = {}
+    for name in catalogue.STUDIES:
+        paths = [os.path.join(each, name_of(name)) for each in folders]
+        files = {path: read(path) for path in paths if os.path.exists(path)}
+        if files:
+            lines = table_lines.joined(record["lines"] for record in files.values())
+            title = next(iter(files.values()))["title"]
+            found[name] = Table(title=title, lines=lines, files=files)
+    return found
+
+
+def folder_of(folder: str, scale: str, part: str | None = None) -> str:
+    """The folder of the files of a scale, or of a further part.
+
+    Args:
+        folder: as in `of_scale`.
+        scale: name of the scale.
+        part: name of the part.
+
+    Raises:
+        ValueError: `part` is no plain name.
+
+    Example:
+
+    >>> folder_of("results", "cpu", "more-seeds")
+    'results/cpu/more-seeds'
+    """
+    if part is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", part):
+        raise ValueError(
+            f"part must be letters, digits and . _ - alone; received {part!r}; name it for "
+            "example more-seeds."
+        )
+    return os.path.join(folder, scale, *([] if part is None else [part]))

@@ -1,6 +1,7 @@
 """Pages of the docs made from result files: the claims, and the tables."""
 
 import math
+import os
 from collections.abc import Sequence
 
 from keras_dep._internal.types import Record
@@ -42,14 +43,14 @@ def claims_page(folder: str) -> str:
     for scale in NAMES:
         tables = result_files.of_scale(folder, scale)
         if tables:
-            parts.append(_judged(scale, tables))
+            parts.append(_judged(folder, scale, tables))
     if len(parts) == 1:
         parts.append(_NOTHING)
     return "\n".join(parts)
 
 
-def _judged(scale: str, tables: dict[str, Record]) -> str:
-    found = claims.judge([line for table in tables.values() for line in table["lines"]])
+def _judged(folder: str, scale: str, tables: dict[str, result_files.Table]) -> str:
+    found = claims.judge([line for table in tables.values() for line in table.lines])
     about = {claim.number: claim for claim in claims.CLAIMS}
     rows = [
         f"## Scale {scale}",
@@ -65,7 +66,10 @@ def _judged(scale: str, tables: dict[str, Record]) -> str:
     rows += ["", "What is compared, and where the figures come from:", ""]
     for claim in claims.CLAIMS:
         sources = [
-            f"`results/{scale}/{result_files.name_of(n)}`" for n in claim.tables if n in tables
+            f"`results/{os.path.relpath(path, folder)}`"
+            for name in claim.tables
+            if name in tables
+            for path in tables[name].files
         ]
         made = f" From {', '.join(sources)}." if sources else ""
         rows.append(f"{claim.number}. {claim.measured}.{made}")
@@ -73,12 +77,16 @@ def _judged(scale: str, tables: dict[str, Record]) -> str:
     return "\n".join(rows)
 
 
-def _provenance(table: Record) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in table["versions"].items())
-    hours = table["seconds"] / 3600
+def _provenance(table: result_files.Table) -> str:
+    return "\n".join(_made(record) for record in table.files.values())
+
+
+def _made(record: Record) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    hours = record["seconds"] / 3600
     return (
-        f"- {table['title']}: `{table['command']}`; {table['device']}; {versions}; commit "
-        f"{table['commit'] or 'unknown'}, runs at {', '.join(table['commits']) or 'none'}; "
+        f"- {record['title']}: `{record['command']}`; {record['device']}; {versions}; commit "
+        f"{record['commit'] or 'unknown'}, runs at {', '.join(record['commits']) or 'none'}; "
         f"{hours:.2g} hours of training and measurement."
     )
 
@@ -104,10 +112,10 @@ def tables_page(folder: str) -> str:
     parts = [_TABLES_START]
     for scale in NAMES:
         for table in result_files.of_scale(folder, scale).values():
-            parts.append(f"## {table['title']}, scale {scale}\n")
-            datasets = dict.fromkeys(line.dataset for line in table["lines"])
+            parts.append(f"## {table.title}, scale {scale}\n")
+            datasets = dict.fromkeys(line.dataset for line in table.lines)
             for dataset in datasets:
-                lines = [line for line in table["lines"] if line.dataset == dataset]
+                lines = [line for line in table.lines if line.dataset == dataset]
                 parts += [f"### {dataset}\n", _crossed(lines)]
             parts.append(f"{_provenance(table)}\n")
     if len(parts) == 1:
@@ -129,7 +137,7 @@ def _crossed(lines: Sequence[Line]) -> str:
     table = aligned("\n".join(text)) + "\n" if found else ""
     missing = [line for line in lines if not line.values]
     if missing:
-        reasons = "; ".join(dict.fromkeys(hole for line in missing for hole in line.holes))
+        reasons = "; ".join(dict.fromkeys(reason for line in missing for reason in line.reasons))
         table += f"\nMissing: {len(missing)} of {len(lines)} figures ({reasons}).\n"
     return table
 

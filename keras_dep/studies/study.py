@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from keras_dep.experiments import grid
 from keras_dep.studies import measurements
 from keras_dep.studies.lines import Line
+from keras_dep.studies.lines import key_of
 from keras_dep.studies.measurements import Request
 from keras_dep.studies.scale import Effort
 from keras_dep.studies.scale import Scale
@@ -29,6 +30,7 @@ class Study:
         cells: function of a `Scale`: the runs.
         requests: function of a `Scale`: what is measured of trained networks beside.
         table: function of finished outcomes and holes: the lines of the table.
+        key: function of a run: data set, network, method and condition of its lines.
         figure: function of the outcomes and the name of a figure: the figure.
     """
 
@@ -37,6 +39,7 @@ class Study:
     cells: Callable[[Scale], list[grid.Cell]]
     requests: Callable[[Scale], list[Request]]
     table: Callable[[Sequence[grid.Outcome]], list[Line]]
+    key: Callable[[grid.Cell], tuple[str, str, str, str]] = key_of
     figures: Sequence[str] = ()
     figure: Callable[[Sequence[grid.Outcome], str], Figure] | None = None
 
@@ -55,6 +58,37 @@ class Study:
         """
         found = grid.collect(self.cells(scale), out_dir)
         return attach(found, self.requests(scale), scale.effort, out_dir, reasons or {})
+
+    def completing(self, found: Iterable[Line]) -> "Study":
+        """The part of the study that fills the holes of a table.
+
+        Args:
+            found: lines of the table.
+
+        Returns:
+            A study of the runs whose seeds are holes, those that they need, and all measurements
+            of them; without those whose network cannot have the figure.
+        """
+        holes = {
+            (line.key, seed)
+            for line in found
+            for seed, reason in line.holes.items()
+            if reason not in measurements.LASTING
+        }
+
+        def lacking(cell: grid.Cell) -> bool:
+            return (self.key(cell), cell.settings.seed) in holes
+
+        def requests(scale: Scale) -> list[Request]:
+            return [each for each in self.requests(scale) if lacking(each.cell)]
+
+        def cells(scale: Scale) -> list[grid.Cell]:
+            chosen = [cell for cell in self.cells(scale) if lacking(cell)]
+            needed = [cell.varied(method=name) for cell in chosen for name in grid.needs(cell)]
+            others = [cell for each in requests(scale) for cell in each.substitutes]
+            return grid.unique([*needed, *chosen, *others])
+
+        return dataclasses.replace(self, cells=cells, requests=requests)
 
 
 def attach(

@@ -1,5 +1,6 @@
 """The reproduce app: its plan, one small table from nothing, resumption, and mistakes."""
 
+import dataclasses
 import json
 
 import keras
@@ -9,6 +10,7 @@ from absl.testing import flagsaver
 from apps import reproduce
 from keras_dep._internal import atomic_io
 from keras_dep.experiments import grid
+from keras_dep.studies import result_files
 from keras_dep.studies import scale as scales
 from keras_dep.studies.curvature import Protocol
 
@@ -73,6 +75,8 @@ def launch(monkeypatch, tmp_path):
         (["--table=1", "--shard=3/2"], "shard must be i/n with i from 1 to n"),
         (["--table=1", "--machines=0", "--dry_run"], "machines must be at least 1"),
         (["--table=1", "--gpus_per_run=1"], "gpus_per_run is for --engine=ray"),
+        (["--table=1", "--part=more"], "part needs results_dir"),
+        (["--table=1", "--part=../a", "--results_dir=no"], "part must be letters, digits and"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -120,3 +124,35 @@ def test_a_table_from_nothing_and_again(launch, capsys, tmp_path, monkeypatch):
     assert launch("--table=2") == 0
     assert trained == [] and (out / "table-2.md").read_text() == table
     assert "2 of 3 runs are finished, and 2 of 2 measurements" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="compiling its networks takes minutes elsewhere"
+)
+def test_holes_of_a_table_are_filled_in_another_folder(launch, capsys, tmp_path, monkeypatch):
+    load = dataclasses.replace(TINY.workloads[0], core=("sgd",), seeds=(0, 1), measured=2)
+    monkeypatch.setitem(scales.SCALES, "tiny", dataclasses.replace(TINY, workloads=(load,)))
+    results_dir = str(tmp_path / "results")
+    given = ["--table=2", f"--results_dir={results_dir}"]
+    assert launch("--table=2", "--shard=1/2") == 0
+    assert launch(*given, "--notrain") == 0
+    capsys.readouterr()
+    rest = [*given, "--part=rest", f"--out_dir={tmp_path / 'elsewhere'}"]
+    for done in (0, 1):
+        assert launch(*rest) == 0
+        expected = f"{done} of 1 runs are finished, and {done} of 1 measurements"
+        assert expected in capsys.readouterr().out
+
+    def radius(without=None):
+        lines = result_files.of_scale(results_dir, "tiny", without)["2"].lines
+        (found,) = [line for line in lines if line.quantity == "spectral radius, clean"]
+        return found
+
+    alone, joined = radius(without="rest"), radius()
+    (here,) = alone.seeds
+    assert alone.holes == {1 - here: "not trained yet"}
+    assert joined.seeds == (0, 1) and joined.holes == {} and joined.values[here] == alone.values[0]
+    # With nothing left there is no further part.
+    assert launch(*given, "--part=third", f"--out_dir={tmp_path / 'third'}") == 0
+    assert "0 of 0 runs are finished" in capsys.readouterr().out
+    assert not (tmp_path / "results" / "tiny" / "third").exists()

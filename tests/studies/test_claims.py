@@ -1,9 +1,12 @@
 """Claims judged from synthetic lines, and the page that shows them."""
 
+import dataclasses
+import json
 import pathlib
 
 import pytest
 
+from keras_dep._internal import records
 from keras_dep.studies import claims
 from keras_dep.studies import result_files
 from keras_dep.studies import result_pages
@@ -132,10 +135,35 @@ def test_the_page_is_made_from_files(tmp_path):
     tables = result_pages.tables_page(str(tmp_path))
     assert "91 +- 1 (3)" in tables and "vgg5, sgd, c/+p_0, 1 batch" in tables
     assert "Missing" not in tables
-    text = (tmp_path / "cpu" / "table-3.json").read_text()
-    (tmp_path / "cpu" / "table-3.json").write_text(text.replace('"schema": 2', '"schema": 9'))
-    with pytest.raises(ValueError, match="damaged|must have schema 2"):
+    record = json.loads(pathlib.Path(path).read_text())
+    del record["sha256"]
+    records.write(path, {**record, "schema": 9})
+    with pytest.raises(ValueError, match="must have schema 3; received 9"):
         result_pages.claims_page(str(tmp_path))
+
+
+def test_a_page_joins_the_parts_of_a_table(tmp_path):
+    folder = str(tmp_path)
+    facts = {"scale": "cpu", "command": "python x", "seconds": 3600.0, "versions": {"keras": "3"}}
+    facts |= {"device": "a machine", "commit": "abc1234", "commits": ["abc1234"]}
+    later = dataclasses.replace(PLAIN, seeds=(3, 4), values=(93.0, 94.0))
+    first = dataclasses.replace(PLAIN, holes={3: "not trained yet", 4: "not trained yet"})
+    for part, lines in ((None, [first]), ("later", [later])):
+        place = result_files.folder_of(folder, "cpu", part)
+        pathlib.Path(place).mkdir(parents=True)
+        path = str(pathlib.Path(place) / result_files.name_of("1"))
+        result_files.write(path, STUDIES["1"], lines, {**facts, "device": f"machine {part}"})
+    (joined,) = result_files.of_scale(folder, "cpu")["1"].lines
+    assert joined.values == (90.0, 91.0, 92.0, 93.0, 94.0) and joined.holes == {}
+    (alone,) = result_files.of_scale(folder, "cpu", without="later")["1"].lines
+    assert alone == first
+    for page in (result_pages.claims_page(folder), result_pages.tables_page(folder)):
+        assert "machine None" in page and "machine later" in page
+    page = result_pages.claims_page(folder)
+    assert "`results/cpu/table-1.json`, `results/cpu/later/table-1.json`" in page
+    assert "92 +- 1.58 (5)" in result_pages.tables_page(folder)
+    with pytest.raises(ValueError, match="part must be letters, digits and"):
+        result_files.folder_of(folder, "cpu", "../later")
 
 
 def test_the_page_in_the_docs_is_that_of_the_results():

@@ -62,7 +62,7 @@ def test_an_exponent_that_is_not_finite_is_a_hole():
     found = [line for line in growth.table(outcomes) if line.condition == growth.BPTT]
     (line,) = [each for each in found if each.quantity == f"{growth.EXPONENT}, {growth.TRAINED}"]
     assert line.seeds == (0,) and line.values == pytest.approx((1.0,))
-    assert line.holes == ("exponent of the radius in T is not finite",)
+    assert line.holes == {1: "exponent of the radius in T is not finite"}
 
 
 def test_a_network_at_another_number_of_steps_has_its_weights_and_its_radius():

@@ -114,12 +114,8 @@ def test_a_table_has_every_run_with_its_protocol(number):
     found = study.table(outcomes)
     text = lines.markdown(found, study.title)
     assert "hole" not in text and "not measured" not in text
-    spiking = {lines.key_of(each.cell) for each in outcomes if each.cell.settings.spiking}
-    if study is growth.STUDY:
-        spiking = {("digits", "vgg5", each.cell.method, growth.how(each.cell)) for each in outcomes}
-        spiking.remove(("digits", "vgg5", "sgd", "c"))
-    shown = {(line.dataset, line.network, line.method, line.condition) for line in found}
-    assert spiking <= shown
+    spiking = {study.key(each.cell) for each in outcomes if each.cell.settings.spiking}
+    assert spiking <= {line.key for line in found}
     assert all(len(line.values) == 2 and line.protocol for line in found)
 
 
@@ -135,6 +131,35 @@ def test_a_table_shows_holes_with_their_reason(number):
     # Nothing at all is there.
     empty = [grid.Outcome(cell=c, folder="", reason=grid.NOT_TRAINED) for c in study.cells(SMOKE)]
     lines.markdown(study.table(empty), study.title)
+
+
+@pytest.mark.parametrize("number", catalogue.STUDIES)
+def test_holes_of_a_table_say_which_runs_fill_them(number):
+    study = catalogue.STUDIES[number]
+    outcomes = outcomes_of(study)
+    assert study.completing(study.table(outcomes)).cells(SMOKE) == []
+    lost = [each for each in outcomes if each.cell.settings.seed == 1][0]
+    named = dict.fromkeys(lost.measured, {"reason": "lost"})
+    hole = dataclasses.replace(lost, result=None, reason="lost", measured=named)
+    rest = study.completing(study.table([hole if each is lost else each for each in outcomes]))
+    cells, asked = rest.cells(SMOKE), rest.requests(SMOKE)
+    # Runs of one key share their lines, as those of several numbers of steps.
+    filling = [c for c in study.cells(SMOKE) if study.key(c) == study.key(lost.cell)]
+    filling = [cell for cell in filling if cell.settings.seed == 1]
+    others = {cell.fingerprint for each in asked for cell in each.substitutes}
+    assert {c.fingerprint for c in cells} == {c.fingerprint for c in filling} | others
+    wanted = {each.fingerprint for each in filling}
+    assert asked == [r for r in study.requests(SMOKE) if r.cell.fingerprint in wanted]
+
+
+def test_a_method_that_needs_another_run_gets_it():
+    (load,) = SMOKE.workloads
+    load = dataclasses.replace(load, rivals=("hosnn",))
+    scale, study = dataclasses.replace(SMOKE, workloads=(load,)), catalogue.STUDIES["1"]
+    (cell, *_) = [cell for cell in study.cells(scale) if cell.method == "hosnn"]
+    missing = study.table([grid.Outcome(cell=cell, folder="", reason=grid.NOT_TRAINED)])
+    found = [(each.method, each.settings.seed) for each in study.completing(missing).cells(scale)]
+    assert found == [("sgd", cell.settings.seed), ("hosnn", cell.settings.seed)]
 
 
 @pytest.mark.parametrize("number", catalogue.FIGURES)
@@ -184,7 +209,9 @@ def test_a_figure_that_a_network_cannot_have_is_measured_once(tmp_path, monkeypa
     study = catalogue.STUDIES["1"]
     outcomes = studies.attach([synthetic(request.cell)], [request], SMOKE.effort, out_dir, {})
     (line,) = [each for each in study.table(outcomes) if each.quantity.startswith("released")][:1]
-    assert line.values == () and line.holes == (found["reason"],)
+    assert line.values == () and line.holes == {request.cell.settings.seed: found["reason"]}
+    # Measuring again would give the same: no hole to be filled.
+    assert study.completing([line]).cells(SMOKE) == []
     # It tells nothing of the cost of others.
     other = dataclasses.replace(request, cell=request.cell.varied(seed=1))
     known = cost.estimate([*outcomes], [request, other], SMOKE.effort, out_dir)
