@@ -175,6 +175,8 @@ def find(name: str) -> Scale:
 
 PAPER_RIVALS = ("stog", "dlif", "hosnn", "feel")
 RIVALS = (*PAPER_RIVALS, "hire", "snn_rat", "sr", "tgo", "mpd_sgr", "tg_reg")
+# Beside those of `Workload.core`.
+CONTROLS = ("second_component", "dep_every", "clip", "noise")
 GROWTH = (1, 2, 4, 8, 16)
 # Poison comes last in the epoch, right before the test images: the reading with the largest effect.
 _SHARED = {"poison_position": "last", "hessian_share": 0.2}
@@ -246,8 +248,8 @@ CPU = Scale(
                 "hessian_examples": 16,
             },
             seeds=(0, 1, 2, 3, 4),
-            rivals=RIVALS,
-            adversarial_rivals=PAPER_RIVALS,
+            rivals=(*RIVALS, *CONTROLS),
+            adversarial_rivals=RIVALS,
             control_counts={"pixel": (5,), "released": (5,)},
             onsets=(3, 9),
             controls=("recalibrate", "frozen"),

@@ -66,9 +66,11 @@ class Study:
             found: lines of the table.
 
         Returns:
-            A study of the runs whose seeds are holes, those that they need, and all measurements
-            of them; without those whose network cannot have the figure.
+            A study of the runs whose seeds are holes or have no line yet, those that they need,
+            and all measurements of them; without those whose network cannot have the figure.
         """
+        found = list(found)
+        known = {(line.key, seed) for line in found for seed in (*line.seeds, *line.holes)}
         holes = {
             (line.key, seed)
             for line in found
@@ -76,19 +78,29 @@ class Study:
             if reason not in measurements.LASTING
         }
 
-        def lacking(cell: grid.Cell) -> bool:
-            return (self.key(cell), cell.settings.seed) in holes
+        def chosen(scale: Scale) -> list[grid.Cell]:
+            shown = {(self.key(cell), cell.settings.seed) for cell in self._shown(scale)}
+            lacking = holes & shown | shown - known
+            cells = self.cells(scale)
+            return [cell for cell in cells if (self.key(cell), cell.settings.seed) in lacking]
 
         def requests(scale: Scale) -> list[Request]:
-            return [each for each in self.requests(scale) if lacking(each.cell)]
+            asked = {cell.fingerprint for cell in chosen(scale)}
+            return [each for each in self.requests(scale) if each.cell.fingerprint in asked]
 
         def cells(scale: Scale) -> list[grid.Cell]:
-            chosen = [cell for cell in self.cells(scale) if lacking(cell)]
-            needed = [cell.varied(method=name) for cell in chosen for name in grid.needs(cell)]
+            wanted = chosen(scale)
+            needed = [cell.varied(method=name) for cell in wanted for name in grid.needs(cell)]
             others = [cell for each in requests(scale) for cell in each.substitutes]
-            return grid.unique([*needed, *chosen, *others])
+            return grid.unique([*needed, *wanted, *others])
 
         return dataclasses.replace(self, cells=cells, requests=requests)
+
+    def _shown(self, scale: Scale) -> list[grid.Cell]:
+        """The runs that give lines; others are there for measurements of these."""
+        empty = [grid.Outcome(cell=c, folder="", reason=NOT_MEASURED) for c in self.cells(scale)]
+        outcomes = attach(empty, self.requests(scale), scale.effort, "", {})
+        return [each.cell for each in outcomes if self.table([each])]
 
 
 def attach(

@@ -97,6 +97,7 @@ def _aligned(name: str, words: str) -> Column:
             f"{run.cell.settings.hessian_examples} training images, last step"
         ),
         value=value,
+        applies=lambda cell: cell.settings.hessian_examples > 0,
     )
 
 
