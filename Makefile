@@ -28,10 +28,10 @@ lint: $(VENV)/installed-test
 docs: $(VENV)/installed-docs results-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# The benchmark pages, from benchmarks/results, and the pages of claims and tables, from results.
+# The benchmark pages, from benchmarks/results; claims, tables and the README's figures, from results.
 results-docs: $(VENV)/installed-$(DEMO_BACKEND)
 	$(PYTHON) benchmarks/pages.py
-	$(BIN)/python apps/claims.py --backend=$(DEMO_BACKEND)
+	$(BIN)/python apps/result_pages.py --backend=$(DEMO_BACKEND)
 
 $(VENV)/created:
 	$(PYTHON) -m venv $(VENV)
