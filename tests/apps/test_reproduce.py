@@ -10,9 +10,12 @@ from absl.testing import flagsaver
 from apps import reproduce
 from keras_dep._internal import atomic_io
 from keras_dep.experiments import grid
+from keras_dep.studies import catalogue
+from keras_dep.studies import claims
 from keras_dep.studies import result_files
 from keras_dep.studies import scale as scales
 from keras_dep.studies.curvature import Protocol
+from keras_dep.studies.verdict import NOT_TESTED
 
 TINY = scales.Scale(
     name="tiny",
@@ -156,3 +159,24 @@ def test_holes_of_a_table_are_filled_in_another_folder(launch, capsys, tmp_path,
     assert launch(*given, "--part=third", f"--out_dir={tmp_path / 'third'}") == 0
     assert "0 of 0 runs are finished" in capsys.readouterr().out
     assert not (tmp_path / "results" / "tiny" / "third").exists()
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="compiling its networks takes minutes elsewhere"
+)
+def test_the_smoke_scale_makes_every_table_and_figure(launch, tmp_path):
+    results_dir = str(tmp_path / "results")
+    assert (
+        launch("--scale=smoke", "--table=all", "--figure=all", f"--results_dir={results_dir}") == 0
+    )
+    tables = result_files.of_scale(results_dir, "smoke")
+    assert list(tables) == list(catalogue.STUDIES)
+    lines = [line for table in tables.values() for line in table.lines]
+    seeds = tuple(scales.find("smoke").workloads[0].seeds)
+    assert {line.seeds for line in lines} == {seeds} and not any(line.holes for line in lines)
+    files = [f"table-{name}.{kind}" for name in catalogue.STUDIES for kind in ("md", "csv", "json")]
+    files += [f"figure-{name}.{kind}" for name in catalogue.FIGURES for kind in ("png", "svg")]
+    assert all((tmp_path / "out" / name).stat().st_size > 500 for name in files)
+    # All claims but the two on the paper's rivals, which this scale leaves out.
+    untested = {each["number"] for each in claims.judge(lines) if each["verdict"] == NOT_TESTED}
+    assert untested == {8, 9}
