@@ -1,4 +1,4 @@
-"""The pages docs/claims.md and docs/tables.md and the README's table and picture, from results/.
+"""Pages from results/: docs/claims.md, docs/tables.md, excerpts in others, and their picture.
 
 python apps/result_pages.py
 """
@@ -14,7 +14,12 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("claims", "docs/claims.md", "The page of claims.", flag_values=FLAGS)
 flags.DEFINE_string("tables", "docs/tables.md", "The page of tables.", flag_values=FLAGS)
-flags.DEFINE_string("readme", "README.md", "Gets a new table between its marks.", flag_values=FLAGS)
+flags.DEFINE_list(
+    "excerpts",
+    ["README.md", "docs/guides/reproduction.md"],
+    "Pages whose marked excerpts are made anew.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_string("picture", "docs/images/results.svg", "The picture.", flag_values=FLAGS)
 flags.DEFINE_enum(
     "backend",
@@ -35,27 +40,30 @@ def launch(argv):
 def main():
     """Writes the pages."""
     from keras_dep._internal import atomic_io
-    from keras_dep.studies import front_page
+    from keras_dep.studies import excerpts
     from keras_dep.studies import result_pages
 
-    try:
-        with open(FLAGS.readme) as file:
-            readme = file.read()
-    except OSError as error:
-        raise ValueError(
-            f"readme cannot be read ({FLAGS.readme}: {error.strerror}); run it in the checkout, or "
-            "give --readme."
-        ) from error
     # All are made before the first is written: a mistake leaves them as they were.
     pages = {
         FLAGS.claims: result_pages.claims_page(FLAGS.results_dir),
         FLAGS.tables: result_pages.tables_page(FLAGS.results_dir),
-        FLAGS.readme: front_page.renewed(readme, front_page.table(FLAGS.results_dir)),
-        FLAGS.picture: front_page.picture(FLAGS.results_dir),
+        FLAGS.picture: excerpts.picture(FLAGS.results_dir),
+        **{path: excerpts.renewed(_read(path), FLAGS.results_dir) for path in FLAGS.excerpts},
     }
     for path, text in pages.items():
         with atomic_io.whole_file(path) as unfinished, open(unfinished, "w") as file:
             file.write(text)
+
+
+def _read(path):
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError as error:
+        raise ValueError(
+            f"excerpts must name pages; {path} cannot be read ({error.strerror}); run it in the "
+            "checkout, or give --excerpts."
+        ) from error
 
 
 if __name__ == "__main__":

@@ -4,9 +4,8 @@ import pytest
 from absl.testing import flagsaver
 
 from apps import result_pages
-from keras_dep.studies import front_page
 
-README = f"# Title\n\n{front_page.BEGIN}\n{front_page.END}\n"
+README = "# Title\n\n<!-- results: methods on cifar10 -->\n<!-- end of results -->\n"
 
 
 @pytest.fixture
@@ -15,7 +14,7 @@ def launch(tmp_path):
     places = {name: tmp_path / file for name, file in names.items()}
 
     def run(**flags):
-        given = {"results_dir": tmp_path, "readme": tmp_path / "README.md", **places, **flags}
+        given = {"results_dir": tmp_path, "excerpts": tmp_path / "README.md", **places, **flags}
         argv = ["result_pages.py", *(f"--{name}={value}" for name, value in given.items())]
         saved = flagsaver.save_flag_values(result_pages.FLAGS)
         with pytest.raises(SystemExit) as caught:
@@ -37,7 +36,7 @@ def test_pages_without_results(launch, tmp_path):
 
 @pytest.mark.parametrize(
     "readme, words",
-    [(None, "readme cannot be read"), ("# Title\n", "the README must hold")],
+    [(None, "excerpts must name pages; "), ("# Title\n", "a page must hold")],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(launch, capsys, tmp_path, readme, words):
     if readme is not None:

@@ -1,11 +1,11 @@
-"""The README's table and picture from synthetic result files."""
+"""Excerpts of tables within pages, and their picture, from synthetic result files."""
 
 import json
 from xml.etree import ElementTree
 
 import pytest
 
-from keras_dep.studies import front_page
+from keras_dep.studies import excerpts
 from keras_dep.studies import result_files
 from keras_dep.studies.catalogue import STUDIES
 from keras_dep.studies.lines import Line
@@ -56,33 +56,53 @@ def folder(tmp_path):
     return str(tmp_path)
 
 
-def test_the_table_has_the_methods_of_one_data_set(folder):
-    rows = [
-        [cell.strip() for cell in row.split("|")[1:-1]]
-        for row in front_page.table(folder).splitlines()
-    ]
-    assert rows[2:] == [
+def rows(name, folder):
+    text = excerpts.excerpt(name, folder).splitlines()
+    head, _, *others = ([cell.strip() for cell in row.split("|")[1:-1]] for row in text)
+    return [head, *others]
+
+
+def test_methods_are_rows(folder):
+    assert rows("methods on cifar10", folder)[1:] == [
         ["`sgd`", "51.0 +- 1.4", "", "", "", "20.0"],
         ["`feel`", "40.0", "", "", "", ""],
     ]
+    found = rows("robustness on cifar10", folder)
+    assert found[0][4] == "clean, adversarial training" and found[2][4] == "10.0"
+    assert rows("robustness on digits", folder)[1][:2] == ["`sgd`", "99.0"]
 
 
-def test_the_table_stands_between_its_marks(folder):
-    readme = f"# Title\n\n{front_page.BEGIN}\nold\n{front_page.END}\n\nThe rest.\n"
-    made = front_page.renewed(readme, "| new |")
-    assert made == readme.replace("old", "| new |")
-    assert front_page.renewed(made, "| new |") == made
-    with pytest.raises(ValueError, match="must hold '<!-- results"):
-        front_page.renewed("# Title\n", "| new |")
+def test_poison_has_a_row_for_each_training_that_there_is(folder):
+    assert rows("poison on cifar10", folder) == [
+        ["", "`sgd`"],
+        ["clean images", "51.0 +- 1.4"],
+        ["1 per epoch, text's attack", "45.0"],
+        ["5 per epoch, released attack", "20.0"],
+        ["5 per epoch, released attack, kept out of statistics", "49.0"],
+    ]
+
+
+def test_excerpts_stand_between_their_marks(folder):
+    page = "# Title\n"
+    for name in excerpts.NAMES:
+        page += f"\n<!-- results: {name} -->\nold\n<!-- end of results -->\n\nThe rest.\n"
+    made = excerpts.renewed(page, folder)
+    assert "old" not in made and made.count("The rest.") == len(excerpts.NAMES)
+    assert all(excerpts.excerpt(name, folder) in made for name in excerpts.NAMES)
+    assert excerpts.renewed(made, folder) == made
+    with pytest.raises(ValueError, match="must hold '<!-- results: NAME -->'"):
+        excerpts.renewed("# Title\n", folder)
+    with pytest.raises(ValueError, match="excerpt must be one of methods on cifar10"):
+        excerpts.renewed("<!-- results: all -->\n<!-- end of results -->\n", folder)
 
 
 def test_the_picture_has_the_curves_that_there_are(folder):
-    picture = front_page.picture(folder)
-    assert picture == front_page.picture(folder)
+    picture = excerpts.picture(folder)
+    assert picture == excerpts.picture(folder)
     described = ElementTree.fromstring(picture).find(
         ".//{http://purl.org/dc/elements/1.1/}description"
     )
-    assert described.text == front_page.drawn(folder)
+    assert described.text == excerpts.drawn(folder)
     poison, radius = json.loads(described.text).values()
     assert poison == {
         "SGD, text's attack": [[0, 1], [51, 45], [pytest.approx(2**0.5, abs=1e-6), 0]],

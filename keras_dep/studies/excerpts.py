@@ -1,0 +1,209 @@
+"""Excerpts of the tables within the README and the guides, and their picture, from result files.
+
+A page holds an excerpt between two marks:
+
+    <!-- results: methods on cifar10 -->
+    <!-- end of results -->
+"""
+
+import io
+import json
+import re
+from collections.abc import Sequence
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from keras_dep._internal import validation
+from keras_dep.evaluation.report import aligned
+from keras_dep.studies import result_files
+from keras_dep.studies.lines import Line
+
+SCALE, PICTURED = "cpu", "cifar10"
+_MARKED = re.compile(r"(<!-- results: (.+?) -->\n).*?(<!-- end of results -->)", re.DOTALL)
+_CLEAN = "clean accuracy (%)"
+_FIGURES = {"clean": _CLEAN, "PGD-7": "PGD accuracy (%)", "worst case": "worst-case accuracy (%)"}
+_POISON = {"text's attack": "", "released attack": ", poison released"}
+_FIVE = "c/+p_0, 5 batches"
+_RELEASED = f"{_FIVE}, poison released"
+# Of each excerpt: data set, and heading, condition and quantity of each column; methods are rows.
+_METHODS = {
+    "methods on cifar10": (
+        "cifar10",
+        [
+            *((name, "c", quantity) for name, quantity in _FIGURES.items()),
+            *((f"clean, poison: {name}", f"{_FIVE}{end}", _CLEAN) for name, end in _POISON.items()),
+        ],
+    ),
+    **{
+        f"robustness on {dataset}": (
+            dataset,
+            [
+                (f"{name}{words}", base, quantity)
+                for base, words in (("c", ""), ("p", ", adversarial training"))
+                for name, quantity in _FIGURES.items()
+            ],
+        )
+        for dataset in ("digits", "cifar10")
+    },
+}
+# Of each excerpt: the data set; rows are what a network is trained on, columns the methods.
+_TRAINING = {f"poison on {dataset}": dataset for dataset in ("digits", "cifar10")}
+_CONDITIONS = {
+    "clean images": "c",
+    **{
+        f"{count} per epoch, {name}": f"c/+p_0, {count} batch{'es' * (count > 1)}{end}"
+        for name, end in _POISON.items()
+        for count in (1, 2, 5)
+    },
+    "5 per epoch, the released clamp alone": f"{_FIVE}, poison clamp only",
+    "5 per epoch, released attack, statistics anew": f"{_RELEASED}, statistics recalibrate",
+    "5 per epoch, released attack, kept out of statistics": f"{_RELEASED}, statistics frozen",
+    "adversarial images": "p",
+    **{
+        f"adversarial images, {count} clean per epoch": f"p/+c_0, {count} batch{'es' * (count > 1)}"
+        for count in (1, 2, 5)
+    },
+}
+NAMES = (*_METHODS, *_TRAINING)
+_COLOURS = {**dict(zip(_POISON, ("C0", "C1"))), "": "C2"}
+_RADIUS = re.compile(r"pgd at ([\d.]+)/255: accuracy \(%\)")
+_LARGEST = 16.0
+# Abscissa and ordinate of each panel.
+_PANELS = {
+    "poisoned batches per epoch": "clean accuracy (%)",
+    "radius of PGD in grey levels of 255": "accuracy (%)",
+}
+
+
+def renewed(page: str, folder: str) -> str:
+    """A page with new excerpts between its marks.
+
+    Args:
+        page: its text.
+        folder: holds a folder for each scale, with files `table-<name>.json`.
+
+    Raises:
+        ValueError: the page has no marks, or names an excerpt that there is not; a file is damaged
+            or of another schema.
+    """
+    if not _MARKED.search(page):
+        raise ValueError(
+            "a page must hold '<!-- results: NAME -->' and '<!-- end of results -->' around each "
+            f"excerpt; received one without; NAME is {', '.join(NAMES)}."
+        )
+    return _MARKED.sub(lambda found: f"{found[1]}{excerpt(found[2], folder)}\n{found[3]}", page)
+
+
+def excerpt(name: str, folder: str) -> str:
+    """An excerpt in Markdown: means and deviations in percent.
+
+    Args:
+        name: one of `NAMES`.
+        folder: as in `renewed`.
+
+    Raises:
+        ValueError: there is none of that name; a file is damaged or of another schema.
+    """
+    validation.one_of("excerpt", name, NAMES)
+    lines = _lines(folder, _TRAINING[name] if name in _TRAINING else _METHODS[name][0])
+    found = {(line.method, line.condition, line.quantity): _mean(line) for line in lines}
+    methods = list(dict.fromkeys(method for method, how, what in found if what == _CLEAN))
+    if name in _TRAINING:
+        # Rivals train without poison alone.
+        methods = [each for each in methods if (each, _RELEASED, _CLEAN) in found]
+        columns = [f"`{each}`" for each in methods]
+        rows = {
+            words: [found.get((method, how, _CLEAN), "") for method in methods]
+            for words, how in _CONDITIONS.items()
+        }
+    else:
+        wanted = _METHODS[name][1]
+        columns = [heading for heading, *_ in wanted]
+        rows = {
+            f"`{method}`": [found.get((method, how, what), "") for _, how, what in wanted]
+            for method in methods
+        }
+    text = [f"| | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
+    text += [f"| {row} | {' | '.join(cells)} |" for row, cells in rows.items() if any(cells)]
+    return aligned("\n".join(text))
+
+
+def picture(folder: str) -> str:
+    """Clean accuracy by poisoned batches, and accuracy along the radius of PGD, as SVG.
+
+    Its description holds what `drawn` gives.
+
+    Args:
+        folder: as in `renewed`.
+
+    Raises:
+        ValueError: a file that is damaged or of another schema.
+    """
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    panels = dict(zip(_PANELS, figure.subplots(1, len(_PANELS))))
+    for name, curves in json.loads(drawn(folder)).items():
+        axes = panels[name]
+        for label, (at, means, spread) in curves.items():
+            style = "-" if label.startswith("DEP") else "--"
+            colour = _COLOURS[label.partition(", ")[2]]
+            axes.errorbar(
+                at, means, spread, ls=style, marker="o", color=colour, capsize=2, label=label
+            )
+        axes.set(xlabel=name, ylabel=_PANELS[name], ylim=(0, None))
+        axes.grid(alpha=0.25)
+        if curves:
+            axes.legend(fontsize="small")
+    text = io.StringIO()
+    metadata = {"Description": drawn(folder), "Date": None, "Creator": None}
+    with matplotlib.rc_context({"svg.hashsalt": "keras_dep"}):
+        figure.savefig(text, format="svg", metadata=metadata)
+    return text.getvalue()
+
+
+def drawn(folder: str) -> str:
+    """The curves of the picture as JSON: by panel and label, abscissae, means and deviations."""
+    lines = _lines(folder, PICTURED)
+    poison: dict[str, list[list[float]]] = {}
+    radius: dict[str, list[list[float]]] = {}
+    for method in ("sgd", "dep"):
+        mine = [line for line in lines if line.method == method]
+        for name, end in _POISON.items():
+            _add(poison, f"{method.upper()}, {name}", _by_count(mine, end))
+        _add(radius, method.upper(), _by_radius(mine))
+    return json.dumps(dict(zip(_PANELS, (poison, radius))))
+
+
+def _lines(folder: str, dataset: str) -> list[Line]:
+    """Lines of spiking networks that have a value."""
+    tables = result_files.of_scale(folder, SCALE).values()
+    return [
+        line
+        for table in tables
+        for line in table.lines
+        if line.dataset == dataset and "ANN" not in line.network and line.values
+    ]
+
+
+def _mean(line: Line) -> str:
+    spread = "" if line.deviation is None else f" +- {line.deviation:.1f}"
+    return f"{line.mean:.1f}{spread}"
+
+
+def _by_count(lines: Sequence[Line], end: str) -> dict[float, Line]:
+    pattern = re.compile(rf"c/\+p_0, (\d+) batch(?:es)?{end}|c")
+    pairs = ((pattern.fullmatch(line.condition), line) for line in lines if line.quantity == _CLEAN)
+    return {float(match[1] or 0): line for match, line in pairs if match}
+
+
+def _by_radius(lines: Sequence[Line]) -> dict[float, Line]:
+    pairs = ((_RADIUS.fullmatch(line.quantity), line) for line in lines if line.condition == "c")
+    found = {float(match[1]): line for match, line in pairs if match}
+    return {radius: line for radius, line in found.items() if radius <= _LARGEST}
+
+
+def _add(curves: dict[str, list[list[float]]], label: str, lines: dict[float, Line]) -> None:
+    if lines:
+        at = sorted(lines)
+        means = [round(lines[each].mean or 0.0, 6) for each in at]
+        curves[label] = [at, means, [round(lines[each].deviation or 0.0, 6) for each in at]]
