@@ -1,5 +1,7 @@
 """Our FGSM and PGD against the Adversarial Robustness Toolbox, on the same model."""
 
+import tempfile
+
 import keras
 import numpy as np
 import pytest
@@ -16,7 +18,10 @@ if keras.backend.backend() != "torch":
     pytest.skip("the peer is used through torch", allow_module_level=True)
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("art")
+# It writes a file into the home folder when imported first; workers that share one would collide.
+with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
+    patch.setenv("HOME", home)
+    pytest.importorskip("art")
 
 
 @pytest.mark.parametrize("network", ["smooth", "spiking"])
