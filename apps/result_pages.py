@@ -43,12 +43,13 @@ def main():
     from keras_dep.studies import excerpts
     from keras_dep.studies import result_pages
 
+    lines = excerpts.lines_of(FLAGS.results_dir)
     # All are made before the first is written: a mistake leaves them as they were.
     pages = {
         FLAGS.claims: result_pages.claims_page(FLAGS.results_dir),
         FLAGS.tables: result_pages.tables_page(FLAGS.results_dir),
-        FLAGS.picture: excerpts.picture(FLAGS.results_dir),
-        **{path: excerpts.renewed(_read(path), FLAGS.results_dir) for path in FLAGS.excerpts},
+        FLAGS.picture: excerpts.picture(lines),
+        **{path: excerpts.renewed(_read(path), lines) for path in FLAGS.excerpts},
     }
     for path, text in pages.items():
         with atomic_io.whole_file(path) as unfinished, open(unfinished, "w") as file:

@@ -9,6 +9,7 @@ A page holds an excerpt between two marks:
 import io
 import json
 import re
+import statistics
 from collections.abc import Sequence
 
 import matplotlib
@@ -76,38 +77,55 @@ _PANELS = {
 }
 
 
-def renewed(page: str, folder: str) -> str:
+def lines_of(folder: str) -> list[Line]:
+    """The lines that excerpts are made from: spiking networks, with a value.
+
+    Args:
+        folder: holds a folder for each scale, with files `table-<name>.json`.
+
+    Raises:
+        ValueError: a file is damaged or of another schema.
+    """
+    tables = result_files.of_scale(folder, SCALE).values()
+    lines = [line for table in tables for line in table.lines]
+    return [line for line in lines if line.values and "ANN" not in line.network]
+
+
+def renewed(page: str, lines: Sequence[Line]) -> str:
     """A page with new excerpts between its marks.
 
     Args:
         page: its text.
-        folder: holds a folder for each scale, with files `table-<name>.json`.
+        lines: what `lines_of` gives.
 
     Raises:
-        ValueError: the page has no marks, or names an excerpt that there is not; a file is damaged
-            or of another schema.
+        ValueError: the page has no marks, or names an excerpt that there is not.
     """
     if not _MARKED.search(page):
         raise ValueError(
             "a page must hold '<!-- results: NAME -->' and '<!-- end of results -->' around each "
             f"excerpt; received one without; NAME is {', '.join(NAMES)}."
         )
-    return _MARKED.sub(lambda found: f"{found[1]}{excerpt(found[2], folder)}\n{found[3]}", page)
+    return _MARKED.sub(lambda found: f"{found[1]}{excerpt(found[2], lines)}\n{found[3]}", page)
 
 
-def excerpt(name: str, folder: str) -> str:
+def excerpt(name: str, lines: Sequence[Line]) -> str:
     """An excerpt in Markdown: means and deviations in percent.
 
     Args:
         name: one of `NAMES`.
-        folder: as in `renewed`.
+        lines: what `lines_of` gives.
 
     Raises:
-        ValueError: there is none of that name; a file is damaged or of another schema.
+        ValueError: there is none of that name.
     """
     validation.one_of("excerpt", name, NAMES)
-    lines = _lines(folder, _TRAINING[name] if name in _TRAINING else _METHODS[name][0])
-    found = {(line.method, line.condition, line.quantity): _mean(line) for line in lines}
+    dataset = _TRAINING[name] if name in _TRAINING else _METHODS[name][0]
+    found = {
+        (line.method, line.condition, line.quantity): _mean(line)
+        for line in lines
+        if line.dataset == dataset
+    }
     methods = list(dict.fromkeys(method for method, how, what in found if what == _CLEAN))
     if name in _TRAINING:
         # Rivals train without poison alone.
@@ -129,22 +147,18 @@ def excerpt(name: str, folder: str) -> str:
     return aligned("\n".join(text))
 
 
-def picture(folder: str) -> str:
+def picture(lines: Sequence[Line]) -> str:
     """Clean accuracy by poisoned batches, and accuracy along the radius of PGD, as SVG.
 
-    Its description holds what `drawn` gives.
+    Its description holds `curves` as JSON.
 
     Args:
-        folder: as in `renewed`.
-
-    Raises:
-        ValueError: a file that is damaged or of another schema.
+        lines: what `lines_of` gives.
     """
     figure = Figure(figsize=(9, 3.4), layout="constrained")
-    panels = dict(zip(_PANELS, figure.subplots(1, len(_PANELS))))
-    for name, curves in json.loads(drawn(folder)).items():
-        axes = panels[name]
-        for label, (at, means, spread) in curves.items():
+    drawn = curves(lines)
+    for axes, (name, several) in zip(figure.subplots(1, len(_PANELS)), drawn.items()):
+        for label, (at, means, spread) in several.items():
             style = "-" if label.startswith("DEP") else "--"
             colour = _COLOURS[label.partition(", ")[2]]
             axes.errorbar(
@@ -152,37 +166,29 @@ def picture(folder: str) -> str:
             )
         axes.set(xlabel=name, ylabel=_PANELS[name], ylim=(0, None))
         axes.grid(alpha=0.25)
-        if curves:
+        if several:
             axes.legend(fontsize="small")
     text = io.StringIO()
-    metadata = {"Description": drawn(folder), "Date": None, "Creator": None}
+    metadata = {"Description": json.dumps(drawn), "Date": None, "Creator": None}
     with matplotlib.rc_context({"svg.hashsalt": "keras_dep"}):
         figure.savefig(text, format="svg", metadata=metadata)
     return text.getvalue()
 
 
-def drawn(folder: str) -> str:
-    """The curves of the picture as JSON: by panel and label, abscissae, means and deviations."""
-    lines = _lines(folder, PICTURED)
+def curves(lines: Sequence[Line]) -> dict[str, dict[str, list[list[float]]]]:
+    """The curves of the picture by panel and label: abscissae, means and deviations.
+
+    Args:
+        lines: what `lines_of` gives.
+    """
     poison: dict[str, list[list[float]]] = {}
     radius: dict[str, list[list[float]]] = {}
     for method in ("sgd", "dep"):
-        mine = [line for line in lines if line.method == method]
+        mine = [line for line in lines if (line.dataset, line.method) == (PICTURED, method)]
         for name, end in _POISON.items():
             _add(poison, f"{method.upper()}, {name}", _by_count(mine, end))
         _add(radius, method.upper(), _by_radius(mine))
-    return json.dumps(dict(zip(_PANELS, (poison, radius))))
-
-
-def _lines(folder: str, dataset: str) -> list[Line]:
-    """Lines of spiking networks that have a value."""
-    tables = result_files.of_scale(folder, SCALE).values()
-    return [
-        line
-        for table in tables
-        for line in table.lines
-        if line.dataset == dataset and "ANN" not in line.network and line.values
-    ]
+    return dict(zip(_PANELS, (poison, radius)))
 
 
 def _mean(line: Line) -> str:
@@ -202,8 +208,8 @@ def _by_radius(lines: Sequence[Line]) -> dict[float, Line]:
     return {radius: line for radius, line in found.items() if radius <= _LARGEST}
 
 
-def _add(curves: dict[str, list[list[float]]], label: str, lines: dict[float, Line]) -> None:
+def _add(drawn: dict[str, list[list[float]]], label: str, lines: dict[float, Line]) -> None:
     if lines:
         at = sorted(lines)
-        means = [round(lines[each].mean or 0.0, 6) for each in at]
-        curves[label] = [at, means, [round(lines[each].deviation or 0.0, 6) for each in at]]
+        means = [round(statistics.fmean(lines[each].values), 6) for each in at]
+        drawn[label] = [at, means, [round(lines[each].deviation or 0.0, 6) for each in at]]

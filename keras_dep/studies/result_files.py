@@ -95,6 +95,12 @@ def read(path: str) -> Record:
     if record["schema"] != SCHEMA:
         raise ValueError(f"{path} must have schema {SCHEMA}; received {record['schema']}; {_MEND}.")
     records.check(path, record, _SHAPE, _MEND)
+    for line in record["lines"]:
+        if len(line["seeds"]) != len(line["values"]) or not all(map(str.isdecimal, line["holes"])):
+            raise ValueError(
+                f"{path} is not the file expected: {line['quantity']} of {line['method']} must "
+                f"have a seed for each value and hole; {_MEND}."
+            )
     return {**record, "lines": [table_lines.from_record(line) for line in record["lines"]]}
 
 
@@ -140,9 +146,9 @@ def folder_of(folder: str, scale: str, part: str | None = None) -> str:
     >>> folder_of("results", "cpu", "more-seeds")
     'results/cpu/more-seeds'
     """
-    if part is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", part):
+    if part is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", part):
         raise ValueError(
-            f"part must be letters, digits and . _ - alone; received {part!r}; name it for "
+            f"part must be letters, digits, _ and - alone; received {part!r}; name it for "
             "example more-seeds."
         )
     return os.path.join(folder, scale, *([] if part is None else [part]))

@@ -78,23 +78,20 @@ class Study:
             if reason not in measurements.LASTING
         }
 
-        def chosen(scale: Scale) -> list[grid.Cell]:
+        def part(scale: Scale) -> tuple[list[grid.Cell], list[Request]]:
             shown = {(self.key(cell), cell.settings.seed) for cell in self._shown(scale)}
             lacking = holes & shown | shown - known
             cells = self.cells(scale)
-            return [cell for cell in cells if (self.key(cell), cell.settings.seed) in lacking]
-
-        def requests(scale: Scale) -> list[Request]:
-            asked = {cell.fingerprint for cell in chosen(scale)}
-            return [each for each in self.requests(scale) if each.cell.fingerprint in asked]
-
-        def cells(scale: Scale) -> list[grid.Cell]:
-            wanted = chosen(scale)
+            wanted = [cell for cell in cells if (self.key(cell), cell.settings.seed) in lacking]
+            asked = {cell.fingerprint for cell in wanted}
+            requests = [each for each in self.requests(scale) if each.cell.fingerprint in asked]
             needed = [cell.varied(method=name) for cell in wanted for name in grid.needs(cell)]
-            others = [cell for each in requests(scale) for cell in each.substitutes]
-            return grid.unique([*needed, *wanted, *others])
+            others = [cell for each in requests for cell in each.substitutes]
+            return grid.unique([*needed, *wanted, *others]), requests
 
-        return dataclasses.replace(self, cells=cells, requests=requests)
+        return dataclasses.replace(
+            self, cells=lambda scale: part(scale)[0], requests=lambda scale: part(scale)[1]
+        )
 
     def _shown(self, scale: Scale) -> list[grid.Cell]:
         """The runs that give lines; others are there for measurements of these."""

@@ -4,13 +4,13 @@ import keras
 import numpy as np
 import PIL.Image
 import pytest
-from absl.testing import flagsaver
 
 from apps import data
 from keras_dep.data import picture
 from keras_dep.data import sources
 from keras_dep.data import transforms
 from tests.support import image_archives
+from tests.support.app_status import status_of
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "torch", reason="the app computes nothing with the backend"
@@ -20,11 +20,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture
 def launch():
     def run(*arguments):
-        saved = flagsaver.save_flag_values(data.FLAGS)
-        with pytest.raises(SystemExit) as caught:
-            data.launch(["data.py", *arguments])
-        flagsaver.restore_flag_values(saved, data.FLAGS)
-        return caught.value.code or 0
+        return status_of(data, arguments)
 
     return run
 

@@ -5,7 +5,6 @@ import json
 
 import keras
 import pytest
-from absl.testing import flagsaver
 
 from apps import reproduce
 from keras_dep._internal import atomic_io
@@ -16,6 +15,7 @@ from keras_dep.studies import result_files
 from keras_dep.studies import scale as scales
 from keras_dep.studies.curvature import Protocol
 from keras_dep.studies.verdict import NOT_TESTED
+from tests.support.app_status import status_of
 
 TINY = scales.Scale(
     name="tiny",
@@ -57,12 +57,8 @@ def launch(monkeypatch, tmp_path):
     monkeypatch.setitem(scales.SCALES, "tiny", TINY)
 
     def run(*arguments):
-        argv = ["reproduce.py", "--scale=tiny", f"--out_dir={tmp_path / 'out'}", *arguments]
-        saved = flagsaver.save_flag_values(reproduce.FLAGS)
-        with pytest.raises(SystemExit) as caught:
-            reproduce.launch(argv)
-        flagsaver.restore_flag_values(saved, reproduce.FLAGS)
-        return caught.value.code or 0
+        usual = ["--scale=tiny", f"--out_dir={tmp_path / 'out'}"]
+        return status_of(reproduce, [*usual, *arguments])
 
     return run
 
@@ -79,7 +75,7 @@ def launch(monkeypatch, tmp_path):
         (["--table=1", "--machines=0", "--dry_run"], "machines must be at least 1"),
         (["--table=1", "--gpus_per_run=1"], "gpus_per_run is for --engine=ray"),
         (["--table=1", "--part=more"], "part needs results_dir"),
-        (["--table=1", "--part=../a", "--results_dir=no"], "part must be letters, digits and"),
+        (["--table=1", "--part=../a", "--results_dir=no"], "part must be letters, digits, _"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

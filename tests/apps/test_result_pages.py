@@ -1,9 +1,9 @@
 """The app that writes the pages of results: what it writes, and mistakes."""
 
 import pytest
-from absl.testing import flagsaver
 
 from apps import result_pages
+from tests.support.app_status import status_of
 
 README = "# Title\n\n<!-- results: methods on cifar10 -->\n<!-- end of results -->\n"
 
@@ -15,12 +15,7 @@ def launch(tmp_path):
 
     def run(**flags):
         given = {"results_dir": tmp_path, "excerpts": tmp_path / "README.md", **places, **flags}
-        argv = ["result_pages.py", *(f"--{name}={value}" for name, value in given.items())]
-        saved = flagsaver.save_flag_values(result_pages.FLAGS)
-        with pytest.raises(SystemExit) as caught:
-            result_pages.launch(argv)
-        flagsaver.restore_flag_values(saved, result_pages.FLAGS)
-        return caught.value.code or 0
+        return status_of(result_pages, [f"--{name}={value}" for name, value in given.items()])
 
     return run
 

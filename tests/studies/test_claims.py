@@ -14,23 +14,11 @@ from keras_dep.studies import result_files
 from keras_dep.studies import result_pages
 from keras_dep.studies import verdict
 from keras_dep.studies.catalogue import STUDIES
-from keras_dep.studies.lines import Line
+from tests.support.table_lines import FACTS
+from tests.support.table_lines import line
 
 ROOT = pathlib.Path(__file__).parents[2]
 CLEAN, WORST = "clean accuracy (%)", "worst-case accuracy (%)"
-
-
-def line(method, condition, quantity, *values, network="vgg5"):
-    return Line(
-        dataset="digits",
-        network=network,
-        method=method,
-        condition=condition,
-        quantity=quantity,
-        protocol="a protocol",
-        seeds=tuple(range(len(values))),
-        values=values,
-    )
 
 
 def judged(number, *lines):
@@ -125,10 +113,8 @@ def test_the_page_is_made_from_files(tmp_path):
     assert "No results are there yet." in result_pages.claims_page(str(tmp_path))
     (tmp_path / "cpu").mkdir()
     path = str(tmp_path / "cpu" / result_files.name_of("3"))
-    facts = {"scale": "cpu", "command": "python x", "seconds": 7200.0, "versions": {"keras": "3"}}
-    facts |= {"device": "a machine", "commit": None, "commits": ["abc1234"]}
     lines = [PLAIN, line("sgd", "c/+p_0, 1 batch", CLEAN, 20.0, 21.0, 22.0)]
-    result_files.write(path, STUDIES["3"], lines, facts)
+    result_files.write(path, STUDIES["3"], lines, FACTS)
     assert result_files.read(path)["lines"] == lines
     page = result_pages.claims_page(str(tmp_path))
     assert "## Scale cpu" in page and "| digits | **stands** | 29.5 (" in page
@@ -142,19 +128,22 @@ def test_the_page_is_made_from_files(tmp_path):
     records.write(path, {**record, "schema": 9})
     with pytest.raises(ValueError, match="must have schema 3; received 9"):
         result_pages.claims_page(str(tmp_path))
+    for name, value in (("seeds", [0]), ("holes", {"second": "lost"})):
+        spoilt = {**record["lines"][0], name: value}
+        records.write(path, {**record, "lines": [spoilt]})
+        with pytest.raises(ValueError, match="sgd must have a seed for each value and hole; make"):
+            result_pages.claims_page(str(tmp_path))
 
 
 def test_a_page_joins_the_parts_of_a_table(tmp_path):
     folder = str(tmp_path)
-    facts = {"scale": "cpu", "command": "python x", "seconds": 3600.0, "versions": {"keras": "3"}}
-    facts |= {"device": "a machine", "commit": "abc1234", "commits": ["abc1234"]}
     later = dataclasses.replace(PLAIN, seeds=(3, 4), values=(93.0, 94.0))
     first = dataclasses.replace(PLAIN, holes={3: "not trained yet", 4: "not trained yet"})
     for part, lines in ((None, [first]), ("later", [later])):
         place = result_files.folder_of(folder, "cpu", part)
         pathlib.Path(place).mkdir(parents=True)
         path = str(pathlib.Path(place) / result_files.name_of("1"))
-        result_files.write(path, STUDIES["1"], lines, {**facts, "device": f"machine {part}"})
+        result_files.write(path, STUDIES["1"], lines, {**FACTS, "device": f"machine {part}"})
     (joined,) = result_files.of_scale(folder, "cpu")["1"].lines
     assert joined.values == (90.0, 91.0, 92.0, 93.0, 94.0) and joined.holes == {}
     (alone,) = result_files.of_scale(folder, "cpu", without="later")["1"].lines
@@ -164,7 +153,7 @@ def test_a_page_joins_the_parts_of_a_table(tmp_path):
     page = result_pages.claims_page(folder)
     assert "`results/cpu/table-1.json`, `results/cpu/later/table-1.json`" in page
     assert "92 +- 1.58 (5)" in result_pages.tables_page(folder)
-    with pytest.raises(ValueError, match="part must be letters, digits and"):
+    with pytest.raises(ValueError, match="part must be letters, digits, _"):
         result_files.folder_of(folder, "cpu", "../later")
 
 
@@ -173,10 +162,11 @@ def test_the_page_in_the_docs_is_that_of_the_results():
     assert page == result_pages.claims_page(str(ROOT / "results")), "run make results-docs"
     page = (ROOT / "docs" / "tables.md").read_text()
     assert page == result_pages.tables_page(str(ROOT / "results")), "run make results-docs"
+    lines = excerpts.lines_of(str(ROOT / "results"))
     for name in ("README.md", "docs/guides/reproduction.md"):
         page = (ROOT / name).read_text()
-        assert page == excerpts.renewed(page, str(ROOT / "results")), "run make results-docs"
+        assert page == excerpts.renewed(page, lines), "run make results-docs"
     # The outlines of letters depend on the version of Matplotlib, the curves do not.
     picture = ElementTree.parse(ROOT / "docs" / "images" / "results.svg")
     found = picture.findtext(".//{http://purl.org/dc/elements/1.1/}description")
-    assert found == excerpts.drawn(str(ROOT / "results")), "run make results-docs"
+    assert json.loads(found) == excerpts.curves(lines), "run make results-docs"
