@@ -126,7 +126,7 @@ def main():
     from keras_dep import _backend
     from keras_dep.studies import catalogue
     from keras_dep.studies import plan as plans
-    from keras_dep.studies import scale as scales
+    from keras_dep.studies import scales
     from keras_dep.studies import shards
 
     tables = _names("table", catalogue.STUDIES)

@@ -1,6 +1,8 @@
 """Table 3, Figures 1 and 2: what poisoned batches do, by their number, first epoch and making."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,7 +10,6 @@ from matplotlib.figure import Figure
 from keras_dep.experiments import grid
 from keras_dep.studies import columns
 from keras_dep.studies import paper_values
-from keras_dep.studies import scale as scales
 from keras_dep.studies.lines import CORRECT
 from keras_dep.studies.lines import RELEASED
 from keras_dep.studies.lines import Column
@@ -16,7 +17,12 @@ from keras_dep.studies.lines import Line
 from keras_dep.studies.lines import lines
 from keras_dep.studies.measurements import Request
 from keras_dep.studies.paper_values import PaperValue
+from keras_dep.studies.scale import ADVERSARIAL
+from keras_dep.studies.scale import CLEAN
 from keras_dep.studies.scale import Scale
+from keras_dep.studies.scale import Workload
+from keras_dep.studies.scale import poisoned
+from keras_dep.studies.scale import rectified
 from keras_dep.studies.study import Study
 
 SHOWN = ("sgd", "dep")
@@ -81,35 +87,41 @@ def figure(outcomes: Sequence[grid.Outcome], name: str) -> Figure:
     return drawn
 
 
-def _of(load: scales.Workload) -> list[grid.Cell]:
+def _of(load: Workload) -> list[grid.Cell]:
     main, others = load.core[:2], load.core[2:]
-    counts = [
-        (methods, protocol, count)
-        for methods, chosen in ((main, load.counts), (others, load.control_counts or load.counts))
-        for protocol, several in chosen.items()
-        for count in several
-    ]
-    found = load.cells(load.core, scales.CLEAN)
-    found += load.cells(load.adversarial, scales.ADVERSARIAL)
-    for methods, protocol, count in counts:
-        found += load.cells(methods, scales.poisoned(count, poison_protocol=protocol))
-    found += load.cells(main, *(scales.rectified(count) for count in load.reverse_counts))
-    side = [
-        how
-        for first in load.onsets
-        for how in (scales.poisoned(1, first), scales.rectified(1, first))
-    ]
+    counted = _counted(load.counts)
+    reverse = [rectified(count) for count in load.reverse_counts]
+    found = load.cells(load.core, CLEAN)
+    found += load.cells(load.adversarial, ADVERSARIAL)
+    found += load.cells(main, *counted)
+    found += load.cells(others, *_counted(load.control_counts or load.counts))
+    found += load.cells(main if load.control_counts else load.core, *reverse)
+    found += load.counterparts(CLEAN, ADVERSARIAL, *counted, *reverse)
+    side = [how for first in load.onsets for how in (poisoned(1, first), rectified(1, first))]
     worst = max(load.counts.get("released", ()), default=0)
     if worst:
-        condition = scales.poisoned(worst, poison_protocol="released")
+        condition = poisoned(worst, poison_protocol="released")
         side += [{**condition, "normalization_control": control} for control in load.controls]
         side += [{**condition, "poison_resample": False}] if load.fixed_images else []
     return found + load.cells(main, *side, side=True)
 
 
+def _counted(counts: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
+    return [
+        poisoned(count, poison_protocol=protocol)
+        for protocol, several in counts.items()
+        for count in several
+    ]
+
+
 def _paper(cell: grid.Cell, attack: str) -> PaperValue | None:
     s = cell.settings
-    if s.poison_epoch or s.normalization_control != "none" or s.poison_protocol == "clamp_only":
+    if (
+        not s.spiking
+        or s.poison_epoch
+        or s.normalization_control != "none"
+        or s.poison_protocol == "clamp_only"
+    ):
         return None
     training = "c/+p_0" if s.base == "clean" else "p/+c_0"
     condition = f"count={s.poison_count}"

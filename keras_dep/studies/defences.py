@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from keras_dep.experiments import grid
 from keras_dep.studies import columns
 from keras_dep.studies import paper_values
-from keras_dep.studies import scale as scales
 from keras_dep.studies.lines import Line
 from keras_dep.studies.lines import lines
 from keras_dep.studies.measurements import Request
 from keras_dep.studies.paper_values import PaperValue
+from keras_dep.studies.scale import ADVERSARIAL
+from keras_dep.studies.scale import CLEAN
 from keras_dep.studies.scale import Scale
+from keras_dep.studies.scale import Workload
 from keras_dep.studies.study import Study
 
 TRAINING = {"clean": "vanilla", "adversarial": "adversarial"}
@@ -38,15 +40,13 @@ def table(outcomes: Sequence[grid.Outcome]) -> list[Line]:
     return lines(outcomes, [*figures, *columns.cost()])
 
 
-def _of(load: scales.Workload, seeds: int | None = None) -> list[grid.Cell]:
-    counterpart = {"spiking": False}
+def _of(load: Workload, seeds: int | None = None) -> list[grid.Cell]:
     return [
-        *load.cells(load.core, scales.CLEAN, seeds=seeds),
-        *load.cells(load.rivals, scales.CLEAN, seeds=seeds, side=True),
-        *load.cells(load.adversarial, scales.ADVERSARIAL, seeds=seeds),
-        *load.cells(load.adversarial_rivals, scales.ADVERSARIAL, seeds=seeds, side=True),
-        *load.cells(load.core[:1], {**scales.CLEAN, **counterpart}, seeds=seeds),
-        *load.cells(load.core[:1], {**scales.ADVERSARIAL, **counterpart}, seeds=seeds),
+        *load.cells(load.core, CLEAN, seeds=seeds),
+        *load.cells(load.rivals, CLEAN, seeds=seeds, side=True),
+        *load.cells(load.adversarial, ADVERSARIAL, seeds=seeds),
+        *load.cells(load.adversarial_rivals, ADVERSARIAL, seeds=seeds, side=True),
+        *load.counterparts(CLEAN, ADVERSARIAL, seeds=seeds),
     ]
 
 

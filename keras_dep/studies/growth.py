@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 
 from keras_dep.experiments import grid
 from keras_dep.studies import lines as table_lines
-from keras_dep.studies import scale as scales
 from keras_dep.studies.lines import Column
 from keras_dep.studies.lines import Line
 from keras_dep.studies.lines import lines
 from keras_dep.studies.measurements import Request
+from keras_dep.studies.scale import CLEAN
 from keras_dep.studies.scale import Scale
+from keras_dep.studies.scale import Workload
 from keras_dep.studies.study import Study
 
 BPTT = "c, BPTT, direct coding"
@@ -42,8 +43,7 @@ def cells(scale: Scale) -> list[grid.Cell]:
     for load in scale.workloads:
         if load.growth:
             found += _spiking(load)
-            counterpart = {**scales.CLEAN, "spiking": False}
-            found += load.cells(load.core[:1], counterpart, seeds=load.measured)
+            found += load.counterparts(CLEAN, seeds=load.measured)
     return grid.unique(found)
 
 
@@ -51,7 +51,7 @@ def requests(scale: Scale) -> list[Request]:
     """The radius of each network; those of the usual number of steps also at every other."""
     found = []
     for load in scale.workloads:
-        usual = load.cells(load.core[:1], scales.CLEAN)[0].settings.timesteps
+        usual = load.cells(load.core[:1], CLEAN)[0].settings.timesteps
         for cell in cells(dataclasses.replace(scale, workloads=(load,))):
             own = cell.settings.timesteps
             swept = cell.settings.spiking and own == usual
@@ -154,9 +154,9 @@ def exponent(radii: dict[int, float]) -> float:
     return float(np.polyfit(np.log(steps), np.log(values), 1)[0])
 
 
-def _spiking(load: scales.Workload) -> list[grid.Cell]:
+def _spiking(load: Workload) -> list[grid.Cell]:
     conditions = [
-        {**scales.CLEAN, "encoder": coding, "detach_membrane": detached, "timesteps": steps}
+        {**CLEAN, "encoder": coding, "detach_membrane": detached, "timesteps": steps}
         for coding in _CODINGS
         for detached in (False, True)
         for steps in load.growth

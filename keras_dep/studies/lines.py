@@ -144,7 +144,7 @@ def lines(outcomes: Iterable[grid.Outcome], columns: Sequence[Column]) -> list[L
 def key_of(cell: grid.Cell) -> tuple[str, str, str, str]:
     """Data set, network, method and condition: what runs of one mean share."""
     s = cell.settings
-    network = s.model if s.spiking else f"{s.model}, ANN counterpart"
+    network = s.model if s.spiking else f"{s.model}, ANN counterpart, rate {s.learning_rate:g}"
     return s.dataset, network, cell.method, grid.condition(s)
 
 

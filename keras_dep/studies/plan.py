@@ -145,8 +145,8 @@ def plan(
 
     >>> import tempfile
     >>> from keras_dep.studies import catalogue
-    >>> from keras_dep.studies import scale
-    >>> found = plan(catalogue.chosen(["2"], []), scale.find("smoke"), tempfile.mkdtemp())
+    >>> from keras_dep.studies import scales
+    >>> found = plan(catalogue.chosen(["2"], []), scales.find("smoke"), tempfile.mkdtemp())
     >>> len(found.cells), len(found.requests), len(found.tasks())
     (4, 4, 8)
     """

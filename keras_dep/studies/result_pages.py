@@ -9,7 +9,7 @@ from keras_dep.evaluation.report import aligned
 from keras_dep.studies import claims
 from keras_dep.studies import result_files
 from keras_dep.studies.lines import Line
-from keras_dep.studies.scale import NAMES
+from keras_dep.studies.scales import NAMES
 
 _NOTHING = "No results are there yet.\n"
 _START = """# The paper's claims

@@ -2,7 +2,9 @@
 
 import itertools
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,13 +12,16 @@ from matplotlib.figure import Figure
 from keras_dep.experiments import grid
 from keras_dep.studies import columns
 from keras_dep.studies import paper_values
-from keras_dep.studies import scale as scales
 from keras_dep.studies.lines import Column
 from keras_dep.studies.lines import Line
 from keras_dep.studies.lines import lines
 from keras_dep.studies.measurements import Request
 from keras_dep.studies.paper_values import PaperValue
+from keras_dep.studies.scale import ADVERSARIAL
+from keras_dep.studies.scale import CLEAN
+from keras_dep.studies.scale import COUNTERPART
 from keras_dep.studies.scale import Scale
+from keras_dep.studies.scale import Workload
 from keras_dep.studies.study import Study
 
 SHOWN = 2
@@ -24,31 +29,30 @@ SWEEPS = {"3": "epsilon_sweep", "4": "step_sweep"}
 
 
 def cells(scale: Scale) -> list[grid.Cell]:
-    """The baseline and DEP under both kinds of training, and ANN counterparts as substitutes."""
+    """The baseline, DEP and the ANN counterpart under both kinds of training."""
     found: list[grid.Cell] = []
     for load in scale.workloads:
-        found += load.cells(load.core[:SHOWN], scales.CLEAN, scales.ADVERSARIAL)
-        found += load.cells(load.core[:1], {**scales.CLEAN, "spiking": False})
+        found += load.cells(load.core[:SHOWN], CLEAN, ADVERSARIAL)
+        found += load.counterparts(CLEAN, ADVERSARIAL)
     return grid.unique(found)
 
 
 def requests(scale: Scale) -> list[Request]:
     """Checklist and radii after clean training, steps after both kinds of training.
 
-    Images are transferred from the run of the next seed, and from the ANN counterpart.
+    Images are transferred from the run of the next seed, and from the ANN counterpart; to the
+    counterpart, from the spiking baseline.
     """
     found = []
     for load in scale.workloads:
         following = dict(zip(load.seeds, (*load.seeds[1:], load.seeds[0])))
-        for cell in load.cells(load.core[:SHOWN], scales.CLEAN, seeds=load.measured):
+        for cell in _shown(load, CLEAN):
             sibling = cell.varied(seed=following[cell.settings.seed])
-            counterpart = cell.varied(method=load.core[0], spiking=False)
-            others = (sibling, counterpart)
+            others = (sibling, _counterpart(load, cell))
             found.append(Request(name="epsilon_sweep", cell=cell, substitutes=others))
             found.append(Request(name="checklist", cell=cell, substitutes=others))
             found.append(Request(name="step_sweep", cell=cell))
-        for cell in load.cells(load.core[:SHOWN], scales.ADVERSARIAL, seeds=load.measured):
-            found.append(Request(name="step_sweep", cell=cell))
+        found += [Request(name="step_sweep", cell=cell) for cell in _shown(load, ADVERSARIAL)]
     return found
 
 
@@ -83,6 +87,18 @@ def figure(outcomes: Sequence[grid.Outcome], name: str) -> Figure:
         _draw(axes, [line for line in found if line.dataset == dataset], points, name)
         axes.set_title(dataset)
     return drawn
+
+
+def _shown(load: Workload, condition: Mapping[str, Any]) -> list[grid.Cell]:
+    """The networks that are measured under one kind of training."""
+    found = load.cells(load.core[:SHOWN], condition, seeds=load.measured)
+    return found + load.counterparts(condition, seeds=load.measured)
+
+
+def _counterpart(load: Workload, cell: grid.Cell) -> grid.Cell:
+    """The ANN of the same seed, or of an ANN the spiking baseline."""
+    others = load.counterparts(CLEAN) if cell.settings.spiking else load.cells(load.core[:1], CLEAN)
+    return next(each for each in others if each.settings.seed == cell.settings.seed)
 
 
 def _passed(number: int, sign: str) -> Column:
@@ -125,7 +141,7 @@ def _point(name: str, attack: str, axis: str, at: float) -> Column:
         protocol=lambda run: (
             f"{'sweep of radii, PGD-7' if axis == 'epsilon' else 'sweep of steps, 8/255'}, on "
             f"pixels, first {run.measured[name]['effort']['examples']} test images, float32"
-            + "; the stronger of another seed's network and the ANN counterpart"
+            + f"; the stronger of another seed's network and the {_other(run.cell)}"
             * transferred
         ),
         value=value,
@@ -134,11 +150,21 @@ def _point(name: str, attack: str, axis: str, at: float) -> Column:
     )
 
 
+def _other(cell: grid.Cell) -> str:
+    return (
+        f"ANN of rate {COUNTERPART['learning_rate']:g}"
+        if cell.settings.spiking
+        else "spiking network"
+    )
+
+
 def _paper(attack: str, axis: str, at: float) -> Callable[[grid.Cell], PaperValue | None]:
     name, _, transferred = attack.partition(", ")
 
     def find(cell: grid.Cell) -> PaperValue | None:
         s = cell.settings
+        if not s.spiking:
+            return None
         if axis == "epsilon":
             access = "black_box" if transferred else "white_box"
             condition = f"epsilon={columns.grey_levels(at)}"
@@ -153,20 +179,19 @@ def _paper(attack: str, axis: str, at: float) -> Callable[[grid.Cell], PaperValu
 def _draw(axes, found: Sequence[Line], points, name: str) -> None:
     at = {_point(SWEEPS[name], *point).quantity: point for point in points}
     colours = itertools.cycle(f"C{index}" for index in range(10))
-    for key in dict.fromkeys((line.method, line.condition) for line in found):
+    for key in dict.fromkeys(line.key[1:] for line in found):
         for attack in dict.fromkeys(point[0] for point in points):
             chosen = [
                 line
                 for line in found
-                if (line.method, line.condition) == key and at[line.quantity][0] == attack
+                if line.key[1:] == key and at[line.quantity][0] == attack and line.values
             ]
-            chosen = [line for line in chosen if line.values]
             if not chosen:
                 continue
             colour = next(colours)
             scale = 255 if name == "3" else 1
             x = np.array([scale * at[line.quantity][2] for line in chosen])
-            label = f"{key[0]}, {key[1]}, {attack} (n={len(chosen[0].values)})"
+            label = f"{', '.join(key)}, {attack} (n={len(chosen[0].values)})"
             spread = [line.deviation or 0 for line in chosen]
             means = [line.mean for line in chosen]
             axes.errorbar(x, means, spread, marker="o", color=colour, capsize=2, label=label)

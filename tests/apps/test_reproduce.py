@@ -12,15 +12,18 @@ from keras_dep.experiments import grid
 from keras_dep.studies import catalogue
 from keras_dep.studies import claims
 from keras_dep.studies import result_files
-from keras_dep.studies import scale as scales
+from keras_dep.studies import scales
 from keras_dep.studies.curvature import Protocol
+from keras_dep.studies.scale import Effort
+from keras_dep.studies.scale import Scale
+from keras_dep.studies.scale import Workload
 from keras_dep.studies.verdict import NOT_TESTED
 from tests.support.app_status import status_of
 
-TINY = scales.Scale(
+TINY = Scale(
     name="tiny",
     workloads=(
-        scales.Workload(
+        Workload(
             base={
                 "train_examples": 32,
                 "test_examples": 16,
@@ -36,7 +39,7 @@ TINY = scales.Scale(
             measured=1,
         ),
     ),
-    effort=scales.Effort(
+    effort=Effort(
         curvature=Protocol(
             batches=1,
             batch_size=4,

@@ -8,7 +8,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 
 from apps import reproduce
 from keras_dep.studies import catalogue  # noqa: F401
-from keras_dep.studies import scale as scales
+from keras_dep.studies import scales
 from tests.apps.test_reproduce import TINY
 
 

@@ -11,7 +11,7 @@ from keras_dep import models
 from keras_dep.studies import claims
 from keras_dep.studies import growth
 from keras_dep.studies import measurements
-from keras_dep.studies import scale as scales
+from keras_dep.studies import scales
 from keras_dep.studies import verdict
 from tests.studies.test_studies import outcomes_of
 

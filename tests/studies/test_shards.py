@@ -5,7 +5,7 @@ import pytest
 from keras_dep.experiments import grid
 from keras_dep.studies import catalogue
 from keras_dep.studies import plan as plans
-from keras_dep.studies import scale as scales
+from keras_dep.studies import scales
 from keras_dep.studies import shards
 
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from keras_dep.experiments import grid
 from keras_dep.studies import paper_values
-from keras_dep.studies import scale as scales
 from keras_dep.studies.curvature.protocol import KINDS
 from keras_dep.studies.curvature.protocol import TRAINING
 from keras_dep.studies.lines import Column
 from keras_dep.studies.lines import Line
 from keras_dep.studies.lines import lines
 from keras_dep.studies.measurements import Request
+from keras_dep.studies.scale import CLEAN
 from keras_dep.studies.scale import Scale
 from keras_dep.studies.study import Study
 
@@ -26,20 +26,20 @@ SHOWN = 2
 
 
 def cells(scale: Scale) -> list[grid.Cell]:
-    """Clean training with the methods of every table."""
+    """Clean training with the methods of every table, and the ANN counterpart."""
     found: list[grid.Cell] = []
     for load in scale.workloads:
-        found += load.cells(load.core, scales.CLEAN)
+        found += [*load.cells(load.core, CLEAN), *load.counterparts(CLEAN)]
     return grid.unique(found)
 
 
 def requests(scale: Scale) -> list[Request]:
-    """The curvature of the baseline and DEP, first seeds."""
-    return [
-        Request(name="curvature", cell=cell)
-        for load in scale.workloads
-        for cell in load.cells(load.core[:SHOWN], scales.CLEAN, seeds=load.measured)
-    ]
+    """The curvature of the baseline, DEP and the ANN counterpart, first seeds."""
+    found: list[grid.Cell] = []
+    for load in scale.workloads:
+        found += load.cells(load.core[:SHOWN], CLEAN, seeds=load.measured)
+        found += load.counterparts(CLEAN, seeds=load.measured)
+    return [Request(name="curvature", cell=cell) for cell in found]
 
 
 def table(outcomes: Sequence[grid.Outcome]) -> list[Line]:
@@ -61,7 +61,7 @@ def _column(kind: str, figure: str) -> Column:
         return statistics.fmean(record[figure] for record in records) if records else None
 
     def paper(cell: grid.Cell) -> paper_values.PaperValue | None:
-        if printed is None:
+        if printed is None or not cell.settings.spiking:
             return None
         return paper_values.find(
             "table2", cell.settings.dataset, cell.method, "vanilla", kind, quantity=printed
@@ -77,9 +77,10 @@ def _column(kind: str, figure: str) -> Column:
 
 
 def _protocol(run: grid.Outcome) -> str:
-    effort = run.measured["curvature"]["effort"]
+    effort, s = run.measured["curvature"]["effort"], run.cell.settings
+    through = f"surrogate {s.surrogate}, " * s.spiking
     return (
-        f"Hessian of the mean logits' cross-entropy, surrogate {run.cell.settings.surrogate}, mean "
+        f"Hessian of the mean logits' cross-entropy, {through}mean "
         f"over {effort['batches']} batches of {effort['batch_size']} test images, Lanczos with at "
         f"most {effort['max_steps']} products, float32; deviation over seeds, the paper's over "
         "batches"
