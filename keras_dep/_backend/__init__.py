@@ -66,6 +66,8 @@ derivatives and layers.
   its device;
 - `readable(tensor)`: whether reading its values is possible and does not wait: the tensor belongs
   to no program that is being compiled, and to no GPU whose work would be awaited;
+- `half_is_slow()`: whether this device computes in half precision many times more slowly than in
+  float32;
 - `conditional_assign(condition, first, second, variables)`: runs one of two functions without
   results, which assign to some of `variables`; raises a `ValueError` under a strategy whose
   replicas cannot;
@@ -141,6 +143,7 @@ orthogonalize = _framework.orthogonalize
 combination = _framework.combination
 normalize = _framework.normalize
 branches_freely = _framework.branches_freely
+half_is_slow = _framework.half_is_slow
 readable = _framework.readable
 conditional_assign = _framework.conditional_assign
 predict_on_batch = _framework.predict_on_batch

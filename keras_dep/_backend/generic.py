@@ -150,6 +150,10 @@ def branches_freely(tensor: Tensor) -> bool:
     return True
 
 
+def half_is_slow() -> bool:
+    return False
+
+
 def module_role(module: Any, variable: keras.Variable) -> Role:
     return "weight of a torch module, which does not run here", None, None
 

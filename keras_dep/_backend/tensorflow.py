@@ -18,6 +18,7 @@ from keras_dep._backend.generic import buffers as buffers
 from keras_dep._backend.generic import combination as combination
 from keras_dep._backend.generic import double_precision as double_precision
 from keras_dep._backend.generic import fires as fires
+from keras_dep._backend.generic import half_is_slow as half_is_slow
 from keras_dep._backend.generic import leading_eigenvectors as leading_eigenvectors
 from keras_dep._backend.generic import marked as marked
 from keras_dep._backend.generic import module_role as module_role

@@ -163,6 +163,12 @@ def readable(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
+def half_is_slow() -> bool:
+    # Its kernels for half precision need AVX-512; without it convolutions run unblocked.
+    weak = torch.backends.cpu.get_cpu_capability() in ("AVX2", "NO AVX")
+    return weak and keras.ops.zeros(1).device.type == "cpu"
+
+
 def conditional_assign(
     condition: Tensor,
     first: Callable[[], None],

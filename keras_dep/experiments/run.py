@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import gc
 import os
+import warnings
 from typing import Any
 
 import keras
@@ -123,6 +124,13 @@ class _Run:
 
     def _train_and_save(self, verbose: str | int) -> Record:
         keras.mixed_precision.set_dtype_policy(self.settings.precision)
+        if self.settings.precision != "float32" and _backend.half_is_slow():
+            warnings.warn(
+                f"precision={self.settings.precision} runs without kernels of its own on this "
+                "processor, and convolutions take many times as long as in float32; choose "
+                "float32, or the jax or tensorflow backend.",
+                stacklevel=2,
+            )
         aside.leave_out_tensorflow()
         keras.utils.set_random_seed(self.settings.seed)
         with self.workers.scope():

@@ -88,6 +88,51 @@ SMOKE = Scale(
         steps=(7, 10),
     ),
 )
+# In float32, which every processor computes at full speed.
+CPU_SMALL = Scale(
+    name="cpu_small",
+    workloads=(
+        Workload(
+            base={
+                **_CIFAR,
+                "model": "vgg5",
+                "precision": "float32",
+                "train_examples": 512,
+                "test_examples": 500,
+                "batch_size": 32,
+                "epochs": 3,
+                "attack_examples": 128,
+                "watch_examples": 64,
+                "hessian_examples": 16,
+            },
+            seeds=(0, 1, 2),
+            rivals=(*RIVALS, *CONTROLS),
+            adversarial_rivals=(*RIVALS, *CONTROLS),
+            counts={"pixel": (1, 5), "released": (1, 5)},
+            reverse_counts=(1,),
+            # At 8/255 hardly an image is left to any method.
+            radius=2,
+        ),
+    ),
+    effort=Effort(
+        suite_examples=24,
+        released_examples=64,
+        curvature=Protocol(
+            batches=1,
+            batch_size=32,
+            surrogates=("training",),
+            density_vectors=0,
+            trace_products=0,
+            epoch_batches=0,
+            max_steps=20,
+        ),
+        checklist={"steps": 10, "restarts": 2, "queries": 200, "draws": 200},
+        checklist_examples=8,
+        sweep_examples=32,
+        epsilons=(0, 2, 4, 8, 16, 64),
+        steps=(7, 20),
+    ),
+)
 CPU = Scale(
     name="cpu",
     workloads=(
@@ -207,5 +252,5 @@ PAPER = Scale(
         sweep_examples=1000,
     ),
 )
-SCALES = {scale.name: scale for scale in (SMOKE, CPU, GPU, PAPER)}
+SCALES = {scale.name: scale for scale in (SMOKE, CPU_SMALL, CPU, GPU, PAPER)}
 NAMES = tuple(SCALES)

@@ -72,7 +72,7 @@ def launch(monkeypatch, tmp_path):
         ([], "table or figure must be given"),
         (["--table=5"], "table must be 1, 2, 3, 4, growth, several of"),
         (["--figure=all,1"], "figure must be 1, 2, 3, 4, growth"),
-        (["--table=1", "--scale=huge"], "scale must be one of smoke, cpu, gpu, paper"),
+        (["--table=1", "--scale=huge"], "scale must be one of smoke, cpu_small, cpu, gpu, paper"),
         (["--table=1", "--out_dir="], "out_dir must name a folder"),
         (["--table=1", "--shard=3/2"], "shard must be i/n with i from 1 to n"),
         (["--table=1", "--machines=0", "--dry_run"], "machines must be at least 1"),

@@ -1,11 +1,13 @@
 """A run of the experiment: what it leaves, what two methods share, what it refuses."""
 
 import json
+import warnings
 
 import keras
 import numpy as np
 import pytest
 
+from keras_dep import _backend
 from keras_dep import experiments
 from keras_dep import models
 from keras_dep._internal import atomic_io
@@ -94,6 +96,18 @@ def test_other_bases_and_modes(tmp_path, data, narrow, base, mode):
         assert found["attacks"][name]["accuracy"] == result["accuracy"][name]
     network = keras.saving.load_model(tmp_path / "model.keras")
     assert network.output_shape == (None, 2, 10)
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_half_precision_warns_where_it_is_slow_alone(tmp_path, data, narrow, monkeypatch, slow):
+    monkeypatch.setattr(_backend, "half_is_slow", lambda: slow)
+    for precision in ("float32", "mixed_bfloat16"):
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            run(tmp_path / precision, data, precision=precision, poison_count=0, train_examples=8)
+        text = f"precision={precision} runs without kernels of its own on this processor"
+        warned = [each for each in found if text in str(each.message)]
+        assert len(warned) == (slow and precision != "float32")
 
 
 def test_half_precision_and_its_policy_end_with_the_run(tmp_path, data, narrow):

@@ -1,6 +1,7 @@
 """Studies: which runs they share, and tables and figures from synthetic results."""
 
 import dataclasses
+import itertools
 import types
 
 import numpy as np
@@ -104,7 +105,7 @@ def test_every_scale_has_the_cells_of_the_paper(name):
     assert "c/+p_0, 5 batches, poison released" in conditions
     seeds = {cell.settings.seed for cell in catalogue.STUDIES["1"].cells(scale)}
     assert len(seeds) >= (2 if name == "smoke" else 3)
-    with pytest.raises(ValueError, match="scale must be one of smoke, cpu, gpu, paper"):
+    with pytest.raises(ValueError, match="scale must be one of smoke, cpu_small, cpu, gpu, paper"):
         scales.find("huge")
 
 
@@ -115,8 +116,8 @@ def test_a_table_has_every_run_with_its_protocol(number):
     found = study.table(outcomes)
     text = lines.markdown(found, study.title)
     assert "hole" not in text and "not measured" not in text
-    spiking = {study.key(each.cell) for each in outcomes if each.cell.settings.spiking}
-    assert spiking <= {line.key for line in found}
+    assert {study.key(each.cell) for each in outcomes} <= {line.key for line in found}
+    assert {"vgg5", "vgg5, ANN counterpart, rate 0.01"} == {line.network for line in found}
     assert all(len(line.values) == 2 and line.protocol for line in found)
 
 
@@ -275,6 +276,36 @@ def test_the_radius_of_the_worst_case_is_that_of_the_data(tmp_path):
         if request.name == "worst_case"
     }
     assert radii == {"digits": small.radius, "cifar10": 8} and small.radius != 8
+
+
+def test_images_come_from_another_seed_and_from_the_counterpart():
+    requests = catalogue.STUDIES["4"].requests(SMOKE)
+    others = [each for each in requests if each.name in ("epsilon_sweep", "checklist")]
+    assert {each.cell.settings.spiking for each in others} == {True, False}
+    for each in others:
+        sibling, counterpart = each.substitutes
+        assert sibling == each.cell.varied(seed=1 - each.cell.settings.seed)
+        rate = 0.1 if counterpart.settings.spiking else 0.01
+        assert counterpart.settings == dataclasses.replace(
+            each.cell.settings, spiking=not each.cell.settings.spiking, learning_rate=rate
+        )
+        assert counterpart.method == "sgd"
+
+
+def test_the_small_scale_has_every_method_and_control_in_every_cell():
+    small = scales.find("cpu_small")
+    cells = catalogue.STUDIES["1"].cells(small)
+    spiking = [cell for cell in cells if cell.settings.spiking]
+    methods = {"sgd", "dep", "sam", "random_rank_one", *scales.RIVALS, *scales.CONTROLS}
+    assert len(methods) == 18
+    trained = {(cell.method, cell.settings.base, cell.settings.seed) for cell in spiking}
+    assert trained == set(itertools.product(methods, ("clean", "adversarial"), range(3)))
+    conditions: dict[tuple[str, bool], set[str]] = {}
+    for cell in catalogue.STUDIES["3"].cells(small):
+        key = cell.method, cell.settings.spiking
+        conditions.setdefault(key, set()).add(grid.condition(cell.settings))
+    assert set(conditions) == {(name, True) for name in small.workloads[0].core} | {("sgd", False)}
+    assert len(set(map(frozenset, conditions.values()))) == 1 and len(conditions["dep", True]) == 7
 
 
 def test_table_1_has_intervals_radius_and_time():
