@@ -19,6 +19,7 @@ from keras_dep._internal import validation
 from keras_dep.evaluation.report import aligned
 from keras_dep.studies import result_files
 from keras_dep.studies.lines import Line
+from keras_dep.studies.scale import COUNTERPART
 
 SCALE, PICTURED = "cpu", "cifar10"
 _MARKED = re.compile(r"(<!-- results: (.+?) -->\n).*?(<!-- end of results -->)", re.DOTALL)
@@ -67,6 +68,7 @@ _CONDITIONS = {
     },
 }
 NAMES = (*_METHODS, *_TRAINING)
+_COUNTERPART = f"ANN counterpart, rate {COUNTERPART['learning_rate']:g}"
 _COLOURS = {**dict(zip(_POISON, ("C0", "C1"))), "": "C2"}
 _RADIUS = re.compile(r"pgd at ([\d.]+)/255: accuracy \(%\)")
 _LARGEST = 16.0
@@ -78,7 +80,7 @@ _PANELS = {
 
 
 def lines_of(folder: str) -> list[Line]:
-    """The lines that excerpts are made from: spiking networks, with a value.
+    """The lines that excerpts are made from: those with a value, without ANNs of another rate.
 
     Args:
         folder: holds a folder for each scale, with files `table-<name>.json`.
@@ -88,7 +90,11 @@ def lines_of(folder: str) -> list[Line]:
     """
     tables = result_files.of_scale(folder, SCALE).values()
     lines = [line for table in tables for line in table.lines]
-    return [line for line in lines if line.values and "ANN" not in line.network]
+    return [
+        line
+        for line in lines
+        if line.values and (_spiking(line) or line.network.endswith(_COUNTERPART))
+    ]
 
 
 def renewed(page: str, lines: Sequence[Line]) -> str:
@@ -122,7 +128,7 @@ def excerpt(name: str, lines: Sequence[Line]) -> str:
     validation.one_of("excerpt", name, NAMES)
     dataset = _TRAINING[name] if name in _TRAINING else _METHODS[name][0]
     found = {
-        (line.method, line.condition, line.quantity): _mean(line)
+        (_name(line), line.condition, line.quantity): _mean(line)
         for line in lines
         if line.dataset == dataset
     }
@@ -130,7 +136,7 @@ def excerpt(name: str, lines: Sequence[Line]) -> str:
     if name in _TRAINING:
         # Rivals train without poison alone.
         methods = [each for each in methods if (each, _RELEASED, _CLEAN) in found]
-        columns = [f"`{each}`" for each in methods]
+        columns = methods
         rows = {
             words: [found.get((method, how, _CLEAN), "") for method in methods]
             for words, how in _CONDITIONS.items()
@@ -139,7 +145,7 @@ def excerpt(name: str, lines: Sequence[Line]) -> str:
         wanted = _METHODS[name][1]
         columns = [heading for heading, *_ in wanted]
         rows = {
-            f"`{method}`": [found.get((method, how, what), "") for _, how, what in wanted]
+            method: [found.get((method, how, what), "") for _, how, what in wanted]
             for method in methods
         }
     text = [f"| | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
@@ -184,11 +190,20 @@ def curves(lines: Sequence[Line]) -> dict[str, dict[str, list[list[float]]]]:
     poison: dict[str, list[list[float]]] = {}
     radius: dict[str, list[list[float]]] = {}
     for method in ("sgd", "dep"):
-        mine = [line for line in lines if (line.dataset, line.method) == (PICTURED, method)]
+        key = PICTURED, method
+        mine = [line for line in lines if (line.dataset, line.method) == key and _spiking(line)]
         for name, end in _POISON.items():
             _add(poison, f"{method.upper()}, {name}", _by_count(mine, end))
         _add(radius, method.upper(), _by_radius(mine))
     return dict(zip(_PANELS, (poison, radius)))
+
+
+def _spiking(line: Line) -> bool:
+    return "ANN" not in line.network
+
+
+def _name(line: Line) -> str:
+    return f"`{line.method}`" if _spiking(line) else "ANN counterpart"
 
 
 def _mean(line: Line) -> str:

@@ -83,7 +83,7 @@ def test_dep_is_compared_with_the_best_rival_of_each_seed():
     found = judged(8, dep, *rivals)
     assert found["verdict"] == verdict.OPEN and found["correct"]["mean"] == 1.0
     # The ANN counterpart is no rival.
-    other = line("stog", "c", WORST, 99.0, 99.0, 99.0, network="vgg5, ANN counterpart")
+    other = line("stog", "c", WORST, 99.0, 99.0, 99.0, network="vgg5, ANN counterpart, rate 0.01")
     low = line("stog", "c", WORST, 45.0, 45.0, 45.0)
     assert judged(8, dep, other, low, *rivals[1:])["verdict"] == verdict.STANDS
     # Nor do some of the rivals stand for all.

@@ -23,7 +23,8 @@ def shown(tmp_path):
     lines = [
         on_cifar("sgd", "c", CLEAN, 50.0, 52.0),
         line("sgd", "c", CLEAN, 99.0),
-        on_cifar("sgd", "c", CLEAN, 99.0, network="vgg5, ANN counterpart"),
+        on_cifar("sgd", "c", CLEAN, 99.0, network="vgg5, ANN counterpart, rate 0.1"),
+        on_cifar("sgd", "c", CLEAN, 98.0, network="vgg5, ANN counterpart, rate 0.01"),
         on_cifar("sgd", "c/+p_0, 1 batch", CLEAN, 45.0),
         on_cifar("sgd", "c/+p_0, 5 batches, poison released", CLEAN, 20.0),
         on_cifar("sgd", "c/+p_0, 5 batches, poison released, statistics frozen", CLEAN, 49.0),
@@ -48,10 +49,11 @@ def rows(name, shown):
 def test_methods_are_rows(shown):
     assert rows("methods on cifar10", shown)[1:] == [
         ["`sgd`", "51.0 +- 1.4", "", "", "", "20.0"],
+        ["ANN counterpart", "98.0", "", "", "", ""],
         ["`feel`", "40.0", "", "", "", ""],
     ]
     found = rows("robustness on cifar10", shown)
-    assert found[0][4] == "clean, adversarial training" and found[2][4] == "10.0"
+    assert found[0][4] == "clean, adversarial training" and found[3][4] == "10.0"
     assert rows("robustness on digits", shown)[1][:2] == ["`sgd`", "99.0"]
 
 
