@@ -110,12 +110,10 @@ CPU_SMALL = Scale(
             adversarial_rivals=(*RIVALS, *CONTROLS),
             counts={"pixel": (1, 5), "released": (1, 5)},
             reverse_counts=(1,),
-            # At 8/255 hardly an image is left to any method.
-            radius=2,
         ),
     ),
     effort=Effort(
-        suite_examples=24,
+        suite_examples=16,
         released_examples=64,
         curvature=Protocol(
             batches=1,
