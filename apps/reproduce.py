@@ -144,7 +144,9 @@ def main():
     studies = _completing(catalogue.chosen(tables, figures), scale)
     out_dir = _out_dir()
     whole = plans.plan(studies, scale, out_dir, data_dir, shard)
-    print(whole.text(FLAGS.dry_run, machines if FLAGS.dry_run else ()), flush=True)
+    # What is left costs nothing where nothing is trained; its forecast may try slow steps.
+    if FLAGS.train or FLAGS.dry_run:
+        print(whole.text(FLAGS.dry_run, machines if FLAGS.dry_run else ()), flush=True)
     if FLAGS.dry_run:
         return
     engine, reasons = _engine(), {}

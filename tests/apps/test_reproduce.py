@@ -96,7 +96,8 @@ def test_a_table_from_nothing_and_again(launch, capsys, tmp_path, monkeypatch):
     out = tmp_path / "out"
     assert launch("--table=2", "--dry_run", "--machines=1,2") == 0
     plan = capsys.readouterr().out
-    assert "| digits | c | sgd, dep, no_such_method | 3 | 0 |" in plan and not out.exists()
+    methods = "sgd, dep, no_such_method, ANN counterpart"
+    assert f"| digits | c | {methods} | 4 | 0 |" in plan and not out.exists()
     assert "| 2 | " in plan and "Memory of a process: " in plan
     # A shard trains its part beside another process, but not beside itself.
     with atomic_io.claimed(out / "shards" / "2-of-2"):
@@ -125,7 +126,7 @@ def test_a_table_from_nothing_and_again(launch, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(grid, "train_run", lambda *given, **_: trained.append(given))
     assert launch("--table=2") == 0
     assert trained == [] and (out / "table-2.md").read_text() == table
-    assert "2 of 3 runs are finished, and 2 of 2 measurements" in capsys.readouterr().out
+    assert "3 of 4 runs are finished, and 3 of 3 measurements" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(
@@ -137,17 +138,22 @@ def test_holes_of_a_table_are_filled_in_another_folder(launch, capsys, tmp_path,
     results_dir = str(tmp_path / "results")
     given = ["--table=2", f"--results_dir={results_dir}"]
     assert launch("--table=2", "--shard=1/2") == 0
-    assert launch(*given, "--notrain") == 0
     capsys.readouterr()
+    assert launch(*given, "--notrain") == 0
+    # Nothing is forecast where nothing is trained.
+    shown = capsys.readouterr().out
+    assert "spectral radius, clean" in shown and "Left: " not in shown
     rest = [*given, "--part=rest", f"--out_dir={tmp_path / 'elsewhere'}"]
-    for done in (0, 1):
+    # A spiking network and an ANN counterpart of either seed.
+    for done in (0, 2):
         assert launch(*rest) == 0
-        expected = f"{done} of 1 runs are finished, and {done} of 1 measurements"
+        expected = f"{done} of 2 runs are finished, and {done} of 2 measurements"
         assert expected in capsys.readouterr().out
 
     def radius(without=None):
         lines = result_files.of_scale(results_dir, "tiny", without)["2"].lines
-        (found,) = [line for line in lines if line.quantity == "spectral radius, clean"]
+        key = "vgg5", "spectral radius, clean"
+        (found,) = [line for line in lines if (line.network, line.quantity) == key]
         return found
 
     alone, joined = radius(without="rest"), radius()
