@@ -148,7 +148,7 @@ def plan(
     >>> from keras_dep.studies import scales
     >>> found = plan(catalogue.chosen(["2"], []), scales.find("smoke"), tempfile.mkdtemp())
     >>> len(found.cells), len(found.requests), len(found.tasks())
-    (4, 4, 8)
+    (6, 6, 12)
     """
     studies = list(studies)
     cells = grid.unique(cell for study in studies for cell in study.cells(scale))
