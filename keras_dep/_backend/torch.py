@@ -164,7 +164,7 @@ def readable(tensor: Tensor) -> bool:
 
 
 def half_is_slow() -> bool:
-    # Its kernels for half precision need AVX-512; without it convolutions run unblocked.
+    # Its kernels for half precision need AVX-512 on x86.
     weak = torch.backends.cpu.get_cpu_capability() in ("AVX2", "NO AVX")
     return weak and keras.ops.zeros(1).device.type == "cpu"
 
