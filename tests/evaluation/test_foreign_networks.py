@@ -242,8 +242,9 @@ def test_the_protocol_is_of_the_model_not_of_the_process(dtype):
     model = keras.Sequential(
         [
             keras.Input((2, SIDE, SIDE)),
-            keras.layers.Conv2D(2, 1, data_format="channels_first"),
-            keras.layers.Flatten(),
+            # TensorFlow has no such convolution of bfloat16 on a processor without AVX-512.
+            keras.layers.GlobalAveragePooling2D(data_format="channels_first"),
+            keras.layers.Dense(4),
             keras.layers.Dense(CLASSES, dtype="float32"),
         ]
     )
