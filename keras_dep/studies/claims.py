@@ -64,7 +64,7 @@ class Lines:
         """
         for line in self.lines:
             key = line.method, line.condition, line.quantity
-            if key == (method, condition, quantity) and "ANN" not in line.network:
+            if key == (method, condition, quantity) and line.spiking:
                 return dict(zip(line.seeds, line.values))
         return {}
 

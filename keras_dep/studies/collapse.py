@@ -116,16 +116,17 @@ def _counted(counts: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
 
 def _paper(cell: grid.Cell, attack: str) -> PaperValue | None:
     s = cell.settings
-    if (
-        not s.spiking
-        or s.poison_epoch
-        or s.normalization_control != "none"
-        or s.poison_protocol == "clamp_only"
-    ):
+    if s.poison_epoch or not _as_in_the_paper(s):
         return None
     training = "c/+p_0" if s.base == "clean" else "p/+c_0"
     condition = f"count={s.poison_count}"
     return paper_values.find("table3", s.dataset, cell.method, training, attack, condition)
+
+
+def _as_in_the_paper(settings) -> bool:
+    """Whether it is a spiking network without one of the controls."""
+    no_control = settings.normalization_control == "none"
+    return settings.spiking and no_control and settings.poison_protocol != "clamp_only"
 
 
 def _semantics(cell: grid.Cell) -> str:
@@ -151,8 +152,7 @@ def _collapsed(run: grid.Outcome) -> float | None:
 
 
 def _belongs(settings, name: str) -> bool:
-    plain = settings.normalization_control == "none" and settings.poison_resample
-    if not plain or settings.poison_protocol == "clamp_only" or not settings.spiking:
+    if not (_as_in_the_paper(settings) and settings.poison_resample):
         return False
     if name == "1":
         return settings.poison_epoch == 0

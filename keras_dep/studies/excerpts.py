@@ -19,6 +19,7 @@ from keras_dep._internal import validation
 from keras_dep.evaluation.report import aligned
 from keras_dep.studies import result_files
 from keras_dep.studies.lines import Line
+from keras_dep.studies.lines import counterpart
 from keras_dep.studies.scale import COUNTERPART
 
 SCALE, PICTURED = "cpu", "cifar10"
@@ -68,7 +69,6 @@ _CONDITIONS = {
     },
 }
 NAMES = (*_METHODS, *_TRAINING)
-_COUNTERPART = f"ANN counterpart, rate {COUNTERPART['learning_rate']:g}"
 _COLOURS = {**dict(zip(_POISON, ("C0", "C1"))), "": "C2"}
 _RADIUS = re.compile(r"pgd at ([\d.]+)/255: accuracy \(%\)")
 _LARGEST = 16.0
@@ -90,10 +90,9 @@ def lines_of(folder: str) -> list[Line]:
     """
     tables = result_files.of_scale(folder, SCALE).values()
     lines = [line for table in tables for line in table.lines]
+    usual = counterpart(COUNTERPART["learning_rate"])
     return [
-        line
-        for line in lines
-        if line.values and (_spiking(line) or line.network.endswith(_COUNTERPART))
+        line for line in lines if line.values and (line.spiking or line.network.endswith(usual))
     ]
 
 
@@ -191,19 +190,15 @@ def curves(lines: Sequence[Line]) -> dict[str, dict[str, list[list[float]]]]:
     radius: dict[str, list[list[float]]] = {}
     for method in ("sgd", "dep"):
         key = PICTURED, method
-        mine = [line for line in lines if (line.dataset, line.method) == key and _spiking(line)]
+        mine = [line for line in lines if (line.dataset, line.method) == key and line.spiking]
         for name, end in _POISON.items():
             _add(poison, f"{method.upper()}, {name}", _by_count(mine, end))
         _add(radius, method.upper(), _by_radius(mine))
     return dict(zip(_PANELS, (poison, radius)))
 
 
-def _spiking(line: Line) -> bool:
-    return "ANN" not in line.network
-
-
 def _name(line: Line) -> str:
-    return f"`{line.method}`" if _spiking(line) else "ANN counterpart"
+    return f"`{line.method}`" if line.spiking else "ANN counterpart"
 
 
 def _mean(line: Line) -> str:

@@ -20,6 +20,7 @@ from keras_dep.studies.paper_values import PaperValue
 
 CORRECT, RELEASED = "correct", "released"
 OTHERWISE = "measured by another protocol"
+_COUNTERPART = "ANN counterpart"
 # Classes of the data sets that have another number than 10.
 CLASSES = {"cifar100": 100, "tiny_imagenet": 200, "imagenet": 1000}
 
@@ -69,6 +70,11 @@ class Line:
     def key(self) -> tuple[str, str, str, str]:
         """Data set, network, method and condition, as `key_of` gives them for a cell."""
         return self.dataset, self.network, self.method, self.condition
+
+    @property
+    def spiking(self) -> bool:
+        """Whether the network is a spiking one, not an ANN counterpart."""
+        return _COUNTERPART not in self.network
 
     @property
     def reasons(self) -> list[str]:
@@ -144,8 +150,22 @@ def lines(outcomes: Iterable[grid.Outcome], columns: Sequence[Column]) -> list[L
 def key_of(cell: grid.Cell) -> tuple[str, str, str, str]:
     """Data set, network, method and condition: what runs of one mean share."""
     s = cell.settings
-    network = s.model if s.spiking else f"{s.model}, ANN counterpart, rate {s.learning_rate:g}"
+    network = s.model if s.spiking else f"{s.model}, {counterpart(s.learning_rate)}"
     return s.dataset, network, cell.method, grid.condition(s)
+
+
+def counterpart(rate: float) -> str:
+    """The ANN counterpart in words.
+
+    Args:
+        rate: its learning rate.
+
+    Example:
+
+    >>> counterpart(0.01)
+    'ANN counterpart, rate 0.01'
+    """
+    return f"{_COUNTERPART}, rate {rate:g}"
 
 
 def markdown(found: Sequence[Line], title: str) -> str:

@@ -228,7 +228,7 @@ def passes(request: Request, effort: Effort) -> float:
     e = effort
     sweep = sum(1 + 7 for _ in e.epsilons) * (1 + bool(request.substitutes))
     steps = sum(e.steps) * (1 + bool(request.substitutes))
-    # Of the reliable suite an image that withstands all sees 5,000, and in small batches.
+    # An image that withstands the whole reliable suite is in 5,000; others break earlier.
     suite = {"quick": 40, "paper": 10}.get(e.suite, 3000)
     check = e.checklist
     tried = 40 * check.get("steps", 50) * check.get("restarts", 5) + check.get("queries", 5000) / 3

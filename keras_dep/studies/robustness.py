@@ -14,6 +14,7 @@ from keras_dep.studies import columns
 from keras_dep.studies import paper_values
 from keras_dep.studies.lines import Column
 from keras_dep.studies.lines import Line
+from keras_dep.studies.lines import counterpart
 from keras_dep.studies.lines import lines
 from keras_dep.studies.measurements import Request
 from keras_dep.studies.paper_values import PaperValue
@@ -151,11 +152,8 @@ def _point(name: str, attack: str, axis: str, at: float) -> Column:
 
 
 def _other(cell: grid.Cell) -> str:
-    return (
-        f"ANN of rate {COUNTERPART['learning_rate']:g}"
-        if cell.settings.spiking
-        else "spiking network"
-    )
+    rate = COUNTERPART["learning_rate"]
+    return counterpart(rate) if cell.settings.spiking else "spiking network"
 
 
 def _paper(attack: str, axis: str, at: float) -> Callable[[grid.Cell], PaperValue | None]:

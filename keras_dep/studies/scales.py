@@ -2,6 +2,8 @@
 
 from keras_dep._internal import validation
 from keras_dep.studies.curvature.protocol import Protocol
+from keras_dep.studies.scale import OWN_SPECTRA
+from keras_dep.studies.scale import SPECTRA
 from keras_dep.studies.scale import Effort
 from keras_dep.studies.scale import Scale
 from keras_dep.studies.scale import Workload
@@ -71,16 +73,7 @@ SMOKE = Scale(
         suite="quick",
         suite_examples=8,
         released_examples=16,
-        curvature=Protocol(
-            batches=1,
-            batch_size=16,
-            together=16,
-            surrogates=("training",),
-            density_vectors=0,
-            trace_products=0,
-            epoch_batches=0,
-            max_steps=8,
-        ),
+        curvature=Protocol(**OWN_SPECTRA, batches=1, batch_size=16, together=16, max_steps=8),
         checklist={"steps": 2, "restarts": 1, "queries": 8, "draws": 8, "checks": (1, 3, 4, 5)},
         checklist_examples=8,
         sweep_examples=8,
@@ -115,15 +108,7 @@ CPU_SMALL = Scale(
     effort=Effort(
         suite_examples=16,
         released_examples=64,
-        curvature=Protocol(
-            batches=1,
-            batch_size=32,
-            surrogates=("training",),
-            density_vectors=0,
-            trace_products=0,
-            epoch_batches=0,
-            max_steps=20,
-        ),
+        curvature=Protocol(**OWN_SPECTRA, batches=1, batch_size=32, max_steps=20),
         checklist={"steps": 10, "restarts": 2, "queries": 200, "draws": 200},
         checklist_examples=8,
         sweep_examples=32,
@@ -175,15 +160,7 @@ CPU = Scale(
     effort=Effort(
         suite_examples=24,
         released_examples=128,
-        curvature=Protocol(
-            batches=1,
-            batch_size=64,
-            surrogates=("training",),
-            density_vectors=0,
-            trace_products=0,
-            epoch_batches=0,
-            max_steps=30,
-        ),
+        curvature=Protocol(**OWN_SPECTRA, batches=1, batch_size=64, max_steps=30),
         checklist={"steps": 10, "restarts": 2, "queries": 300, "draws": 300},
         checklist_examples=16,
         sweep_examples=64,
@@ -244,7 +221,7 @@ PAPER = Scale(
     effort=Effort(
         suite_examples=1000,
         released_examples=10000,
-        curvature=Protocol(batches=20, density_vectors=0, trace_products=0, epoch_batches=0),
+        curvature=Protocol(**SPECTRA, batches=20),
         checklist={"steps": 50, "restarts": 5, "queries": 5000, "draws": 10000},
         checklist_examples=1000,
         sweep_examples=1000,

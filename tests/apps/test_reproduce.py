@@ -144,7 +144,7 @@ def test_holes_of_a_table_are_filled_in_another_folder(launch, capsys, tmp_path,
     shown = capsys.readouterr().out
     assert "spectral radius, clean" in shown and "Left: " not in shown
     rest = [*given, "--part=rest", f"--out_dir={tmp_path / 'elsewhere'}"]
-    # A spiking network and an ANN counterpart of either seed.
+    # A shard has one spiking network and one ANN counterpart.
     for done in (0, 2):
         assert launch(*rest) == 0
         expected = f"{done} of 2 runs are finished, and {done} of 2 measurements"
