@@ -34,7 +34,7 @@ _define(
     "string",
     "scale",
     "smoke",
-    "smoke (digits, minutes), cpu_small (512 images of CIFAR-10, hours), cpu (digits and CIFAR-10, "
+    "smoke (digits, minutes), cpu_small (256 images of CIFAR-10, hours), cpu (digits and CIFAR-10, "
     "a day), gpu (VGG-11 on CIFAR-10) or paper (its settings).",
 )
 _define(

@@ -37,6 +37,15 @@ def test_the_reliable_suite_is_as_long_as_recommended():
     assert {a.samples for a in built.values() if hasattr(a, "samples")} == {10}
 
 
+def test_attacks_that_break_most_come_before_those_that_cost_most():
+    built = suites.build("reliable", substitutes=[object()])
+    names = list(built)
+    through = [name for name, a in built.items() if getattr(a, "surrogate", None) or "rga" in name]
+    first = max(map(names.index, ("fgsm", "pgd-7", "apgd-ce-100", "apgd-dlr-100", "apgdt-100")))
+    assert first < names.index("pgd-50") < min(map(names.index, through))
+    assert names[-1] == "square-5000"
+
+
 def test_without_spikes_or_with_few_classes_some_attacks_have_no_meaning():
     few = suites.build("reliable", classes=3, spiking=False)
     assert "apgdt-100" not in few and "apgd-dlr-100" in few

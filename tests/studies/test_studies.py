@@ -305,7 +305,7 @@ def test_the_small_scale_has_every_method_and_control_in_every_cell():
         key = cell.method, cell.settings.spiking
         conditions.setdefault(key, set()).add(grid.condition(cell.settings))
     assert set(conditions) == {(name, True) for name in small.workloads[0].core} | {("sgd", False)}
-    assert len(set(map(frozenset, conditions.values()))) == 1 and len(conditions["dep", True]) == 7
+    assert len(set(map(frozenset, conditions.values()))) == 1 and len(conditions["dep", True]) == 6
 
 
 def test_table_1_has_intervals_radius_and_time():
