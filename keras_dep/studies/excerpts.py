@@ -10,6 +10,7 @@ import io
 import json
 import re
 import statistics
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 import matplotlib
@@ -22,36 +23,42 @@ from keras_dep.studies.lines import Line
 from keras_dep.studies.lines import counterpart
 from keras_dep.studies.scale import COUNTERPART
 
-SCALE, PICTURED = "cpu", "cifar10"
+# Of the data that an excerpt is about: the scale and the data set.
+_DATA = {
+    "digits": ("cpu", "digits"),
+    "cifar10": ("cpu", "cifar10"),
+    "a small subset of cifar10": ("cpu_small", "cifar10"),
+}
+_PICTURED = _DATA["cifar10"]
 _MARKED = re.compile(r"(<!-- results: (.+?) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 _CLEAN = "clean accuracy (%)"
 _FIGURES = {"clean": _CLEAN, "PGD-7": "PGD accuracy (%)", "worst case": "worst-case accuracy (%)"}
 _POISON = {"text's attack": "", "released attack": ", poison released"}
 _FIVE = "c/+p_0, 5 batches"
 _RELEASED = f"{_FIVE}, poison released"
-# Of each excerpt: data set, and heading, condition and quantity of each column; methods are rows.
+# Of each excerpt: its data, and heading, condition and quantity of each column; methods are rows.
 _METHODS = {
     "methods on cifar10": (
-        "cifar10",
+        _DATA["cifar10"],
         [
             *((name, "c", quantity) for name, quantity in _FIGURES.items()),
             *((f"clean, poison: {name}", f"{_FIVE}{end}", _CLEAN) for name, end in _POISON.items()),
         ],
     ),
     **{
-        f"robustness on {dataset}": (
-            dataset,
+        f"robustness on {words}": (
+            data,
             [
-                (f"{name}{words}", base, quantity)
-                for base, words in (("c", ""), ("p", ", adversarial training"))
+                (f"{name}{training}", base, quantity)
+                for base, training in (("c", ""), ("p", ", adversarial training"))
                 for name, quantity in _FIGURES.items()
             ],
         )
-        for dataset in ("digits", "cifar10")
+        for words, data in _DATA.items()
     },
 }
-# Of each excerpt: the data set; rows are what a network is trained on, columns the methods.
-_TRAINING = {f"poison on {dataset}": dataset for dataset in ("digits", "cifar10")}
+# Of each excerpt: its data; rows are what a network is trained on, columns the methods.
+_TRAINING = {f"poison on {words}": data for words, data in _DATA.items()}
 _CONDITIONS = {
     "clean images": "c",
     **{
@@ -79,8 +86,10 @@ _PANELS = {
 }
 
 
-def lines_of(folder: str) -> list[Line]:
-    """The lines that excerpts are made from: those with a value, without ANNs of another rate.
+def lines_of(folder: str) -> dict[str, list[Line]]:
+    """The lines that excerpts are made from, by scale.
+
+    They are those with a value, without ANNs of another rate.
 
     Args:
         folder: holds a folder for each scale, with files `table-<name>.json`.
@@ -88,15 +97,19 @@ def lines_of(folder: str) -> list[Line]:
     Raises:
         ValueError: a file is damaged or of another schema.
     """
-    tables = result_files.of_scale(folder, SCALE).values()
-    lines = [line for table in tables for line in table.lines]
     usual = counterpart(COUNTERPART["learning_rate"])
-    return [
-        line for line in lines if line.values and (line.spiking or line.network.endswith(usual))
-    ]
+    return {
+        scale: [
+            line
+            for table in result_files.of_scale(folder, scale).values()
+            for line in table.lines
+            if line.values and (line.spiking or line.network.endswith(usual))
+        ]
+        for scale in dict.fromkeys(scale for scale, _ in _DATA.values())
+    }
 
 
-def renewed(page: str, lines: Sequence[Line]) -> str:
+def renewed(page: str, lines: Mapping[str, Sequence[Line]]) -> str:
     """A page with new excerpts between its marks.
 
     Args:
@@ -114,7 +127,7 @@ def renewed(page: str, lines: Sequence[Line]) -> str:
     return _MARKED.sub(lambda found: f"{found[1]}{excerpt(found[2], lines)}\n{found[3]}", page)
 
 
-def excerpt(name: str, lines: Sequence[Line]) -> str:
+def excerpt(name: str, lines: Mapping[str, Sequence[Line]]) -> str:
     """An excerpt in Markdown: means and deviations in percent.
 
     Args:
@@ -125,10 +138,10 @@ def excerpt(name: str, lines: Sequence[Line]) -> str:
         ValueError: there is none of that name.
     """
     validation.one_of("excerpt", name, NAMES)
-    dataset = _TRAINING[name] if name in _TRAINING else _METHODS[name][0]
+    scale, dataset = _TRAINING[name] if name in _TRAINING else _METHODS[name][0]
     found = {
         (_name(line), line.condition, line.quantity): _mean(line)
-        for line in lines
+        for line in lines[scale]
         if line.dataset == dataset
     }
     methods = list(dict.fromkeys(method for method, how, what in found if what == _CLEAN))
@@ -152,7 +165,7 @@ def excerpt(name: str, lines: Sequence[Line]) -> str:
     return aligned("\n".join(text))
 
 
-def picture(lines: Sequence[Line]) -> str:
+def picture(lines: Mapping[str, Sequence[Line]]) -> str:
     """Clean accuracy by poisoned batches, and accuracy along the radius of PGD, as SVG.
 
     Its description holds `curves` as JSON.
@@ -180,7 +193,7 @@ def picture(lines: Sequence[Line]) -> str:
     return text.getvalue()
 
 
-def curves(lines: Sequence[Line]) -> dict[str, dict[str, list[list[float]]]]:
+def curves(lines: Mapping[str, Sequence[Line]]) -> dict[str, dict[str, list[list[float]]]]:
     """The curves of the picture by panel and label: abscissae, means and deviations.
 
     Args:
@@ -188,9 +201,12 @@ def curves(lines: Sequence[Line]) -> dict[str, dict[str, list[list[float]]]]:
     """
     poison: dict[str, list[list[float]]] = {}
     radius: dict[str, list[list[float]]] = {}
+    scale, dataset = _PICTURED
     for method in ("sgd", "dep"):
-        key = PICTURED, method
-        mine = [line for line in lines if (line.dataset, line.method) == key and line.spiking]
+        key = dataset, method
+        mine = [
+            line for line in lines[scale] if (line.dataset, line.method) == key and line.spiking
+        ]
         for name, end in _POISON.items():
             _add(poison, f"{method.upper()}, {name}", _by_count(mine, end))
         _add(radius, method.upper(), _by_radius(mine))

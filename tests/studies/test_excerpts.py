@@ -17,8 +17,8 @@ CLEAN = "clean accuracy (%)"
 
 @pytest.fixture
 def shown(tmp_path):
-    place = tmp_path / "cpu"
-    place.mkdir()
+    for scale in ("cpu", "cpu_small"):
+        (tmp_path / scale).mkdir()
     on_cifar = functools.partial(line, dataset="cifar10")
     lines = [
         on_cifar("sgd", "c", CLEAN, 50.0, 52.0),
@@ -34,9 +34,14 @@ def shown(tmp_path):
     swept = [
         on_cifar("sgd", "c", f"pgd at {radius}/255: accuracy (%)", 30.0) for radius in (0, 8, 64)
     ]
-    for name, several in (("1", lines), ("4", swept)):
-        path = str(place / result_files.name_of(name))
-        result_files.write(path, STUDIES[name], several, FACTS)
+    small = [on_cifar("sgd", "c", CLEAN, 30.0)]
+    for scale, name, several in (
+        ("cpu", "1", lines),
+        ("cpu", "4", swept),
+        ("cpu_small", "1", small),
+    ):
+        path = str(tmp_path / scale / result_files.name_of(name))
+        result_files.write(path, STUDIES[name], several, {**FACTS, "scale": scale})
     return excerpts.lines_of(str(tmp_path))
 
 
@@ -55,6 +60,9 @@ def test_methods_are_rows(shown):
     found = rows("robustness on cifar10", shown)
     assert found[0][4] == "clean, adversarial training" and found[3][4] == "10.0"
     assert rows("robustness on digits", shown)[1][:2] == ["`sgd`", "99.0"]
+    # The same data set at another scale is told apart.
+    small = rows("robustness on a small subset of cifar10", shown)
+    assert small[1:] == [["`sgd`", "30.0", "", "", "", "", ""]]
 
 
 def test_poison_has_a_row_for_each_training_that_there_is(shown):
