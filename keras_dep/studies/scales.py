@@ -94,10 +94,12 @@ CPU_SMALL = Scale(
                 "test_examples": 200,
                 "batch_size": 16,
                 "timesteps": 2,
-                "epochs": 3,
+                "epochs": 2,
                 "attack_examples": 64,
                 "watch_examples": 32,
                 "hessian_examples": 8,
+                # At the end alone.
+                "hessian_every": 1000,
             },
             seeds=(0, 1, 2),
             rivals=(*RIVALS, *CONTROLS),
