@@ -47,12 +47,12 @@ def build(
 
     - `quick`: FGSM, APGD of 20 steps and 20 random corners.
     - `paper`: FGSM and PGD of 7 steps of 0.01 at 8/255, as the paper reports.
-    - `reliable`: both of these, Gaussian noise, PGD of 50 steps with 5 starts, APGD of 100 steps on
-      the cross-entropy, the logit ratio and the loss of every step, APGD of 100 steps through each
-      surrogate and by each of HART, RGA, BPTR, PDSG and conversion, SA-PGD of 100 steps through the
-      network's own surrogate and through ASSG at three degrees, APGD-T of 100 steps towards each of
-      9 classes, 5000 queries of Square, 1000 random corners, and images transferred from the
-      substitutes.
+    - `reliable`: Gaussian noise, both of these, APGD of 100 steps on the cross-entropy, the logit
+      ratio and the loss of every step, SA-PGD of 100 steps through ASSG at three degrees, APGD-T of
+      100 steps towards each of 9 classes, PGD of 50 steps with 5 starts, SA-PGD of 100 steps
+      through the network's own surrogate, APGD of 100 steps through each surrogate and by each of
+      HART, RGA, BPTR, PDSG and conversion, images transferred from the substitutes, 1000 random
+      corners, and 5000 queries of Square.
     - `timing`: spike retiming by up to 1, 2 and 3 time steps per event, see
       `keras_dep.attacks.SpikeRetiming`; for networks of frames alone, without a ball.
 
@@ -97,9 +97,7 @@ def build(
     ball: Record = {"norm": norm, "epsilon": radius(norm, epsilon)}
     shared = {**ball, "seed": seed, "samples": samples}
     if suite == "reliable":
-        through = _through_surrogates(shared) if spiking else {}
-        through |= _through_estimators(shared) if spiking and estimators else {}
-        return _reliable(ball, shared, classes, through, substitutes)
+        return _reliable(ball, shared, classes, spiking, spiking and estimators, substitutes)
     white = {**shared, **chosen}
     if suite == "paper":
         return _paper(white)
@@ -138,7 +136,7 @@ def left_out(suite: str, model: keras.Model) -> list[Record]:
     if reason is None:
         return []
     shared = {"norm": "Linf", "epsilon": 0.0}
-    names = [*_through_estimators(shared)]
+    names = [*_through_estimators(shared), *_through_assg(shared)]
     if coverage.unknown_layers(model):
         names = [*_through_surrogates(shared), *names]
         if spiking_layers(model):
@@ -191,17 +189,20 @@ def _through_surrogates(shared):
     return {f"apgd-{name}-100": attacks.APGD(surrogate=name, **shared) for name in names}
 
 
-def _through_estimators(shared):
-    found = {f"apgd-{name}-100": attacks.APGD(estimator=name, **shared) for name in ESTIMATORS}
+def _through_assg(shared):
     flat = shared["norm"] == "Linf"
     name, search = ("sapgd", attacks.SAPGD) if flat else ("apgd", attacks.APGD)
-    for degree in VANISHING:
-        rule = attacks.ASSG(vanishing=degree)
-        found[f"{name}-assg-{degree}-100"] = search(estimator=rule, **shared)
-    return found
+    return {
+        f"{name}-assg-{degree}-100": search(estimator=attacks.ASSG(vanishing=degree), **shared)
+        for degree in VANISHING
+    }
 
 
-def _reliable(ball, shared, classes, through, substitutes):
+def _through_estimators(shared):
+    return {f"apgd-{name}-100": attacks.APGD(estimator=name, **shared) for name in ESTIMATORS}
+
+
+def _reliable(ball, shared, classes, spiking, estimators, substitutes):
     epsilon, seed, flat = ball["epsilon"], shared["seed"], ball["norm"] == "Linf"
     losses = ("ce", "dlr", "tet") if classes > 2 else ("ce", "tet")
     towards = {"apgdt-100": attacks.APGDT(**shared)} if classes > 3 else {}
@@ -214,10 +215,12 @@ def _reliable(ball, shared, classes, through, substitutes):
         **noise,
         **_paper(shared),
         **{f"apgd-{loss}-100": attacks.APGD(loss=loss, **shared) for loss in losses},
+        **(_through_assg(shared) if estimators else {}),
         **towards,
         "pgd-50": attacks.PGD(steps=50, restarts=5, step_size=epsilon / 5, **shared),
         **({"sapgd-100": attacks.SAPGD(**shared)} if flat else {}),
-        **through,
+        **(_through_surrogates(shared) if spiking else {}),
+        **(_through_estimators(shared) if estimators else {}),
         **transfer,
         f"{_edge(ball['norm'])}-1000": attacks.RandomSearch(seed=seed, **ball),
         "square-5000": attacks.Square(seed=seed, **ball),
