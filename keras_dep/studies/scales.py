@@ -95,6 +95,8 @@ CPU_SMALL = Scale(
                 "batch_size": 16,
                 "timesteps": 2,
                 "epochs": 2,
+                # At the usual 0.1 so few steps teach less.
+                "learning_rate": 0.01,
                 "attack_examples": 64,
                 "watch_examples": 32,
                 "hessian_examples": 8,
