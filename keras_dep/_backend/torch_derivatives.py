@@ -1,8 +1,9 @@
-"""Hand-written derivatives on torch, fused into one kernel on a GPU."""
+"""Hand-written derivatives on torch: one kernel each on a GPU, and for large tensors on a CPU."""
 
 import functools
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
@@ -70,19 +71,49 @@ class _WithDerivative(torch.autograd.Function):
 
 # Most steps that are fused: the compiler takes a minute for longer programs.
 LONGEST_FUSED = 32
+# Fewest elements that are fused on a CPU: from here on the saved time soon repays the compiler's.
+FEWEST_FUSED = 2**22
 
 
 def _fuses(tensor: Tensor) -> bool:
-    """Whether to compile all operations into one kernel, which saves a GPU their launches."""
-    return tensor.numel() > 0 and len(tensor) <= LONGEST_FUSED and _can_fuse(tensor.device.type)
+    """Whether to compile all operations into one kernel.
+
+    It saves a GPU their launches, and a CPU most of the traffic to memory. The size alone decides,
+    so that a resumed run computes as the one that was stopped.
+    """
+    device = tensor.device.type
+    worth_it = tensor.numel() >= (FEWEST_FUSED if device == "cpu" else 1)
+    return worth_it and len(tensor) <= LONGEST_FUSED and _can_fuse(device)
 
 
 @functools.cache
 def _can_fuse(device: str) -> bool:
-    """Whether the device is a GPU, and `torch.compile` finds a C compiler and Triton."""
+    """Whether `torch.compile` finds a C compiler and Triton for a GPU, or works on this CPU."""
+    if device == "cpu":
+        return _compiles()
     compilers = (os.environ.get("CC"), "gcc", "clang", "cc")
     found = any(shutil.which(name) for name in compilers if name)
     return device == "cuda" and found and keras_internals.torch_has_triton()
+
+
+def _compiles() -> bool:
+    """Whether `torch.compile` makes a program for this CPU; a warning tells why not."""
+    try:
+        torch.compile(_probe)(torch.zeros(2))
+    # Missing compilers and headers end in errors of many kinds.
+    except Exception as error:  # noqa: BLE001
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        warnings.warn(
+            "neurons of many elements take several times as long as they could: torch.compile "
+            f"fails on this CPU ({reason}); install a C++ compiler and Python's header files.",
+            stacklevel=2,
+        )
+        return False
+    return True
+
+
+def _probe(tensor: Tensor) -> Tensor:
+    return tensor + 1
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Neurons compiled by torch to one program over all steps, as on a GPU."""
+"""Neurons compiled by torch to one program over all steps: on a GPU, and on a CPU if large."""
 
 import functools
 
@@ -34,6 +34,7 @@ def programs(monkeypatch):
     if not torch.cuda.is_available():
         monkeypatch.setattr(framework, "_can_fuse", lambda device: True)
         monkeypatch.setattr(framework, "_fused", fused)
+        monkeypatch.setattr(framework, "FEWEST_FUSED", 1)
     torch.compiler.reset()
     yield traced
     torch.compiler.reset()
@@ -94,3 +95,67 @@ def test_a_long_run_is_left_as_it_is(programs):
     steps = framework.LONGEST_FUSED + 1
     answers(LIF(steps), (steps, 4))
     assert not programs
+
+
+def test_few_elements_are_left_as_they_are_on_a_cpu(programs, monkeypatch):
+    if torch.cuda.is_available():
+        pytest.skip("on a GPU every size is fused")
+    monkeypatch.setattr(framework, "FEWEST_FUSED", 6 * 4 + 1)
+    answers(LIF(3), (6, 4))
+    assert not programs
+    monkeypatch.setattr(framework, "FEWEST_FUSED", 6 * 4)
+    answers(LIF(3), (6, 4))
+    assert len(programs) == 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the other tests compile on a GPU")
+class TestCompilerOfTheProcessor:
+    @pytest.fixture(autouse=True)
+    def asked_anew(self, monkeypatch):
+        monkeypatch.setattr(framework, "FEWEST_FUSED", 1)
+        framework._can_fuse.cache_clear()
+        yield
+        framework._can_fuse.cache_clear()
+
+    @pytest.mark.parametrize("kind", ["hard", "learnt", "halves"])
+    def test_its_programs_equal_the_operations_one_by_one(self, kind, monkeypatch):
+        if not framework._can_fuse("cpu"):
+            pytest.skip("torch.compile needs a C++ compiler and Python's header files")
+        # More elements than a vector of the processor holds, and a remainder.
+        layer, shape = NEURONS[kind](), (6, 4, 5, 9)
+        fused = answers(layer, shape)
+        monkeypatch.setattr(framework, "FEWEST_FUSED", 2**22)
+        alone = answers(layer, shape)
+        np.testing.assert_array_equal(fused[0], alone[0])
+        rounding = 2**-7 if layer.compute_dtype == "bfloat16" else 1e-5
+        for one, other in zip(fused, alone, strict=True):
+            np.testing.assert_allclose(one, other, rtol=rounding, atol=1e-6)
+
+    def test_a_potential_that_is_not_finite_stays_visible(self, monkeypatch):
+        if not framework._can_fuse("cpu"):
+            pytest.skip("torch.compile needs a C++ compiler and Python's header files")
+        x = np.ones((6, 40), "float32")
+        x[0, 3], x[2, 5] = np.nan, np.inf
+        fused = ops.convert_to_numpy(LIF(3, tau=2.0)(x))
+        monkeypatch.setattr(framework, "FEWEST_FUSED", 2**22)
+        alone = ops.convert_to_numpy(LIF(3, tau=2.0)(x))
+        assert np.isnan(alone).any(axis=0).sum() == 2
+        np.testing.assert_array_equal(fused, alone)
+
+    def test_without_a_compiler_the_operations_run_one_by_one_and_a_warning_tells(
+        self, monkeypatch
+    ):
+        def fails(*args, **kwargs):
+            raise RuntimeError("no working C++ compiler\nand more lines")
+
+        monkeypatch.setattr(torch, "compile", fails)
+        layer = NEURONS["hard"]()
+        told = (
+            r"\(no working C\+\+ compiler\); install a C\+\+ compiler and Python's header"
+        )
+        with pytest.warns(UserWarning, match=told) as seen:
+            first = answers(layer, (6, 4, 5, 8))
+            again = answers(layer, (6, 4, 5, 8))
+        assert sum("torch.compile fails" in str(each.message) for each in seen) == 1
+        for one, other in zip(first, again, strict=True):
+            np.testing.assert_array_equal(one, other)
