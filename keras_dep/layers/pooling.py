@@ -68,9 +68,15 @@ class PooledTo(keras.layers.Layer):
         return self._pool(x, columns)
 
     def _pool(self, x: Tensor, axis: int) -> Tensor:
-        weights = ops.convert_to_tensor(window_means(x.shape[axis], self.size), dtype=x.dtype)
-        x = ops.matmul(ops.moveaxis(x, axis, -1), weights)
-        return ops.moveaxis(x, -1, axis)
+        _, *sides, last = x.shape
+        means = ops.convert_to_tensor(window_means(x.shape[axis], self.size).T, dtype=x.dtype)
+        if axis == 3:
+            return ops.matmul(x, ops.transpose(means))
+        # From the left: gradients keep the maps' order in memory, which torch's pooling needs.
+        if axis == 2:
+            return ops.matmul(means[None, None], x)
+        merged = ops.reshape(x, (-1, sides[0], sides[1] * last))
+        return ops.reshape(ops.matmul(means[None], merged), (-1, self.size, sides[1], last))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, *rest = input_shape
