@@ -150,9 +150,7 @@ class TestCompilerOfTheProcessor:
 
         monkeypatch.setattr(torch, "compile", fails)
         layer = NEURONS["hard"]()
-        told = (
-            r"\(no working C\+\+ compiler\); install a C\+\+ compiler and Python's header"
-        )
+        told = r"\(no working C\+\+ compiler\); install a C\+\+ compiler and Python's header"
         with pytest.warns(UserWarning, match=told) as seen:
             first = answers(layer, (6, 4, 5, 8))
             again = answers(layer, (6, 4, 5, 8))
