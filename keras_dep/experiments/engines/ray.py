@@ -15,7 +15,7 @@ from keras_dep.experiments.engines.task import Key
 from keras_dep.experiments.engines.task import Task
 
 # Variables that decide results or speed, which workers take from the calling process.
-_INHERITED = ("KERAS_", "TF_", "XLA_", "JAX_", "MALLOC_", "OMP_")
+_INHERITED = ("KERAS_", "TF_", "XLA_", "JAX_", "MALLOC_", "OMP_", "TORCHINDUCTOR_")
 # Seconds between two looks at the progress.
 _INTERVAL = 30.0
 
