@@ -71,6 +71,8 @@ class _WithDerivative(torch.autograd.Function):
 
 # Most steps that are fused: the compiler takes a minute for longer programs.
 LONGEST_FUSED = 32
+# Each surrogate, reset and data type has a program; evaluation goes through many surrogates.
+MOST_PROGRAMS = 64
 # Fewest elements that are fused on a CPU: from here on the saved time soon repays the compiler's.
 FEWEST_FUSED = 2**22
 
@@ -118,8 +120,15 @@ def _probe(tensor: Tensor) -> Tensor:
 
 @functools.cache
 def _fused(function: Callable[..., Any]) -> Callable[..., Any]:
-    # Dynamic sizes share one program; the compiler keeps at most eight programs per function.
-    return torch.compile(function, dynamic=True)
+    # Dynamic sizes share one program.
+    compiled = torch.compile(function, dynamic=True)
+
+    @functools.wraps(function)
+    def run(*arguments: Any) -> Any:
+        with keras_internals.torch_programs_up_to(MOST_PROGRAMS):
+            return compiled(*arguments)
+
+    return run
 
 
 def _forward(forward: Callable[..., tuple[Tensor, Any]], *tensors: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import typing
 from collections.abc import Generator
 from collections.abc import Hashable
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -187,6 +188,13 @@ def torch_has_triton() -> bool:
     from torch.utils._triton import has_triton
 
     return has_triton()
+
+
+def torch_programs_up_to(number: int) -> AbstractContextManager[None]:
+    """Lets torch's compiler keep so many programs of one function; by default it stops at 8."""
+    import torch._dynamo
+
+    return torch._dynamo.config.patch(recompile_limit=number)
 
 
 def tensorflow_replicas_meet() -> bool:

@@ -185,6 +185,11 @@ def test_torch():
         assert seen == [False, True]
     with door("torch.utils._triton.has_triton", "torch"):
         assert keras_internals.torch_has_triton() in (True, False)
+    with door("torch._dynamo.config.patch", "torch"):
+        usual = torch._dynamo.config.recompile_limit
+        with keras_internals.torch_programs_up_to(usual + 1):
+            assert torch._dynamo.config.recompile_limit == usual + 1
+        assert torch._dynamo.config.recompile_limit == usual
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a door of TensorFlow")

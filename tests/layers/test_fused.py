@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_dep import LIF
 from keras_dep import PLIF
+from keras_dep import surrogates
 
 if keras.backend.backend() != "torch":
     pytest.skip("torch alone leaves fusing to us", allow_module_level=True)
@@ -27,16 +28,14 @@ def programs(monkeypatch):
         traced.append(graph)
         return graph
 
-    @functools.cache
-    def fused(function):
-        return torch.compile(function, dynamic=True, backend=runs)
-
     if not torch.cuda.is_available():
         monkeypatch.setattr(framework, "_can_fuse", lambda device: True)
-        monkeypatch.setattr(framework, "_fused", fused)
+        monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=runs))
         monkeypatch.setattr(framework, "FEWEST_FUSED", 1)
+    framework._fused.cache_clear()
     torch.compiler.reset()
     yield traced
+    framework._fused.cache_clear()
     torch.compiler.reset()
 
 
@@ -81,6 +80,19 @@ def test_one_program_serves_layers_of_all_sizes(programs):
     for shape in ((9, 3, 3, 3), (6, 4, 5, 8), (12, 4, 5, 8), (6, 2, 3, 16), (12, 8, 8, 4), (6, 4)):
         answers(LIF(3, tau=2.0), shape)
     assert len(programs) == 2
+
+
+def test_each_surrogate_has_a_program(programs):
+    if torch.cuda.is_available():
+        pytest.skip("counts programs where this test's own compiler makes them")
+    kinds = [
+        {"surrogate": name, "width": width} for name in surrogates.names()[:6] for width in (1, 2)
+    ]
+    for _ in range(2):
+        for kind in kinds:
+            answers(LIF(3, **kind), (6, 4))
+    # More than the compiler keeps by default.
+    assert len(programs) == 1 + len(kinds) > torch._dynamo.config.recompile_limit
 
 
 def test_no_more_is_kept_than_the_currents(programs):
