@@ -101,7 +101,7 @@ def _can_fuse(device: str) -> bool:
 def _compiles() -> bool:
     """Whether `torch.compile` makes a program for this CPU; a warning tells why not."""
     try:
-        torch.compile(_probe)(torch.zeros(2))
+        torch.compile(_probe)(torch.zeros(2, device="cpu"))
     # Missing compilers and headers end in errors of many kinds.
     except Exception as error:  # noqa: BLE001
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
