@@ -24,6 +24,7 @@ PAGES = {
         (
             "training_cpu_float32",
             "training_cpu_bfloat16",
+            "training_cpu_fused",
             "training_cpu_float32_xla",
             "training_cpu_bfloat16_compiled",
             "inference_cpu_float32",
