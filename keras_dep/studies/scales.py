@@ -158,7 +158,7 @@ CPU = Scale(
             adversarial_core=("sgd", "dep"),
             rivals=PAPER_RIVALS,
             counts={"pixel": (1, 5), "released": (1, 5)},
-            control_counts={"released": ()},
+            control_counts={"pixel": (5,), "released": (5,)},
             reverse_counts=(1,),
         ),
     ),
