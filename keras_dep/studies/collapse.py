@@ -92,7 +92,7 @@ def _of(load: Workload) -> list[grid.Cell]:
     counted = _counted(load.counts)
     reverse = [rectified(count) for count in load.reverse_counts]
     found = load.cells(load.core, CLEAN)
-    found += load.cells(load.adversarial, ADVERSARIAL)
+    found += load.cells(load.core, ADVERSARIAL)
     found += load.cells(main, *counted)
     found += load.cells(others, *_counted(load.control_counts or load.counts))
     found += load.cells(main if load.control_counts else load.core, *reverse)

@@ -44,7 +44,7 @@ def _of(load: Workload, seeds: int | None = None) -> list[grid.Cell]:
     return [
         *load.cells(load.core, CLEAN, seeds=seeds),
         *load.cells(load.rivals, CLEAN, seeds=seeds, side=True),
-        *load.cells(load.adversarial, ADVERSARIAL, seeds=seeds),
+        *load.cells(load.core, ADVERSARIAL, seeds=seeds),
         *load.cells(load.adversarial_rivals, ADVERSARIAL, seeds=seeds, side=True),
         *load.counterparts(CLEAN, ADVERSARIAL, seeds=seeds),
     ]

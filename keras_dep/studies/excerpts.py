@@ -33,6 +33,12 @@ _PICTURED = _DATA["cifar10"]
 _MARKED = re.compile(r"(<!-- results: (.+?) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 _CLEAN = "clean accuracy (%)"
 _FIGURES = {"clean": _CLEAN, "PGD-7": "PGD accuracy (%)", "worst case": "worst-case accuracy (%)"}
+# Attacks on pixels, and the evaluation of the released code with its clamp alone as the control.
+_PROTOCOLS = {
+    "PGD-7": "PGD accuracy (%)",
+    "PGD, released code": "released code's PGD accuracy (%)",
+    "released clamp alone": "accuracy behind the released clamp alone (%)",
+}
 _POISON = {"text's attack": "", "released attack": ", poison released"}
 _FIVE = "c/+p_0, 5 batches"
 _RELEASED = f"{_FIVE}, poison released"
@@ -46,15 +52,16 @@ _METHODS = {
         ],
     ),
     **{
-        f"robustness on {words}": (
+        f"{kind} on {words}": (
             data,
             [
                 (f"{name}{training}", base, quantity)
                 for base, training in (("c", ""), ("p", ", adversarial training"))
-                for name, quantity in _FIGURES.items()
+                for name, quantity in figures.items()
             ],
         )
         for words, data in _DATA.items()
+        for kind, figures in (("robustness", _FIGURES), ("released protocol", _PROTOCOLS))
     },
 }
 # Of each excerpt: its data; rows are what a network is trained on, columns the methods.

@@ -26,7 +26,6 @@ class Workload:
         base: settings that all runs share.
         seeds: seeds of every run.
         core: methods of every table, the baseline first.
-        adversarial_core: those of `core` that train adversarially; default: all.
         rivals: further methods of Table 1, clean training.
         adversarial_rivals: further methods of Table 1, adversarial training.
         counts: poisoned batches per epoch of `c/+p_0`, by protocol of the poison.
@@ -46,7 +45,6 @@ class Workload:
     base: Mapping[str, Any]
     seeds: Sequence[int]
     core: Sequence[str] = ("sgd", "dep", "sam", "random_rank_one")
-    adversarial_core: Sequence[str] | None = None
     rivals: Sequence[str] = ()
     adversarial_rivals: Sequence[str] = ()
     counts: Mapping[str, Sequence[int]] = dataclasses.field(
@@ -61,11 +59,6 @@ class Workload:
     side_seeds: int | None = None
     measured: int = 3
     radius: int = 8
-
-    @property
-    def adversarial(self) -> Sequence[str]:
-        """Methods of `core` that train adversarially."""
-        return self.core if self.adversarial_core is None else self.adversarial_core
 
     def cells(
         self,

@@ -155,7 +155,6 @@ CPU = Scale(
                 "hessian_examples": 0,
             },
             seeds=(0, 1, 2),
-            adversarial_core=("sgd", "dep"),
             rivals=PAPER_RIVALS,
             counts={"pixel": (1, 5), "released": (1, 5)},
             control_counts={"pixel": (5,), "released": (5,)},
