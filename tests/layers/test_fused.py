@@ -126,6 +126,7 @@ class TestCompilerOfTheProcessor:
     def asked_anew(self, monkeypatch):
         monkeypatch.setattr(framework, "FEWEST_FUSED", 1)
         framework._can_fuse.cache_clear()
+        framework._fused.cache_clear()
         yield
         framework._can_fuse.cache_clear()
 
@@ -136,6 +137,7 @@ class TestCompilerOfTheProcessor:
         # More elements than a vector of the processor holds, and a remainder.
         layer, shape = NEURONS[kind](), (6, 4, 5, 9)
         fused = answers(layer, shape)
+        assert framework._fused.cache_info().currsize == 2
         monkeypatch.setattr(framework, "FEWEST_FUSED", 2**22)
         alone = answers(layer, shape)
         np.testing.assert_array_equal(fused[0], alone[0])
@@ -149,6 +151,7 @@ class TestCompilerOfTheProcessor:
         x = np.ones((6, 40), "float32")
         x[0, 3], x[2, 5] = np.nan, np.inf
         fused = ops.convert_to_numpy(LIF(3, tau=2.0)(x))
+        assert framework._fused.cache_info().currsize == 1
         monkeypatch.setattr(framework, "FEWEST_FUSED", 2**22)
         alone = ops.convert_to_numpy(LIF(3, tau=2.0)(x))
         assert np.isnan(alone).any(axis=0).sum() == 2
